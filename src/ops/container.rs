@@ -1,0 +1,323 @@
+//! Requests and replies about containers. An operation works on one object, named by `name`: a name, an id, or an
+//! unambiguous prefix of an id.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use types::{Id, Signal};
+
+/// Asks for a new container. What is `None` or empty is decided by the engine's `resolve`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Create {
+    /// Image name, id, or transport reference such as `oci-archive:FILE`.
+    pub image: String,
+    /// Command and arguments, in place of the image's.
+    pub command: Vec<String>,
+    /// In place of the image's entry point; `Some([])` clears it.
+    pub entrypoint: Option<Vec<String>>,
+    /// Name; one is made up otherwise.
+    pub name: Option<String>,
+    /// Replace a container of the same name.
+    pub replace: bool,
+    /// `KEY=VALUE`, or `KEY` to take the caller's value, in order (later wins). The command line resolves `KEY`.
+    pub environment: Vec<String>,
+    /// Labels `KEY=VALUE`.
+    pub labels: Vec<String>,
+    /// Annotations `KEY=VALUE`.
+    pub annotations: Vec<String>,
+    /// Working directory.
+    pub working_directory: Option<String>,
+    /// `USER[:GROUP]`, by name or number.
+    pub user: Option<String>,
+    /// Additional groups, by name or number.
+    pub additional_groups: Vec<String>,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// Allocate a terminal.
+    pub terminal: bool,
+    /// Keep standard input open.
+    pub interactive: bool,
+    /// Remove the container when it ends.
+    pub remove: bool,
+    /// Root file system read-only.
+    pub read_only: bool,
+    /// With `read_only`: tmpfs on /run, /tmp, /var/tmp (default true).
+    pub read_only_tmpfs: Option<bool>,
+    /// `SRC:DST[:OPTIONS]`, as `-v` takes it.
+    pub volumes: Vec<String>,
+    /// `type=…,source=…,destination=…`, as `--mount` takes it.
+    pub mounts: Vec<String>,
+    /// `DST[:OPTIONS]`, as `--tmpfs` takes it.
+    pub tmpfs: Vec<String>,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: Option<u64>,
+    /// `HOST[:CONTAINER][:PERMISSIONS]`, as `--device` takes it.
+    pub devices: Vec<String>,
+    /// `none`, `host`, …
+    pub network: Option<String>,
+    /// `private`, `host`, `container:NAME`, `ns:PATH`.
+    pub pid: Option<String>,
+    /// As `pid`, for System V IPC.
+    pub ipc: Option<String>,
+    /// As `pid`, for the host name.
+    pub uts: Option<String>,
+    /// As `pid`, for cgroups.
+    pub cgroupns: Option<String>,
+    /// `host`, `auto[:size=N]`, `keep-id[:uid=,gid=]`, `nomap`.
+    pub userns: Option<String>,
+    /// Capabilities to add (`ALL` too).
+    pub cap_add: Vec<String>,
+    /// Capabilities to drop (`ALL` too).
+    pub cap_drop: Vec<String>,
+    /// `no-new-privileges[:BOOL]`, `seccomp=FILE|unconfined`, `mask=`, `unmask=`, `label=`, `apparmor=`, `proc-opts=`.
+    pub security_options: Vec<String>,
+    /// All capabilities, all devices, no masks, no seccomp.
+    pub privileged: bool,
+    /// `KEY=VALUE` kernel parameters.
+    pub sysctl: Vec<String>,
+    /// `NAME=SOFT[:HARD]`, or `host`.
+    pub ulimits: Vec<String>,
+    /// Limits.
+    pub resources: Resources,
+    /// OOM score adjustment, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// File mode mask, octal.
+    pub umask: Option<String>,
+    /// Run the built-in init as process 1.
+    pub init: bool,
+    /// Signal that `stop` sends.
+    pub stop_signal: Option<Signal>,
+    /// Seconds that `stop` waits.
+    pub stop_timeout: Option<u32>,
+    /// `k8s-file`, `json-file`, `none`.
+    pub log_driver: Option<String>,
+    /// `path=…`, `max-size=…`, `tag=…`.
+    pub log_options: Vec<String>,
+    /// `missing`, `always`, `never`, `newer`.
+    pub pull: Option<String>,
+    /// `OS/ARCH[/VARIANT]`.
+    pub platform: Option<String>,
+    /// `HOST:IP` lines for /etc/hosts.
+    pub add_hosts: Vec<String>,
+    /// Do not make an /etc/hosts.
+    pub no_hosts: bool,
+    /// Name servers for resolv.conf.
+    pub dns: Vec<String>,
+    /// Search domains for resolv.conf.
+    pub dns_search: Vec<String>,
+    /// Options for resolv.conf.
+    pub dns_options: Vec<String>,
+    /// File to write the id to.
+    pub cid_file: Option<PathBuf>,
+    /// Parent cgroup.
+    pub cgroup_parent: Option<String>,
+    /// The command line that asked, for inspect's `CreateCommand`.
+    pub create_command: Vec<String>,
+}
+
+/// Limits; `None` is the engine's default, which for most is none at all.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes below which memory is not reclaimed first.
+    pub memory_reservation: Option<u64>,
+    /// Bytes of memory and swap together; -1 is unlimited.
+    pub memory_swap: Option<i64>,
+    /// Processors, in billionths.
+    pub nano_cpus: Option<u64>,
+    /// Relative weight, 2 to 262144.
+    pub cpu_shares: Option<u64>,
+    /// Microseconds of a period.
+    pub cpu_period: Option<u64>,
+    /// Microseconds of processor time a period; -1 is unlimited.
+    pub cpu_quota: Option<i64>,
+    /// Processors, as in `0-2,4`.
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes.
+    pub cpuset_mems: Option<String>,
+    /// Processes; 0 and -1 are unlimited. `None`: 2048 where the host can.
+    pub pids: Option<i64>,
+    /// Relative io weight, 10 to 1000.
+    pub blkio_weight: Option<u16>,
+    /// `DEVICE:BYTES` a second, reading.
+    pub device_read_bps: Vec<String>,
+    /// `DEVICE:BYTES` a second, writing.
+    pub device_write_bps: Vec<String>,
+    /// `DEVICE:OPERATIONS` a second, reading.
+    pub device_read_iops: Vec<String>,
+    /// `DEVICE:OPERATIONS` a second, writing.
+    pub device_write_iops: Vec<String>,
+}
+
+/// A container was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Created {
+    /// Its id.
+    pub id: Id,
+    /// Its name.
+    pub name: String,
+    /// What the user should know: a default limit left out, say.
+    pub warnings: Vec<String>,
+}
+
+/// What a container is doing, in Podman's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Status {
+    Created,
+    Initialized,
+    Running,
+    Paused,
+    Stopping,
+    Exited,
+    Removing,
+}
+
+/// Asks for one container to be sent a signal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kill {
+    /// Which container.
+    pub name: String,
+    /// Which signal.
+    pub signal: Signal,
+}
+
+/// Asks for one container to end: its stop signal, then SIGKILL.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Which container.
+    pub name: String,
+    /// Seconds between the two; the container's own value if `None`.
+    pub timeout: Option<u32>,
+    /// A container that does not exist is no error.
+    pub ignore: bool,
+}
+
+/// Asks for one container to be removed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Remove {
+    /// Which container.
+    pub name: String,
+    /// Stop it first, and remove it in whatever state it is.
+    pub force: bool,
+    /// Seconds to wait before SIGKILL.
+    pub timeout: Option<u32>,
+    /// A container that does not exist is no error.
+    pub ignore: bool,
+}
+
+/// Asks for lines of a container's log.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Logs {
+    /// Which container.
+    pub name: String,
+    /// Go on until the container ends.
+    pub follow: bool,
+    /// Only the last lines; `None` is all.
+    pub tail: Option<u64>,
+    /// Not before this time, in nanoseconds since 1970.
+    pub since: Option<i64>,
+    /// Not after this time.
+    pub until: Option<i64>,
+}
+
+/// Which output a log line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// One line of a log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Nanoseconds since 1970.
+    pub time: i64,
+    /// Where it came from.
+    pub stream: Stream,
+    /// The bytes without the end of line.
+    pub text: Vec<u8>,
+    /// True if the line goes on in the next record.
+    pub partial: bool,
+}
+
+/// Asks for a process in a running container.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exec {
+    /// Which container.
+    pub name: String,
+    /// Command and arguments.
+    pub command: Vec<String>,
+    /// `KEY=VALUE`, added to the container's.
+    pub environment: Vec<String>,
+    /// In place of the container's.
+    pub user: Option<String>,
+    /// In place of the container's.
+    pub working_directory: Option<String>,
+    /// Allocate a terminal.
+    pub terminal: bool,
+    /// Keep standard input open.
+    pub interactive: bool,
+    /// With all capabilities.
+    pub privileged: bool,
+    /// Do not wait: nobody reads the output.
+    pub detach: bool,
+}
+
+/// Asks which containers there are.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct List {
+    /// Not only those that run.
+    pub all: bool,
+    /// `key=value`, as `--filter` takes it.
+    pub filters: Vec<String>,
+    /// Only the newest of them.
+    pub last: Option<usize>,
+}
+
+/// One row of the list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Its id.
+    pub id: Id,
+    /// Its name.
+    pub name: String,
+    /// The image's name as it was asked for, or its id.
+    pub image: String,
+    /// The image's id (64 hex digits).
+    pub image_id: String,
+    /// Command and arguments.
+    pub command: Vec<String>,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// What it is doing.
+    pub status: Status,
+    /// Seconds since 1970; 0 if it never ran.
+    pub started: i64,
+    /// Seconds since 1970; 0 if it did not end.
+    pub finished: i64,
+    /// Exit code of the last run.
+    pub exit_code: i32,
+    /// The first process, as the host sees it; 0 if none.
+    pub pid: i32,
+    /// Labels.
+    pub labels: Vec<(String, String)>,
+    /// Paths of its mounts inside.
+    pub mounts: Vec<String>,
+    /// Name of its networks.
+    pub networks: Vec<String>,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// 0 to 255; 128 + n after a signal.
+    pub code: i32,
+    /// The kernel killed a process of it for want of memory.
+    pub oom: bool,
+}

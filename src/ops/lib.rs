@@ -1,0 +1,12 @@
+//! The sentences of monopod: a request and a reply for every operation, and the one [`Fault`] that crosses every
+//! process border. The command line fills requests; REST bodies will; the engine serves them.
+//!
+//! Must not know: how anything is done, flags, HTTP. Every option is an `Option` or an empty list: only the engine's
+//! `resolve` has defaults.
+
+pub mod container;
+pub mod fault;
+pub mod host;
+pub mod image;
+
+pub use fault::{Fault, Kind};
