@@ -1,0 +1,68 @@
+//! What the engine takes from its surroundings: the only place of this room that reads the environment.
+
+use ops::Fault;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Facts about the caller, read once at the start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What lasts: images, layers, containers, the database.
+    pub root: PathBuf,
+    /// What a reboot forgets: pid files, sockets.
+    pub run_root: PathBuf,
+    /// Effective user of the caller, outside any namespace of ours.
+    pub uid: u32,
+    /// Effective group of the caller.
+    pub gid: u32,
+    /// Where programs (newuidmap) are looked for.
+    pub path: Option<OsString>,
+    /// The caller's home, if it is known.
+    pub home: Option<PathBuf>,
+    /// `KEY=VALUE` of the proxy variables that containers inherit.
+    pub proxies: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the environment. `root` and `run_root` are the values of `--root` and `--runroot`. Defaults: root's are
+    /// `/var/lib/monopod` and `/run/monopod`; another user's `$XDG_DATA_HOME/monopod` (`~/.local/share/monopod`) and
+    /// `$XDG_RUNTIME_DIR/monopod` (`/tmp/monopod-run-UID`).
+    pub fn read(root: Option<PathBuf>, run_root: Option<PathBuf>) -> Result<Settings, Fault> {
+        let uid = rustix::process::geteuid().as_raw();
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let home = absolute("HOME");
+        let root = match root {
+            Some(root) => root,
+            None if uid == 0 => PathBuf::from("/var/lib/monopod"),
+            None => match absolute("XDG_DATA_HOME").or_else(|| home.as_ref().map(|h| h.join(".local/share"))) {
+                Some(data) => data.join("monopod"),
+                None => {
+                    return Err(Fault::invalid("no place for images and containers: neither HOME nor XDG_DATA_HOME is set")
+                        .hint("set HOME, or give a directory with --root"));
+                }
+            },
+        };
+        let run_root = match run_root {
+            Some(run_root) => run_root,
+            None if uid == 0 => PathBuf::from("/run/monopod"),
+            None => match absolute("XDG_RUNTIME_DIR") {
+                Some(directory) => directory.join("monopod"),
+                None => PathBuf::from(format!("/tmp/monopod-run-{uid}")),
+            },
+        };
+        let absolute_path = |path: PathBuf| {
+            std::path::absolute(&path).map_err(|e| Fault::invalid(format!("directory {path:?} cannot be made absolute: {e}")))
+        };
+        const PROXIES: [&str; 8] =
+            ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"];
+        Ok(Settings {
+            root: absolute_path(root)?,
+            run_root: absolute_path(run_root)?,
+            uid,
+            gid: rustix::process::getegid().as_raw(),
+            path: std::env::var_os("PATH"),
+            home,
+            proxies: PROXIES.iter().filter_map(|n| std::env::var(n).ok().map(|v| format!("{n}={v}"))).collect(),
+        })
+    }
+}
