@@ -1,0 +1,115 @@
+//! What a runtime is told: the shapes of a container to create and of a process to add to one.
+//!
+//! Plain data can cross a process border as JSON ([`Create`], [`Exec`]); descriptors cannot, and travel in [`Channels`].
+
+use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use types::IdMap;
+
+/// A container to create.
+///
+/// Of the specification's parts, the cgroup is `linux.cgroupsPath` with `linux.resources`, the terminal is
+/// `process.terminal` with `process.consoleSize`, and maps of a user namespace are `linux.uidMappings` and `gidMappings`.
+/// `root.path` is not read: [`Create::rootfs`] stands in for it (`root.readonly` counts).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Create {
+    /// The container's identifier, for messages and hooks.
+    pub id: String,
+    /// What to execute and how to confine it.
+    pub spec: Spec,
+    /// Where its root comes from.
+    pub rootfs: Rootfs,
+    /// The bundle directory told to hooks, and what relative mount sources start from.
+    #[serde(default)]
+    pub bundle: PathBuf,
+    /// `USER[:GROUP]` by name or number, looked up in the container's own `/etc/passwd` and `/etc/group`; it overrides the
+    /// specification's uid, gid and additional gids. `HOME` is set from it when the environment lacks it.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// More groups by name or number, looked up in the container's `/etc/group` (`--group-add`).
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Create the working directory in the root if it is missing (an image's `WORKDIR`); otherwise it is an error.
+    #[serde(default)]
+    pub create_cwd: bool,
+    /// Run the program as the child of a small built-in init that reaps, and forwards signals (`--init`).
+    #[serde(default)]
+    pub init: bool,
+    /// How many descriptors after 2 the program inherits.
+    #[serde(default)]
+    pub preserve_fds: u32,
+}
+
+/// A process to add to a running container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Exec {
+    /// The container's identifier, for messages.
+    pub id: String,
+    /// The container's first process.
+    pub pid: i32,
+    /// Its start time ([`sys::process::start_time`]), so that a later process with the same number is not taken for it.
+    pub start_time: u64,
+    /// What to execute; capabilities, limits and `noNewPrivileges` are those of this process.
+    pub process: Process,
+    /// As [`Create::user`].
+    #[serde(default)]
+    pub user: Option<String>,
+    /// As [`Create::groups`].
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// The container's filter.
+    #[serde(default)]
+    pub seccomp: Option<LinuxSeccomp>,
+    /// How many descriptors after 2 the program inherits.
+    #[serde(default)]
+    pub preserve_fds: u32,
+}
+
+/// Where a root file system comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// A directory, which is bound onto itself.
+    Directory(PathBuf),
+    /// An overlay, mounted detached by the intermediate: nothing of it is seen on the host.
+    Overlay {
+        /// The directory that relative `lower` names start from.
+        base: PathBuf,
+        /// Lower directories, topmost first; short names relative to `base`, or absolute ones.
+        lower: Vec<PathBuf>,
+        /// The writable directory; without one the root is read-only.
+        upper: Option<PathBuf>,
+        /// Overlay's scratch directory, beside `upper`.
+        work: Option<PathBuf>,
+        /// Use `user.overlay.*` attributes: needed in a user namespace.
+        user_xattr: bool,
+        /// Never sync (`volatile`): for containers that do not outlive a crash.
+        volatile: bool,
+        /// Show the directories' owners through this map (idmapped mounts, kernel 5.19 and later): owner `container` on disk
+        /// becomes `host`. It works in the initial user namespace only, so in a nested one (rootless `keep-id`) leave it out:
+        /// owners then are what the container's own map makes of them.
+        idmap: Option<IdMap>,
+    },
+}
+
+/// The first process's standard streams.
+#[derive(Debug)]
+pub enum Stdio {
+    /// Descriptors 0, 1 and 2.
+    Descriptors([OwnedFd; 3]),
+    /// A terminal made in the container; its master is sent as one `SCM_RIGHTS` message over this unix socket.
+    Terminal(OwnedFd),
+}
+
+/// The descriptors that a runtime is given.
+#[derive(Debug)]
+pub struct Channels {
+    /// The program's streams.
+    pub stdio: Stdio,
+    /// The reading end of a pipe: one byte executes the program, end of file gives it up. Without it the program is
+    /// executed at once.
+    pub start: Option<OwnedFd>,
+    /// The writing end of a pipe for [`crate::Report`]s. The program's process closes it by executing.
+    pub report: OwnedFd,
+}
