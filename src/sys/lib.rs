@@ -3,4 +3,6 @@
 //! The only room with `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod channel;
 pub mod process;
+pub mod role;

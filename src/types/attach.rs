@@ -4,19 +4,19 @@
 //!
 //! | kind | name | direction | payload |
 //! |---|---|---|---|
-//! | 0 | Stdin | client → monitor | bytes for the container's standard input |
+//! | 0 | Stdin | client → monitor | bytes for the container's standard input; none at all says only that input may come (see CloseStdin) |
 //! | 1 | Stdout | monitor → client | bytes of its standard output (and of a terminal) |
 //! | 2 | Stderr | monitor → client | bytes of its standard error |
-//! | 3 | CloseStdin | client → monitor | nothing: the client's input ended |
+//! | 3 | CloseStdin | client → monitor | nothing: the client's input ended; a client that sent Stdin and then vanishes without Detach means the same |
 //! | 4 | Resize | client → monitor | rows, columns: two little-endian u16 |
 //! | 5 | Signal | client → monitor | one little-endian i32: send this signal to the first process |
 //! | 6 | Start | client → monitor | nothing: release the parked process |
 //! | 7 | Ready | monitor → client | one little-endian i32: the process id of the parked process |
-//! | 8 | Failed | monitor → client | UTF-8 text: why it could not be made ready or started; the monitor ends |
+//! | 8 | Failed | monitor → client | one byte: the exit code of it (125, 126, 127); UTF-8 text: why it could not be made ready or started; the monitor ends |
 //! | 9 | Started | monitor → client | nothing: the process has executed its program |
 //! | 10 | Exited | monitor → client | little-endian i32 exit code, one byte `oom`: all output was sent before this |
 //! | 11 | Cleanup | client → monitor | nothing: the client cleans up after the exit; the monitor need not start a cleanup |
-//! | 12 | Detach | client → monitor | nothing: the client leaves |
+//! | 12 | Detach | client → monitor | nothing: the client leaves, and standard input stays open |
 
 use crate::Invalid;
 
@@ -35,7 +35,7 @@ pub enum Frame<'a> {
     Signal(i32),
     Start,
     Ready { pid: i32 },
-    Failed(&'a str),
+    Failed { code: u8, text: &'a str },
     Started,
     Exited { code: i32, oom: bool },
     Cleanup,
@@ -54,7 +54,7 @@ impl<'a> Frame<'a> {
             Frame::Signal(_) => 5,
             Frame::Start => 6,
             Frame::Ready { .. } => 7,
-            Frame::Failed(_) => 8,
+            Frame::Failed { .. } => 8,
             Frame::Started => 9,
             Frame::Exited { .. } => 10,
             Frame::Cleanup => 11,
@@ -67,7 +67,10 @@ impl<'a> Frame<'a> {
         packet.push(self.kind());
         match self {
             Frame::Stdin(data) | Frame::Stdout(data) | Frame::Stderr(data) => packet.extend_from_slice(data),
-            Frame::Failed(text) => packet.extend_from_slice(text.as_bytes()),
+            Frame::Failed { code, text } => {
+                packet.push(*code);
+                packet.extend_from_slice(text.as_bytes());
+            }
             Frame::Resize { rows, columns } => {
                 packet.extend_from_slice(&rows.to_le_bytes());
                 packet.extend_from_slice(&columns.to_le_bytes());
@@ -101,7 +104,10 @@ impl<'a> Frame<'a> {
             5 => Frame::Signal(number(0)?),
             6 => Frame::Start,
             7 => Frame::Ready { pid: number(0)? },
-            8 => Frame::Failed(std::str::from_utf8(data).map_err(|_| invalid())?),
+            8 => {
+                let (code, text) = data.split_first().ok_or_else(invalid)?;
+                Frame::Failed { code: *code, text: std::str::from_utf8(text).map_err(|_| invalid())? }
+            }
             9 => Frame::Started,
             10 => Frame::Exited { code: number(0)?, oom: data.get(4) == Some(&1) },
             11 => Frame::Cleanup,
@@ -120,7 +126,7 @@ mod tests {
         let frames = [
             Frame::Stdin(b"in"), Frame::Stdout(b"out"), Frame::Stderr(b""), Frame::CloseStdin,
             Frame::Resize { rows: 24, columns: 300 }, Frame::Signal(15), Frame::Start, Frame::Ready { pid: 4711 },
-            Frame::Failed("no such file"), Frame::Started, Frame::Exited { code: 137, oom: true }, Frame::Cleanup,
+            Frame::Failed { code: 127, text: "no such file" }, Frame::Started, Frame::Exited { code: 137, oom: true }, Frame::Cleanup,
             Frame::Detach,
         ];
         for frame in frames {

@@ -1,0 +1,150 @@
+//! The files of one run in its directory, which tell other commands what goes on, whatever dies:
+//!
+//! - `pid`: JSON of [`Running`], written when the first process is parked and again when it is released;
+//! - `exit`: JSON of [`Exit`], written once when it has ended;
+//! - `attach`: the `SOCK_SEQPACKET` listener of the monitor.
+//!
+//! Files appear whole, by rename(2). One that is missing or damaged reads as `None`.
+
+use crate::Error;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+pub(crate) const ATTACH: &str = "attach";
+const PID: &str = "pid";
+const EXIT: &str = "exit";
+
+/// What runs, or waits to be released.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Running {
+    /// The first process, in the monitor's process namespace.
+    pub pid: i32,
+    /// Its start time in clock ticks since boot (field 22 of /proc/PID/stat), 0 if not known: a process id comes again,
+    /// both together do not.
+    pub start_time: u64,
+    /// The monitor.
+    pub monitor_pid: i32,
+    /// Its start time.
+    pub monitor_start_time: u64,
+    /// When it was released, in nanoseconds since 1970; 0 while it is parked.
+    pub started_ns: i64,
+    /// Its cgroup, as `runtime::cgroup` reopens it; `None` if the host has none to give.
+    pub cgroup: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Exit {
+    /// 0 to 255; 128 + n after signal n; 125 to 127 if it could not be started.
+    pub code: i32,
+    /// The kernel killed a process of it for want of memory.
+    pub oom: bool,
+    /// When, in nanoseconds since 1970.
+    pub finished_ns: i64,
+    /// Why it could not be started; empty otherwise.
+    pub error: String,
+}
+
+impl Running {
+    /// The record in `run_dir`.
+    pub fn read(run_dir: &Path) -> Option<Running> {
+        read(&run_dir.join(PID))
+    }
+
+    /// Writes it, in place of an older one.
+    pub fn write(&self, run_dir: &Path) -> Result<(), Error> {
+        write(run_dir.join(PID), self, false)
+    }
+
+    /// True while the first process is there, a zombie included.
+    pub fn process_lives(&self) -> bool {
+        lives(self.pid, self.start_time)
+    }
+
+    /// True while the monitor is there: the exit record is still to come.
+    pub fn monitor_lives(&self) -> bool {
+        lives(self.monitor_pid, self.monitor_start_time)
+    }
+}
+
+impl Exit {
+    /// The record in `run_dir`.
+    pub fn read(run_dir: &Path) -> Option<Exit> {
+        read(&run_dir.join(EXIT))
+    }
+
+    /// Writes it; `durable`: it is on disk (one fsync) before it has its name.
+    pub fn write(&self, run_dir: &Path, durable: bool) -> Result<(), Error> {
+        write(run_dir.join(EXIT), self, durable)
+    }
+}
+
+/// Removes the records of an earlier run.
+pub fn clear(run_dir: &Path) {
+    for name in [PID, EXIT, ATTACH] {
+        let _ = std::fs::remove_file(run_dir.join(name));
+    }
+}
+
+/// The start time of process `pid`, 0 if it cannot be known (no /proc, no such process).
+pub fn start_time(pid: i32) -> u64 {
+    let Ok(text) = std::fs::read(format!("/proc/{pid}/stat")) else { return 0 };
+    // The name, field 2, is in parentheses and may hold anything.
+    let after_name = text.iter().rposition(|b| *b == b')').map_or(&[][..], |at| &text[at + 1..]);
+    let field = after_name.split(|b| *b == b' ').filter(|f| !f.is_empty()).nth(19);
+    field.and_then(|f| std::str::from_utf8(f).ok()?.parse().ok()).unwrap_or(0)
+}
+
+fn lives(pid: i32, since: u64) -> bool {
+    let Some(process) = rustix::process::Pid::from_raw(pid).filter(|_| pid > 0) else { return false };
+    let there = !matches!(rustix::process::test_kill_process(process), Err(rustix::io::Errno::SRCH));
+    let now = start_time(pid);
+    there && (since == 0 || now == 0 || since == now)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn write<T: Serialize>(path: PathBuf, record: &T, durable: bool) -> Result<(), Error> {
+    let attempt = || {
+        let temporary = path.with_extension("new");
+        let mut file = File::create(&temporary)?;
+        file.write_all(&serde_json::to_vec(record)?)?;
+        if durable {
+            file.sync_all()?;
+        }
+        std::fs::rename(&temporary, &path)
+    };
+    attempt().map_err(|source| Error::Record { path: path.clone(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_and_damage_is_none() {
+        let dir = std::env::temp_dir().join(format!("record-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        assert_eq!(Exit::read(&dir), None);
+        let exit = Exit { code: 137, oom: true, finished_ns: 5, error: "no \"x\"".into() };
+        exit.write(&dir, true).unwrap();
+        assert_eq!(Exit::read(&dir), Some(exit));
+        std::fs::write(dir.join("exit"), "{\"code\":1").unwrap();
+        assert_eq!(Exit::read(&dir), None);
+        let own = std::process::id() as i32;
+        let running = Running { pid: own, start_time: start_time(own), monitor_pid: own, ..Default::default() };
+        running.write(&dir).unwrap();
+        assert_eq!(Running::read(&dir), Some(running.clone()));
+        assert!(running.start_time > 0 && running.process_lives() && running.monitor_lives());
+        assert!(!Running { start_time: running.start_time + 1, ..running.clone() }.process_lives());
+        assert!(!Running { pid: 0, ..running }.process_lives());
+        clear(&dir);
+        assert_eq!(Running::read(&dir), None);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
