@@ -3,6 +3,12 @@
 //! The only room with `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod beneath;
 pub mod channel;
+pub mod overlay;
+pub mod own_umask;
 pub mod process;
+pub mod reflink;
+pub mod removal;
 pub mod role;
+pub mod xattr;
