@@ -1,0 +1,129 @@
+#!/bin/busybox sh
+# The first process of the emulated machine: the tests that want a clean cgroup v2 host, in three boots.
+#   first     everything, on a disk; leaves a container running when the power goes
+#   second    the same disk after that: what is told about the container
+#   ramfs     the store on a root file system that knows no attributes and cannot be pivoted away from
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/shm /dev/pts
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /run
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount -t cgroup2 none /sys/fs/cgroup
+for module in /lib/modules/*.ko; do insmod "$module"; done
+trap 'sync; poweroff -f' EXIT
+
+ok() { echo "ok $1"; }
+wrong() { echo "not ok $1: $2"; }
+same() { # NAME EXPECTED GOT
+    if [ "$2" = "$3" ]; then ok "$1"; else wrong "$1" "expected '$2', got '$3'"; fi
+}
+code() { # NAME CODE COMMAND…
+    name=$1 expected=$2
+    shift 2
+    "$@" >/tmp/out 2>&1
+    got=$?
+    if [ "$got" = "$expected" ]; then ok "$name"; else wrong "$name" "expected code $expected, got $got: $(cat /tmp/out)"; fi
+}
+inside() { # FLAGS… -- SCRIPT: output of a container
+    flags=
+    while [ "$1" != -- ]; do flags="$flags $1"; shift; done
+    monopod run --rm $flags busybox sh -c "$2" 2>&1
+}
+
+case $1 in
+first)
+    mke2fs /dev/vda >/dev/null 2>&1
+    ;;
+esac
+case $1 in
+first | second)
+    mount -t ext4 /dev/vda /disk || { wrong "the disk" "cannot be mounted"; exit; }
+    mkdir -p /disk/monopod /var/lib
+    ln -s /disk/monopod /var/lib/monopod
+    ;;
+esac
+
+if [ "$1" = second ]; then
+    same "after a power cut, what ran has exited" "exited 137" "$(monopod inspect --format '{{.State.Status}} {{.State.ExitCode}}' survivor 2>&1)"
+    same "nothing runs" "" "$(monopod ps -q 2>&1)"
+    code "it starts again" 0 monopod start survivor
+    same "and runs" "true" "$(monopod inspect --format '{{.State.Running}}' survivor 2>&1)"
+    code "and is removed" 0 monopod rm -f -t 0 survivor
+    same "the image is still there" "fine" "$(inside -- 'echo fine')"
+    echo "end of tests"
+    exit
+fi
+
+code "load" 0 monopod load -q -i /image.tar
+same "run" "hello" "$(inside -- 'echo hello')"
+code "exit code" 7 monopod run --rm busybox sh -c 'exit 7'
+same "a private cgroup namespace" "0::/" "$(inside -- 'cat /proc/self/cgroup')"
+
+same "memory limit" 16777216 "$(inside --memory 16m -- 'cat /sys/fs/cgroup/memory.max')"
+code "memory limit hit" 137 monopod run --name oom --memory 16m busybox sh -c 'exec tail -c 200m /dev/zero'
+same "OOMKilled" "true 137" "$(monopod inspect --format '{{.State.OOMKilled}} {{.State.ExitCode}}' oom 2>&1)"
+monopod run --name fine --memory 16m busybox true
+same "not OOMKilled" "false 0" "$(monopod inspect --format '{{.State.OOMKilled}} {{.State.ExitCode}}' fine 2>&1)"
+code "rm" 0 monopod rm oom fine
+
+same "default pids limit" 2048 "$(inside -- 'cat /sys/fs/cgroup/pids.max')"
+same "pids limit" 8 "$(inside --pids-limit 8 -- 'cat /sys/fs/cgroup/pids.max')"
+case $(inside --pids-limit 8 -- 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 2 & done') in
+*fork*) ok "pids limit hit" ;;
+*) wrong "pids limit hit" "ten processes under a limit of eight" ;;
+esac
+
+same "cpu quota" "50000 100000" "$(inside --cpus 0.5 -- 'cat /sys/fs/cgroup/cpu.max')"
+throttled=$(inside --cpus 0.1 -- 'timeout 2 sh -c "while :; do :; done"; grep ^nr_throttled /sys/fs/cgroup/cpu.stat')
+case $throttled in
+"nr_throttled "[1-9]*) ok "cpu quota hit" ;;
+*) wrong "cpu quota hit" "$throttled" ;;
+esac
+same "cpuset" 1 "$(inside --cpuset-cpus 1 -- 'cat /sys/fs/cgroup/cpuset.cpus.effective')"
+if [ "$1" = first ]; then
+    same "io limit" "254:0 rbps=1048576 wbps=max riops=max wiops=max" \
+        "$(inside --device-read-bps /dev/vda:1m -- 'cat /sys/fs/cgroup/io.max' | sed "s/^$(cat /sys/block/vda/dev) /254:0 /")"
+fi
+
+case $(inside --cap-add MKNOD -- 'mknod /k c 1 11 && head -c 1 /k; echo; echo x >/dev/null && echo null works') in
+*"not permitted"*"null works") ok "device filter" ;;
+*) wrong "device filter" "/dev/kmsg could be read, or /dev/null not written" ;;
+esac
+same "a device that is given" "c" "$(inside --device /dev/kmsg -- 'test -r /dev/kmsg && dd if=/dev/kmsg bs=8k count=1 2>/dev/null >/tmp/x; [ -s /tmp/x ] && echo c')"
+same "all devices of the privileged" "fine" "$(inside --privileged -- 'mknod /k c 1 5 && head -c 1 /k | wc -c >/dev/null && echo fine')"
+
+monopod run -d --name busy busybox sh -c 'while :; do echo x; usleep 20000; done' >/dev/null
+code "pause" 0 monopod pause busy
+same "paused" paused "$(monopod inspect --format '{{.State.Status}}' busy)"
+before=$(monopod logs busy | wc -l)
+sleep 1
+same "stands still" "$before" "$(monopod logs busy | wc -l)"
+code "no exec while paused" 125 monopod exec busy true
+code "unpause" 0 monopod unpause busy
+sleep 1
+[ "$(monopod logs busy | wc -l)" -gt "$before" ] && ok "goes on" || wrong "goes on" "no new line"
+code "stop" 0 monopod stop -t 1 busy
+id=$(monopod inspect --format '{{.Id}}' busy)
+code "rm" 0 monopod rm busy
+same "no cgroup is left" "" "$(find /sys/fs/cgroup -name "*$id*")"
+
+# A user without newuidmap, without a delegated cgroup.
+mkdir -p /tmp/user
+[ "$1" != first ] || { mkdir -p /disk/user && mount --bind /disk/user /tmp/user; }
+cp /image.tar /tmp/user/
+chown -R user /tmp/user
+as_user="monopod --root /tmp/user/root --runroot /tmp/user/run"
+same "a user without newuidmap" "0 1" \
+    "$(su user -c "$as_user run --rm oci-archive:/tmp/user/image.tar sh -c 'echo \$(id -u) \$\$'" 2>&1)"
+case $(su user -c "$as_user run --rm --memory 64m oci-archive:/tmp/user/image.tar true" 2>&1) in
+Error:*memory*) ok "a limit that cannot be had is refused" ;;
+*) wrong "a limit that cannot be had is refused" "it was not" ;;
+esac
+
+monopod run -d --name survivor busybox sleep 100000 >/dev/null
+same "left running" true "$(monopod inspect --format '{{.State.Running}}' survivor)"
+echo "end of tests"

@@ -1,0 +1,45 @@
+//! Where the kernel's overlay cannot be had, containers get copies, and `info` says so.
+
+use crate::home::{Home, Who};
+
+#[test]
+fn without_overlay_containers_are_copies() {
+    // An overlay cannot keep its upper layer on an overlay: root and run root are put on one.
+    let script = "cd $HOME_DIR && mkdir l u w && mount -t overlay -o lowerdir=l,upperdir=u,workdir=w none root";
+    for who in [Who::Me, Who::Subuid, Who::Single] {
+        let owned = match who {
+            Who::Me => script.to_string(),
+            _ => format!("{script} && chown 61234:61234 root u"),
+        };
+        let Some(home) = Home::bent(who, &owned) else { return };
+        home.load();
+        let info: serde_json::Value = serde_json::from_str(&home.run(&["info", "--format", "json"]).quiet()).unwrap();
+        let driver = info["store"]["graphDriverName"].as_str().unwrap();
+        if driver == "overlay" {
+            eprintln!("SKIPPED for {who:?}: this kernel stacks overlays");
+            continue;
+        }
+        let script = "echo changed >/etc/group; cat /etc/group; stat -c %u /home/app/own";
+        assert_eq!(home.run(&["run", "--rm", "busybox", "sh", "-c", script]).quiet(), "changed\n1000", "{who:?}, {driver}");
+        let out = home.run(&["run", "--rm", "busybox", "cat", "/etc/group"]).quiet();
+        assert!(out.starts_with("root:"), "a container changed its image: {out}");
+        home.run(&["create", "--name", "one", "busybox"]).quiet();
+        home.run(&["rm", "one"]).quiet();
+    }
+}
+
+#[test]
+fn containers_share_layers_and_keep_their_changes() {
+    let home = Home::new();
+    home.load();
+    home.run(&["run", "--name", "one", "busybox", "sh", "-c", "echo mine >/file; rm /etc/group"]).quiet();
+    home.run(&["run", "--rm", "busybox", "sh", "-c", "test ! -e /file && test -e /etc/group"]).quiet();
+    home.run(&["create", "--name", "two", "busybox", "true"]).quiet();
+    let layers = std::fs::read_dir(home.path("root/layers")).unwrap().flatten();
+    let count = layers.filter(|entry| entry.file_name().to_string_lossy().parse::<u64>().is_ok()).count();
+    assert_eq!(count, 1);
+    // What was changed is still there when the container is started again.
+    home.run(&["create", "--name", "three", "busybox", "sh", "-c", "cat /n 2>/dev/null; echo x >>/n"]).quiet();
+    assert_eq!(home.run(&["start", "-a", "three"]).quiet(), "");
+    assert_eq!(home.run(&["start", "-a", "three"]).quiet(), "x");
+}

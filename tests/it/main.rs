@@ -1,0 +1,27 @@
+//! The end-to-end tests: they run the built file as a user does, each test with a root and a run root of its own, in
+//! mount namespaces of its own where it bends the machine. The file is `$MONOPOD`, or what cargo built beside the tests.
+//!
+//! Must not know: any room. What is not told by exit codes, output and the kernel is not tested here.
+
+mod attach;
+mod bench;
+mod binary;
+mod copies;
+mod debian;
+mod exec;
+mod faults;
+mod flags;
+mod home;
+mod hostile;
+mod image;
+mod inspect;
+mod lifecycle;
+mod limits;
+mod logs;
+mod minimal;
+mod rootless;
+mod security;
+mod terminal;
+mod transports;
+mod userns;
+mod vm;
