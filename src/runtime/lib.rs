@@ -8,6 +8,7 @@
 
 pub mod launch;
 pub mod report;
+pub mod seccomp;
 
 pub use launch::{Channels, Create, Exec, Rootfs, Stdio};
 pub use report::{Report, Reports};

@@ -11,4 +11,5 @@ pub mod process;
 pub mod reflink;
 pub mod removal;
 pub mod role;
+pub mod seccomp;
 pub mod xattr;
