@@ -95,6 +95,9 @@ fn enter(words: &[String]) -> std::io::Error {
         { cat /etc/passwd; echo 'bench-stranger:x:61233:61233::/:/bin/sh'; } >$etc/passwd
         { cat /etc/group; echo 'bench-stranger:x:61233:'; } >$etc/group
         echo 'bench-stranger:2100000:65536' >$etc/subuid; cp $etc/subuid $etc/subgid
+        # podman asks for more open files than a host may allow, and fails instead of taking what there is.
+        printf '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n' >$etc/containers.conf
+        export CONTAINERS_CONF=$etc/containers.conf
         for name in passwd group subuid subgid; do
             [ -e /etc/$name ] || : >/etc/$name
             mount --bind $etc/$name /etc/$name || exit 1
