@@ -42,7 +42,9 @@ aarch64)
     ;;
 esac
 
+# rustup may be told not to install by itself what rust-toolchain.toml asks for.
 if command -v rustup >/dev/null; then
+    cargo --version >/dev/null 2>&1 || rustup toolchain install
     rustup target list --installed 2>/dev/null | grep -qx "$target" || rustup target add "$target"
 fi
 cargo build --release --locked --target "$target" --bin monopod

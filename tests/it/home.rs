@@ -61,13 +61,15 @@ impl Output {
         self.ok()
     }
 
-    /// Fails the test unless the command failed with `code` and one `Error:` line that contains each of `words`.
+    /// Fails the test unless the command failed with `code` and one `Error:` line, besides one that
+    /// points to the help, and unless that line contains each of `words`.
     #[track_caller]
     pub fn fails(self, code: i32, words: &[&str]) -> Output {
         assert_eq!(self.code, code, "unexpected exit code of {}", self.said);
         assert!(self.err.starts_with("Error: "), "no `Error: ` in {}", self.said);
         assert!(!self.err.contains("panicked"), "a panic reached the user: {}", self.said);
-        assert_eq!(self.err.trim_end().lines().count(), 1, "more than one line of error in {}", self.said);
+        let more = self.err.lines().skip(1).filter(|line| !line.starts_with("See '"));
+        assert_eq!(more.count(), 0, "more than one line of error in {}", self.said);
         for word in words {
             assert!(self.err.contains(word), "no {word:?} in the error of {}", self.said);
         }
