@@ -7,13 +7,14 @@ set -eu
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
-build/setup.sh gcc binutils musl-tools busybox-static cpio uidmap strace qemu-system-x86 util-linux
+build/setup.sh gcc binutils musl-tools busybox-static cpio uidmap strace qemu-system-x86 debootstrap
 if [ -z "${MONOPOD:-}" ]; then
     build/release.sh
     MONOPOD=$PWD/target/$(uname -m)-unknown-linux-musl/release/monopod
 fi
 export MONOPOD
 ci/vm/run.sh fetch
+cargo build --locked -p bench
 
 if command -v cargo-nextest >/dev/null; then
     exec cargo nextest run --workspace --locked --no-fail-fast "$@" </dev/null
