@@ -6,6 +6,7 @@
 //!
 //! Must not know: images, networks, the engine's database, terminals' bytes.
 
+pub mod cgroup;
 pub mod launch;
 pub mod report;
 pub mod seccomp;

@@ -3,6 +3,7 @@
 //! The only room with `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod beneath;
 pub mod channel;
 pub mod overlay;

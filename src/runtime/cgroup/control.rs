@@ -1,0 +1,209 @@
+//! A living group: who is in it, freezing, killing, what it used, and whether the kernel killed for want of memory.
+
+use super::group::{Error, Group};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What a group uses; `None` where no controller counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Bytes of memory, without page cache that is not in use.
+    pub memory: Option<u64>,
+    /// The limit of bytes of memory, if there is one.
+    pub memory_limit: Option<u64>,
+    /// Nanoseconds of processor time.
+    pub cpu: Option<u64>,
+    /// Processes.
+    pub pids: Option<u64>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Group {
+    /// The processes in the group and in those below it.
+    pub fn pids(&self) -> Vec<i32> {
+        let mut pids: Vec<i32> = self.directories().flat_map(|directory| processes(directory)).collect();
+        pids.sort();
+        pids.dedup();
+        pids
+    }
+
+    /// Stops all processes, and returns when all have stopped.
+    pub fn freeze(&self) -> Result<(), Error> {
+        self.set_frozen(true)
+    }
+
+    /// Lets all processes go on.
+    pub fn thaw(&self) -> Result<(), Error> {
+        self.set_frozen(false)
+    }
+
+    /// True if the group was told to freeze.
+    pub fn is_frozen(&self) -> bool {
+        let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+        match self.freezer() {
+            Ok(Freezer::Unified(directory)) => text(directory.join("cgroup.freeze")).trim() == "1",
+            Ok(Freezer::Legacy(directory)) => text(directory.join("freezer.state")).trim() != "THAWED",
+            Err(_) => false,
+        }
+    }
+
+    /// Sends `signal` to every process in the group and below.
+    pub fn signal(&self, signal: i32) -> Result<(), Error> {
+        let Some(signal) = Signal::from_named_raw(signal) else {
+            return Err(Error::Use { path: self.path().into(), source: Errno::INVAL.into() });
+        };
+        for pid in self.pids().into_iter().filter_map(Pid::from_raw) {
+            match kill_process(pid, signal) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(errno) => return Err(Error::Use { path: self.path().into(), source: errno.into() }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills every process in the group and below, also new ones, and returns when none is left but zombies.
+    pub fn kill(&self) -> Result<(), Error> {
+        // One write does it (5.14), frozen or not.
+        if let Some(directory) = &self.unified
+            && fs::write(directory.join("cgroup.kill"), "1").is_ok()
+        {
+            return self.wait_empty();
+        }
+        // Frozen they cannot fork; the signal is acted on when they thaw.
+        let frozen = self.freezer().is_ok() && self.set_frozen(true).is_ok();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.pids().is_empty() && Instant::now() < deadline {
+            self.signal(9)?;
+            if frozen {
+                self.set_frozen(false)?;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.wait_empty()
+    }
+
+    /// How many processes of the group the kernel killed for want of memory; 0 where no memory controller counts.
+    pub fn oom_kills(&self) -> u64 {
+        let unified = self.unified.as_ref().map(|directory| directory.join("memory.events"));
+        let legacy = self.legacy("memory").map(|directory| directory.join("memory.oom_control"));
+        unified.into_iter().chain(legacy).filter_map(|file| field(&file, "oom_kill")).max().unwrap_or(0)
+    }
+
+    /// What the group uses now.
+    pub fn stats(&self) -> Stats {
+        let unified = |file: &str| number(&self.unified.as_ref()?.join(file));
+        let legacy = |controller: &str, file: &str| number(&self.legacy(controller)?.join(file));
+        let cached = self.unified.as_ref().and_then(|d| field(&d.join("memory.stat"), "inactive_file"));
+        let cached = cached.or_else(|| field(&self.legacy("memory")?.join("memory.stat"), "total_inactive_file"));
+        let memory = unified("memory.current").or_else(|| legacy("memory", "memory.usage_in_bytes"));
+        let limit = unified("memory.max").or_else(|| legacy("memory", "memory.limit_in_bytes"));
+        let cpu = || Some(1000 * field(&self.unified.as_ref()?.join("cpu.stat"), "usage_usec")?);
+        Stats {
+            memory: memory.map(|bytes| bytes.saturating_sub(cached.unwrap_or(0))),
+            // Version 1 writes "no limit" as the largest number of pages.
+            memory_limit: limit.filter(|bytes| *bytes < 1 << 62),
+            cpu: legacy("cpuacct", "cpuacct.usage").or_else(cpu),
+            pids: unified("pids.current").or_else(|| legacy("pids", "pids.current")),
+        }
+    }
+
+    fn directories(&self) -> impl Iterator<Item = &PathBuf> {
+        self.unified.iter().chain(self.legacy.iter().map(|(_, directory)| directory))
+    }
+
+    /// The directory in the hierarchy of version 1 which has `controller`.
+    fn legacy(&self, controller: &str) -> Option<&PathBuf> {
+        self.legacy.iter().find(|(all, _)| all.iter().any(|c| c == controller)).map(|(_, directory)| directory)
+    }
+
+    fn freezer(&self) -> Result<Freezer<'_>, Error> {
+        if let Some(directory) = self.unified.as_deref().filter(|directory| directory.join("cgroup.freeze").exists()) {
+            return Ok(Freezer::Unified(directory));
+        }
+        match self.legacy("freezer") {
+            Some(directory) => Ok(Freezer::Legacy(directory)),
+            // Version 2 has it since 5.2.
+            None => Err(Error::Use { path: self.path().into(), source: Errno::OPNOTSUPP.into() }),
+        }
+    }
+
+    fn set_frozen(&self, frozen: bool) -> Result<(), Error> {
+        let freezer = self.freezer()?;
+        let (file, value) = match freezer {
+            Freezer::Unified(directory) => (directory.join("cgroup.freeze"), if frozen { "1" } else { "0" }),
+            Freezer::Legacy(directory) => (directory.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" }),
+        };
+        let write = || fs::write(&file, value).map_err(|source| Error::Use { path: file.clone(), source });
+        write()?;
+        let state = if frozen { "frozen" } else { "thawed" };
+        self.wait(state, || match freezer {
+            Freezer::Unified(directory) => {
+                Ok(field(&directory.join("cgroup.events"), "frozen").is_none_or(|now| now == u64::from(frozen)))
+            }
+            Freezer::Legacy(_) => {
+                let now = fs::read_to_string(&file).map_err(|source| Error::Use { path: file.clone(), source })?;
+                if now.trim() == value {
+                    return Ok(true);
+                }
+                // A process that was being woken up can hold FREEZING up for ever: asking anew passes it.
+                write().map(|()| false)
+            }
+        })
+    }
+
+    fn wait_empty(&self) -> Result<(), Error> {
+        let dead = |pid: &i32| {
+            let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = stat.iter().rposition(|byte| *byte == b')').and_then(|end| stat.get(end + 2));
+            matches!(state, None | Some(b'Z' | b'X'))
+        };
+        self.wait("empty", || Ok(self.pids().iter().all(dead)))
+    }
+
+    fn wait(&self, state: &'static str, holds: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_micros(100);
+        while !holds()? {
+            if Instant::now() >= deadline {
+                return Err(Error::Stuck { path: self.path().into(), state, seconds: PATIENCE.as_secs() });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Freezer<'a> {
+    Unified(&'a Path),
+    Legacy(&'a Path),
+}
+
+/// The processes in `directory` and below; those that cannot be told by a number here (other pid namespaces) are left out.
+pub(super) fn processes(directory: &Path) -> Vec<i32> {
+    let own = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let mut pids: Vec<i32> = own.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect();
+    let Ok(entries) = fs::read_dir(directory) else { return pids };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind: fs::FileType| kind.is_dir()) {
+            pids.extend(processes(&entry.path()));
+        }
+    }
+    pids
+}
+
+/// The number after `name` in a file of lines.
+fn field(file: &Path, name: &str) -> Option<u64> {
+    let text: io::Result<String> = fs::read_to_string(file);
+    text.ok()?.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}

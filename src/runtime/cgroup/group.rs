@@ -1,0 +1,510 @@
+//! One container's group: made, limited, joined and removed, in each hierarchy that it needs.
+
+use super::devices;
+use super::host::{Host, Layout, Limit, Place, Reason, busy, no_swap};
+use super::resources::{self, Setting, Unfit, Version};
+use oci_spec::runtime::LinuxResources;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A group that cannot be made, limited or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A path that leads elsewhere.
+    #[error("invalid cgroup path {0:?}: expected names separated by \"/\", without \"..\"")]
+    Path(String),
+    /// A path for systemd's manager.
+    #[error(
+        "cgroup path {0:?} is for systemd's cgroup manager, which is not supported: give a path such as \"/monopod/NAME\""
+    )]
+    Systemd(String),
+    /// What was asked for cannot be had on this machine.
+    #[error("the {limit} limit cannot be set: {reason}")]
+    Unavailable {
+        /// What was asked for.
+        limit: Limit,
+        /// Why not.
+        reason: Reason,
+    },
+    /// No group can be made at all.
+    #[error("no cgroup can be made: {0}")]
+    Nowhere(#[source] Reason),
+    /// Resources that make no sense.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// A device rule that makes no sense.
+    #[error(transparent)]
+    Device(#[from] devices::BadRule),
+    /// The kernel refused to make the directory.
+    #[error("create cgroup {path:?}")]
+    Create {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused a value.
+    #[error("set the {limit} limit: write {value:?} to {path:?}")]
+    Set {
+        /// What it is for.
+        limit: Limit,
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        value: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused the device filter.
+    #[error("filter devices of cgroup {path:?}")]
+    Filter {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the group could not be used.
+    #[error("use {path:?}")]
+    Use {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something lives in it.
+    #[error("remove cgroup {path:?}: processes {pids:?} are in it")]
+    Populated {
+        /// The directory.
+        path: PathBuf,
+        /// Who.
+        pids: Vec<i32>,
+    },
+    /// It did not freeze or thaw, or its processes did not die.
+    #[error("cgroup {path:?} is not {state} after {seconds} seconds")]
+    Stuck {
+        /// The directory.
+        path: PathBuf,
+        /// What it should be.
+        state: &'static str,
+        /// How long was waited.
+        seconds: u64,
+    },
+}
+
+/// A group in all hierarchies that it needs. Dropping it changes nothing: [`Group::remove`] does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub(super) path: String,
+    /// In version 2.
+    pub(super) unified: Option<PathBuf>,
+    /// In version 1, with the controllers of each.
+    pub(super) legacy: Vec<(Vec<String>, PathBuf)>,
+}
+
+impl Group {
+    /// Makes the group `path` (absolute, or relative to [`Host::parent`]) with `resources`: limits, and rules for devices if
+    /// there are any. If that fails, what was made is removed again. A group that exists is used as it is.
+    ///
+    /// In a user namespace the device filter is left out: the kernel takes it from the host's root alone, and devices are
+    /// out of reach there by their owners. `None` on a machine without cgroups, if nothing was asked for.
+    pub fn create(host: &Host, path: &str, resources: &LinuxResources) -> Result<Option<Group>, Error> {
+        let settings = settings(host, resources)?;
+        if let Some(setting) = settings.first()
+            && host.layout == Layout::None
+        {
+            let reason = host.can(setting.limit).expect_err("no limit can be had without cgroups");
+            return Err(Error::Unavailable { limit: setting.limit, reason });
+        }
+        let path = match (absolute(host, path)?, host.layout) {
+            (Ok(path), _) => path,
+            (Err(_), _) if settings.is_empty() => return Ok(None),
+            (Err(reason), _) => return Err(Error::Unavailable { limit: settings[0].limit, reason }),
+        };
+        let mut group = Group { unified: host.unified_directory(&path), path, legacy: Vec::new() };
+        if group.unified.is_none() && host.hierarchies.iter().all(|hierarchy| !hierarchy.writable) {
+            return match settings.first() {
+                None => Ok(None),
+                Some(setting) => {
+                    let reason = host.can(setting.limit).err().unwrap_or_else(no_swap);
+                    Err(Error::Unavailable { limit: setting.limit, reason })
+                }
+            };
+        }
+        match group.build(host, &settings, resources) {
+            Ok(()) => Ok(Some(group)),
+            Err(error) => {
+                // The first error is the one to tell.
+                let _ = group.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// The group that was made as `path` ([`Group::path`]), in all hierarchies where it is.
+    pub fn open(host: &Host, path: &str) -> Result<Group, Error> {
+        let path = absolute(host, path)?.map_err(Error::Nowhere)?;
+        let unified = host.unified_directory(&path).filter(|directory| directory.is_dir());
+        let legacy = host
+            .hierarchies
+            .iter()
+            .map(|hierarchy| (hierarchy.controllers.clone(), hierarchy.mount.join(&path[1..])))
+            .filter(|(_, directory)| directory.is_dir())
+            .collect();
+        Ok(Group { path, unified, legacy })
+    }
+
+    /// Its path from each hierarchy's root: what [`Group::open`] takes.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Changes limits of the living group; those that `resources` do not name stay. Device rules stay too.
+    pub fn update(&mut self, host: &Host, resources: &LinuxResources) -> Result<(), Error> {
+        let settings = settings(host, resources)?;
+        let before = self.legacy.len();
+        self.make(host, &settings)?;
+        for at in before..self.legacy.len() {
+            move_all(self, at)?;
+        }
+        self.set(host, &settings)
+    }
+
+    /// The directory in version 2's hierarchy, for `clone3(2)` with `CLONE_INTO_CGROUP` (5.7).
+    pub fn directory(&self) -> Result<Option<OwnedFd>, Error> {
+        self.unified.as_deref().map(|path| open(path, OFlags::RDONLY | OFlags::DIRECTORY)).transpose()
+    }
+
+    /// Descriptors through which a process without threads moves itself into the groups of version 1: see [`enter`]. They
+    /// stay valid in other mount and cgroup namespaces.
+    pub fn doors(&self) -> Result<Vec<OwnedFd>, Error> {
+        self.legacy.iter().map(|(_, directory)| open(&directory.join("tasks"), OFlags::WRONLY)).collect()
+    }
+
+    /// Moves process `pid` into the group, in all hierarchies. Slow: see the module; for processes that cannot be born there.
+    pub fn attach(&self, pid: i32) -> Result<(), Error> {
+        let directories = self.unified.iter().chain(self.legacy.iter().map(|(_, directory)| directory));
+        directories
+            .map(|directory| directory.join("cgroup.procs"))
+            .try_for_each(|file| fs::write(&file, pid.to_string()).map_err(|source| Error::Use { path: file, source }))
+    }
+
+    /// Removes the group and those made below it, everywhere. Processes that are just dying are waited for, a second at most.
+    pub fn remove(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let directories = self.unified.iter().chain(self.legacy.iter().map(|(_, directory)| directory));
+        // One that cannot be removed does not keep the others.
+        directories.map(|directory| remove(directory, deadline)).fold(Ok(()), Result::and)
+    }
+
+    fn build(&mut self, host: &Host, settings: &[Setting], resources: &LinuxResources) -> Result<(), Error> {
+        self.make(host, settings)?;
+        self.set(host, settings)?;
+        self.filter_devices(host, resources)
+    }
+
+    /// Makes the directories that `settings` need; in version 2 with the controllers handed on to them.
+    fn make(&mut self, host: &Host, settings: &[Setting]) -> Result<(), Error> {
+        let mut controllers: Vec<(Limit, &'static str)> = Vec::new();
+        for setting in settings {
+            let limit = setting.limit;
+            match host.place(limit).map_err(|reason| Error::Unavailable { limit, reason })? {
+                Place::Legacy(hierarchy) => self.make_legacy(&hierarchy.mount, &hierarchy.controllers)?,
+                Place::Unified => {
+                    let controller = limit.unified().expect("settings are of controllers");
+                    if !controllers.iter().any(|(_, known)| *known == controller) {
+                        controllers.push((limit, controller));
+                    }
+                }
+            }
+        }
+        if let (Some(directory), Some(mount)) = (&self.unified, &host.unified) {
+            let base = host.base().map_err(|reason| Error::Nowhere(reason.clone()))?;
+            return make_unified(mount, base, &self.path, directory, &controllers);
+        }
+        // Version 1 alone: pausing and killing need the freezer.
+        match host.place(Limit::Freezer) {
+            Ok(Place::Legacy(hierarchy)) => self.make_legacy(&hierarchy.mount, &hierarchy.controllers),
+            _ => Ok(()),
+        }
+    }
+
+    fn make_legacy(&mut self, mount: &Path, controllers: &[String]) -> Result<(), Error> {
+        let directory = mount.join(&self.path[1..]);
+        if self.legacy.iter().any(|(_, known)| *known == directory) {
+            return Ok(());
+        }
+        let cpuset = controllers.iter().any(|controller| controller == "cpuset");
+        make_directories(mount, &directory, cpuset)?;
+        self.legacy.push((controllers.to_vec(), directory));
+        Ok(())
+    }
+
+    fn set(&self, host: &Host, settings: &[Setting]) -> Result<(), Error> {
+        for (at, setting) in settings.iter().enumerate() {
+            let limit = setting.limit;
+            let directory = match host.place(limit).map_err(|reason| Error::Unavailable { limit, reason })? {
+                Place::Unified => self.unified.clone().unwrap_or_default(),
+                Place::Legacy(hierarchy) => hierarchy.mount.join(&self.path[1..]),
+            };
+            match write(&directory, setting) {
+                // Below what both together were limited to: that limit first.
+                Err(Error::Set { source, .. })
+                    if source.raw_os_error() == Some(Errno::INVAL.raw_os_error())
+                        && setting.choices[0].0 == "memory.limit_in_bytes" =>
+                {
+                    settings[at..].iter().filter(|s| s.limit == Limit::Swap).try_for_each(|s| write(&directory, s))?;
+                    write(&directory, setting)?;
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn filter_devices(&mut self, host: &Host, resources: &LinuxResources) -> Result<(), Error> {
+        let Some(rules) = resources.devices().as_deref().filter(|rules| !rules.is_empty()) else { return Ok(()) };
+        let Some(program) = devices::program(rules)? else { return Ok(()) };
+        if let (Some(path), false) = (&self.unified, host.rootless) {
+            let directory = open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            let legacy = host.hierarchies.iter().find(|h| h.writable && h.controllers.iter().any(|c| c == "devices"));
+            match (sys::bpf::filter_devices(directory.as_fd(), &program), legacy) {
+                (Ok(()), _) => return Ok(()),
+                // A kernel without such programs: the controller of version 1 refuses the same.
+                (Err(_), Some(hierarchy)) => self.make_legacy(&hierarchy.mount, &hierarchy.controllers)?,
+                (Err(errno), None) => return Err(Error::Filter { path: path.clone(), source: errno.into() }),
+            }
+        } else {
+            match host.place(Limit::Devices) {
+                Ok(Place::Legacy(hierarchy)) => self.make_legacy(&hierarchy.mount, &hierarchy.controllers)?,
+                _ if host.rootless => return Ok(()),
+                Ok(Place::Unified) => return Ok(()),
+                Err(reason) => return Err(Error::Unavailable { limit: Limit::Devices, reason }),
+            }
+        }
+        let Some((_, directory)) = self.legacy.iter().find(|(c, _)| c.iter().any(|c| c == "devices")) else {
+            return Ok(());
+        };
+        for (allow, line) in devices::lines(rules)? {
+            let path = directory.join(if allow { "devices.allow" } else { "devices.deny" });
+            fs::write(&path, &line).map_err(|source| Error::Set {
+                limit: Limit::Devices,
+                path,
+                value: line,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Moves the calling process, which has no other threads, through `doors` ([`Group::doors`]). It does not allocate.
+pub fn enter(doors: &[OwnedFd]) -> rustix::io::Result<()> {
+    doors.iter().try_for_each(|door| rustix::io::write(door, b"0").map(drop))
+}
+
+fn settings(host: &Host, resources: &LinuxResources) -> Result<Vec<Setting>, Error> {
+    let version = |limit| match host.place(limit) {
+        Ok(Place::Legacy(_)) => Version::One,
+        _ => Version::Two,
+    };
+    Ok(resources::settings(resources, version)?)
+}
+
+/// `path` from the hierarchies' roots, checked.
+fn absolute(host: &Host, path: &str) -> Result<Result<String, Reason>, Error> {
+    let inside = path.strip_prefix('/').unwrap_or(path);
+    let names =
+        |path: &str| path.split('/').all(|name| !matches!(name, "" | "." | "..") && !name.contains(['\0', '\n']));
+    // `slice:prefix:name`
+    if path.split(':').count() == 3 && !path.contains('/') {
+        return Err(Error::Systemd(path.into()));
+    }
+    if !names(inside) || Path::new(inside).components().any(|part| !matches!(part, Component::Normal(_))) {
+        return Err(Error::Path(path.into()));
+    }
+    Ok(match path.starts_with('/') {
+        true => Ok(path.to_string()),
+        false => host.parent().map(|parent| format!("{parent}/{path}")),
+    })
+}
+
+fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
+    openat(CWD, path, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+        .map_err(|errno| Error::Use { path: path.into(), source: errno.into() })
+}
+
+/// Makes `directory` below `mount`. A cpuset without processors and nodes takes no process: each gets its parent's.
+fn make_directories(mount: &Path, directory: &Path, cpuset: bool) -> Result<(), Error> {
+    if directory == mount {
+        return Ok(());
+    }
+    let created = match fs::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_directories(mount, directory.parent().unwrap_or(mount), cpuset)?;
+            fs::create_dir(directory)
+        }
+        other => other,
+    };
+    match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other.map_err(|source| Error::Create { path: directory.into(), source })?,
+    }
+    if !cpuset {
+        return Ok(());
+    }
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let file = directory.join(name);
+        let inherit = || -> io::Result<()> {
+            if fs::read_to_string(&file)?.trim().is_empty() {
+                fs::write(&file, fs::read(directory.parent().unwrap_or(mount).join(name))?)?;
+            }
+            Ok(())
+        };
+        inherit().map_err(|source| Error::Use { path: file.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// Makes `directory` and hands `controllers` on to it, from `base` down.
+fn make_unified(
+    mount: &Path,
+    base: &str,
+    path: &str,
+    directory: &Path,
+    controllers: &[(Limit, &'static str)],
+) -> Result<(), Error> {
+    let parent = directory.parent().unwrap_or(mount);
+    make_directories(mount, parent, false)?;
+    // Above the base nothing is ours; a path outside it is asked of the host as it is.
+    let base = Path::new(base);
+    let wanted = Path::new(path).parent().unwrap_or(base);
+    let mut steps: Vec<&Path> = wanted.ancestors().take_while(|step| step.starts_with(base)).collect();
+    steps.reverse();
+    if steps.is_empty() {
+        steps.push(wanted);
+    }
+    // Usually the last one says that all is done.
+    if !controllers.is_empty() && !missing(parent, controllers).is_empty() {
+        for step in steps {
+            let at = mount.join(step.strip_prefix("/").unwrap_or(step));
+            hand_on(&at, &step.to_string_lossy(), &missing(&at, controllers))?;
+        }
+    }
+    make_directories(mount, directory, false)
+}
+
+fn missing(directory: &Path, controllers: &[(Limit, &'static str)]) -> Vec<(Limit, &'static str)> {
+    let enabled = fs::read_to_string(directory.join("cgroup.subtree_control")).unwrap_or_default();
+    controllers.iter().filter(|(_, c)| !enabled.split_ascii_whitespace().any(|known| known == *c)).copied().collect()
+}
+
+fn hand_on(directory: &Path, path: &str, controllers: &[(Limit, &'static str)]) -> Result<(), Error> {
+    for (limit, controller) in controllers {
+        let file = directory.join("cgroup.subtree_control");
+        fs::write(&file, format!("+{controller}")).map_err(|source| {
+            let reason = match source.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::BUSY) => busy(path, controller),
+                Some(Errno::NOENT) => Reason {
+                    why: format!("the {controller} controller is not available in cgroup {path:?}"),
+                    fix: format!("hand it down to this cgroup, or boot with it enabled (cgroup_enable={controller})"),
+                },
+                _ => Reason {
+                    why: format!("{file:?} cannot be written ({source})"),
+                    fix: "run as root, or in a cgroup that is delegated to this user".into(),
+                },
+            };
+            Error::Unavailable { limit: *limit, reason }
+        })?;
+    }
+    Ok(())
+}
+
+fn write(directory: &Path, setting: &Setting) -> Result<(), Error> {
+    let mut choices = setting.choices.iter();
+    let (mut file, mut value) = choices.next().map(|(file, value)| (directory.join(file), value)).expect("never empty");
+    let mut result = write_existing(&file, value);
+    for (name, other) in choices {
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            (file, value) = (directory.join(name), other);
+            result = write_existing(&file, value);
+        }
+    }
+    result.map_err(|source| match (source.kind(), setting.limit) {
+        (io::ErrorKind::NotFound, Limit::Swap) => Error::Unavailable { limit: Limit::Swap, reason: no_swap() },
+        (io::ErrorKind::NotFound, limit) => Error::Unavailable {
+            limit,
+            reason: Reason {
+                why: format!("this kernel has no {file:?}"),
+                fix: "leave this setting out, or boot a kernel that has it".into(),
+            },
+        },
+        (_, limit) => Error::Set { limit, path: file, value: value.clone(), source },
+    })
+}
+
+/// Never creates: these are the kernel's files.
+fn write_existing(file: &Path, value: &str) -> io::Result<()> {
+    let file = openat(CWD, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, value.as_bytes())?;
+    Ok(())
+}
+
+/// Moves those of the group's processes that are not yet in its hierarchy number `at`.
+fn move_all(group: &Group, at: usize) -> Result<(), Error> {
+    let file = group.legacy[at].1.join("cgroup.procs");
+    // Forks meanwhile: until a round finds no one else.
+    for _ in 0..100 {
+        let there = super::control::processes(&group.legacy[at].1);
+        let all = group.pids();
+        let mut left = all.iter().filter(|pid| !there.contains(pid)).peekable();
+        if left.peek().is_none() {
+            return Ok(());
+        }
+        for pid in left {
+            match fs::write(&file, pid.to_string()) {
+                Err(error) if error.raw_os_error() != Some(Errno::SRCH.raw_os_error()) => {
+                    return Err(Error::Use { path: file, source: error });
+                }
+                _ => {}
+            }
+        }
+    }
+    Err(Error::Stuck { path: file, state: "holding all processes", seconds: 0 })
+}
+
+fn remove(directory: &Path, deadline: Instant) -> Result<(), Error> {
+    let mut pause = Duration::from_micros(200);
+    loop {
+        let error = match fs::remove_dir(directory) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => error,
+        };
+        if error.raw_os_error() != Some(Errno::BUSY.raw_os_error()) {
+            return Err(Error::Use { path: directory.into(), source: error });
+        }
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                remove(&entry.path(), deadline)?;
+            }
+        }
+        if Instant::now() >= deadline {
+            let pids = super::control::processes(directory);
+            return Err(match pids.is_empty() {
+                true => Error::Use { path: directory.into(), source: error },
+                false => Error::Populated { path: directory.into(), pids },
+            });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}

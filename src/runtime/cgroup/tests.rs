@@ -1,0 +1,260 @@
+//! Real groups on whatever this machine has. Each test makes its own, and removes it.
+
+use super::*;
+use oci_spec::runtime::LinuxResources;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+
+/// The group of one test, removed however the test ends.
+struct Made(Host, Group);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = self.1.kill();
+        self.1.remove().unwrap();
+    }
+}
+
+/// A group with `resources`, or nothing, said aloud, where `limits` cannot be had.
+fn make(name: &str, limits: &[Limit], resources: &str) -> Option<Made> {
+    let host = Host::probe();
+    if let Some(reason) = limits.iter().find_map(|limit| host.can(*limit).err()) {
+        eprintln!("skipped: {reason}");
+        return None;
+    }
+    let resources: LinuxResources = serde_json::from_str(resources).unwrap();
+    let path = format!("/monopod-test-{}-{name}", std::process::id());
+    match Group::create(&host, &path, &resources).unwrap() {
+        Some(group) => Some(Made(host, group)),
+        None => {
+            eprintln!("skipped: no cgroup can be made here");
+            None
+        }
+    }
+}
+
+const TASK: &str = "MONOPOD_TEST_CGROUP_TASK";
+
+/// This test binary again, which waits for a line on its standard input and then does `task`.
+fn child(task: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "cgroup::tests::task", "--nocapture"])
+        .env(TASK, task)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Lets the child go, and gives the line that it answers with.
+fn answer(child: &mut Child) -> String {
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("answer: ").map(|(_, a)| a.to_string()))
+        .unwrap_or_default()
+}
+
+/// No test, but what [`child`] executes.
+#[test]
+fn task() {
+    let Ok(task) = std::env::var(TASK) else { return };
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    match task.as_str() {
+        "devices" => {
+            let open = |path: &str| std::fs::File::open(path).map(drop).map_err(|e| e.raw_os_error());
+            println!("answer: {:?} {:?}", open("/dev/null"), open("/dev/zero"));
+        }
+        "memory" => {
+            let mut blocks = Vec::new();
+            for _ in 0..128 {
+                blocks.push(vec![1u8; 1 << 20]);
+            }
+            println!("answer: {}", blocks.len());
+        }
+        "pids" => {
+            let threads: Vec<_> = (0..20)
+                .map(|_| {
+                    std::thread::Builder::new().spawn(|| std::thread::sleep(std::time::Duration::from_millis(200)))
+                })
+                .collect();
+            println!("answer: {}", threads.iter().any(Result::is_err));
+        }
+        _ => std::thread::sleep(std::time::Duration::from_secs(60)),
+    }
+}
+
+fn file(made: &Made, limit: Limit, unified: &str, legacy: &str) -> String {
+    let (directory, name) = match made.0.place(limit).unwrap() {
+        host::Place::Unified => (made.1.unified.clone().unwrap(), unified),
+        host::Place::Legacy(hierarchy) => (hierarchy.mount.join(&made.1.path[1..]), legacy),
+    };
+    std::fs::read_to_string(directory.join(name)).unwrap().trim().to_string()
+}
+
+#[test]
+fn limits_are_set_updated_and_found_again() {
+    let resources = r#"{"memory": {"limit": 67108864}, "pids": {"limit": 77}, "cpu": {"shares": 1024, "quota": 50000, "period": 100000, "cpus": "0"}}"#;
+    let Some(mut made) = make("limits", &[Limit::Memory, Limit::Pids, Limit::Cpu, Limit::Cpuset], resources) else {
+        return;
+    };
+    let memory = |made: &Made| file(made, Limit::Memory, "memory.max", "memory.limit_in_bytes");
+    assert_eq!(memory(&made), "67108864");
+    assert_eq!(file(&made, Limit::Pids, "pids.max", "pids.max"), "77");
+    assert!(file(&made, Limit::Cpu, "cpu.max", "cpu.cfs_quota_us").starts_with("50000"));
+    assert_eq!(file(&made, Limit::Cpu, "cpu.weight", "cpu.shares").len(), if made.1.legacy.is_empty() { 3 } else { 4 });
+    assert_eq!(file(&made, Limit::Cpuset, "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(Group::open(&made.0, made.1.path()).unwrap().unified, made.1.unified);
+    assert_eq!(made.1.stats().memory_limit, Some(67_108_864));
+    for limit in [33_554_432, 134_217_728] {
+        let resources = serde_json::from_str(&format!(r#"{{"memory": {{"limit": {limit}}}}}"#)).unwrap();
+        let Made(host, group) = &mut made;
+        group.update(host, &resources).unwrap();
+        assert_eq!(memory(&made), limit.to_string());
+    }
+}
+
+#[test]
+fn processes_are_frozen_thawed_and_killed() {
+    let Some(made) = make("freeze", &[Limit::Freezer], "{}") else { return };
+    let mut sleeper = child("sleep");
+    made.1.attach(sleeper.id() as i32).unwrap();
+    assert_eq!(made.1.pids(), [sleeper.id() as i32]);
+    assert!(!made.1.is_frozen());
+    made.1.freeze().unwrap();
+    assert!(made.1.is_frozen());
+    made.1.thaw().unwrap();
+    assert!(!made.1.is_frozen());
+    // Also from the frozen state.
+    made.1.freeze().unwrap();
+    assert!(matches!(made.1.remove(), Err(Error::Populated { .. })));
+    made.1.kill().unwrap();
+    assert_eq!(sleeper.wait().unwrap().signal(), Some(9));
+    assert!(made.1.pids().is_empty());
+}
+
+#[test]
+fn a_living_group_gets_a_limit_it_had_not() {
+    let Some(mut made) = make("update", &[Limit::Pids], "{}") else { return };
+    let mut sleeper = child("sleep");
+    made.1.attach(sleeper.id() as i32).unwrap();
+    let Made(host, group) = &mut made;
+    group.update(host, &serde_json::from_str(r#"{"pids": {"limit": 50}}"#).unwrap()).unwrap();
+    assert_eq!(file(&made, Limit::Pids, "pids.max", "pids.max"), "50");
+    assert!(made.1.stats().pids.is_some_and(|pids| pids >= 1));
+    made.1.kill().unwrap();
+    sleeper.wait().unwrap();
+}
+
+#[test]
+fn devices_are_filtered() {
+    let resources = r#"{"devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rw"}]}"#;
+    let Some(made) = make("devices", &[Limit::Devices], resources) else { return };
+    if made.0.is_rootless() {
+        return eprintln!("skipped: the kernel takes device filters from root alone");
+    }
+    let mut child = child("devices");
+    made.1.attach(child.id() as i32).unwrap();
+    assert_eq!(answer(&mut child), "Ok(()) Err(Some(1))");
+    child.wait().unwrap();
+}
+
+#[test]
+fn too_much_memory_is_counted_as_oom() {
+    let Some(made) = make("oom", &[Limit::Memory], r#"{"memory": {"limit": 33554432}}"#) else { return };
+    assert_eq!(made.1.oom_kills(), 0);
+    let mut child = child("memory");
+    made.1.attach(child.id() as i32).unwrap();
+    // Where there is swap, the memory goes there instead.
+    let swap = std::fs::read_to_string("/proc/swaps").unwrap_or_default().lines().count() > 1;
+    if swap {
+        return eprintln!("skipped: this machine has swap");
+    }
+    assert_eq!(answer(&mut child), "");
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert!(made.1.oom_kills() >= 1);
+}
+
+#[test]
+fn too_many_threads_fail() {
+    let Some(made) = make("pids", &[Limit::Pids], r#"{"pids": {"limit": 10}}"#) else { return };
+    let mut child = child("pids");
+    made.1.attach(child.id() as i32).unwrap();
+    assert_eq!(answer(&mut child), "true");
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_thread_walks_through_the_doors() {
+    let Some(made) =
+        make("doors", &[Limit::Pids, Limit::Memory], r#"{"pids": {"limit": 10}, "memory": {"limit": 33554432}}"#)
+    else {
+        return;
+    };
+    if made.1.legacy.is_empty() {
+        return eprintln!("skipped: no limit is on cgroup v1 here");
+    }
+    let doors = made.1.doors().unwrap();
+    let path = made.1.path().to_string();
+    let inside = std::thread::spawn(move || {
+        enter(&doors).unwrap();
+        std::fs::read_to_string("/proc/thread-self/cgroup").unwrap()
+    });
+    let inside = inside.join().unwrap();
+    assert_eq!(inside.lines().filter(|line| line.ends_with(&path)).count(), made.1.legacy.len(), "{inside}");
+}
+
+#[test]
+fn paths_stay_inside() {
+    let host = Host::probe();
+    for path in ["../x", "/a/../../b", "", "/", "/a//b", "a/./b", "/a/", "a\0b", ".."] {
+        let made = Group::create(&host, path, &LinuxResources::default());
+        assert!(matches!(made, Err(Error::Path(_))), "{path:?}: {made:?}");
+        assert!(matches!(Group::open(&host, path), Err(Error::Path(_))), "{path:?}");
+    }
+    let systemd = Group::create(&host, "user.slice:monopod:1", &LinuxResources::default());
+    assert!(matches!(systemd, Err(Error::Systemd(_))));
+}
+
+#[test]
+fn nested_groups_go_with_it() {
+    let Some(made) = make("nested", &[Limit::Freezer], "{}") else { return };
+    let directory = made.1.unified.clone().or(made.1.legacy.first().map(|l| l.1.clone())).unwrap();
+    std::fs::create_dir_all(directory.join("a/b")).unwrap();
+    made.1.remove().unwrap();
+    assert!(!directory.exists());
+}
+
+#[test]
+fn a_refused_value_names_file_and_value_and_leaves_nothing() {
+    let host = Host::probe();
+    if let Err(reason) = host.can(Limit::Cpuset) {
+        return eprintln!("skipped: {reason}");
+    }
+    let resources: LinuxResources = serde_json::from_str(r#"{"cpu": {"cpus": "9999"}}"#).unwrap();
+    let path = format!("/monopod-test-{}-refused", std::process::id());
+    let error = Group::create(&host, &path, &resources).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("\"9999\"") && text.contains("cpuset.cpus"), "{text}");
+    let group = Group::open(&host, &path).unwrap();
+    assert!(group.unified.is_none() && group.legacy.is_empty());
+}
+
+#[test]
+fn processes_in_the_way_are_not_moved_but_named() {
+    let Some(made) = make("busy", &[Limit::Pids], "{}") else { return };
+    if !matches!(made.0.place(Limit::Pids), Ok(host::Place::Unified)) {
+        return eprintln!("skipped: the pids controller is on cgroup v1 here");
+    }
+    let mut sleeper = child("sleep");
+    made.1.attach(sleeper.id() as i32).unwrap();
+    let below = format!("{}/below", made.1.path());
+    let error =
+        Group::create(&made.0, &below, &serde_json::from_str(r#"{"pids": {"limit": 5}}"#).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("has processes of its own"), "{error}");
+    made.1.kill().unwrap();
+    sleeper.wait().unwrap();
+}
