@@ -98,6 +98,34 @@ fn an_image_without_a_name_is_known_by_its_id() {
     assert_eq!(home.run(&["run", "--rm", &id[..12], "echo", "fine"]).quiet(), "fine");
 }
 
+/// A disk with room for an image's blob and its unpacked layer, and for no copy of the archive beside them.
+#[test]
+fn there_is_no_temporary_copy() {
+    let noise: Vec<u8> = (0..20 << 20).scan(1u64, |state, _| Some(noise(state))).collect();
+    let layer = image::Layer::new().file("noise", &noise, 0o644).done();
+    let archive = image::archive(&image::oci(&[Image::of("localhost/noise", vec![image::busybox_layer(), layer])]));
+    for way in ["file", "stdin", "run"] {
+        let script = "mount -t tmpfs -o size=52m none $HOME_DIR/root; mount -t tmpfs -o size=1m none /tmp";
+        let Some(home) = Home::bent(crate::home::Who::Me, script) else { return };
+        let file = home.write("noise.tar", &archive);
+        let path = file.to_str().unwrap();
+        match way {
+            "file" => home.run(&["load", "-q", "-i", path]).ok(),
+            "stdin" => home.feed(&["load", "-q"], &archive).ok(),
+            _ => home.run(&["run", "--rm", &format!("oci-archive:{path}"), "true"]).ok(),
+        };
+        assert_eq!(home.run(&["run", "--rm", "noise", "stat", "-c", "%s", "/noise"]).quiet(), "20971520", "{way}");
+    }
+}
+
+/// A byte that does not compress (xorshift64).
+fn noise(state: &mut u64) -> u8 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state >> 32) as u8
+}
+
 #[test]
 fn layers_hide_replace_and_keep() {
     let (dir, file) = (0o755, 0o644);
