@@ -1,1 +1,3 @@
-fn main() { println!("monopod"); }
+fn main() {
+    println!("monopod");
+}

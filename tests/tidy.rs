@@ -28,8 +28,23 @@ const EMPTY_WORDS: &[&str] =
 
 /// What a reader finds at the top, and what the tools themselves demand.
 const TOP: &[&str] = &[
-    "Cargo.toml", "Cross.toml", "README.md", "src", "build", "static", "ci", "tests", "Cargo.lock", ".cargo", ".ci",
-    ".config", ".git", ".gitignore", "rust-toolchain.toml", "rustfmt.toml", "target",
+    "Cargo.toml",
+    "Cross.toml",
+    "README.md",
+    "src",
+    "build",
+    "static",
+    "ci",
+    "tests",
+    "Cargo.lock",
+    ".cargo",
+    ".ci",
+    ".config",
+    ".git",
+    ".gitignore",
+    "rust-toolchain.toml",
+    "rustfmt.toml",
+    "target",
 ];
 
 const LINES: usize = 700;

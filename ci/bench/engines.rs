@@ -40,7 +40,11 @@ fn user(home: &Path, run: &Path, rootless: bool) -> Vec<String> {
         return Vec::new();
     }
     let mut list = words(&["setpriv", "--reuid", STRANGER, "--regid", STRANGER, "--clear-groups", "env", "-i"]);
-    list.extend([format!("HOME={}", text(home)), format!("XDG_RUNTIME_DIR={}", text(run)), "PATH=/usr/bin:/bin".into()]);
+    list.extend([
+        format!("HOME={}", text(home)),
+        format!("XDG_RUNTIME_DIR={}", text(run)),
+        "PATH=/usr/bin:/bin".into(),
+    ]);
     list.extend(std::env::var("CONTAINERS_CONF").map(|path| format!("CONTAINERS_CONF={path}")));
     list
 }

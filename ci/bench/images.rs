@@ -25,7 +25,8 @@ pub struct Images {
 pub fn prepare(asked: &Asked, work: &Path) -> Result<Images, String> {
     let busybox = work.join("busybox.oci.tar");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/busybox-image.sh");
-    let made = Command::new(script).arg(&busybox).arg("localhost/busybox:latest").status().map_err(|e| e.to_string())?;
+    let made =
+        Command::new(script).arg(&busybox).arg("localhost/busybox:latest").status().map_err(|e| e.to_string())?;
     if !made.success() {
         return Err("no busybox image".into());
     }
@@ -35,7 +36,8 @@ pub fn prepare(asked: &Asked, work: &Path) -> Result<Images, String> {
             single: given.join("debian.docker.tar"),
             many_gzip: given.join("many.oci.tar"),
             many_zstd: given.join("many.oci-zstd.tar"),
-            described: "a Debian minbase root file system in one layer; six layers of Python and Node.js like trees".into(),
+            described: "a Debian minbase root file system in one layer; six layers of Python and Node.js like trees"
+                .into(),
         });
     }
     let (scale, names) = if asked.quick { (50, "small ") } else { (1, "") };

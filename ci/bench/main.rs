@@ -69,8 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn parse(words: &[String]) -> Option<(Asked, bool)> {
-    let mut asked =
-        Asked { monopod: PathBuf::new(), images: None, report: "ci/bench/RESULTS.md".into(), quick: false };
+    let mut asked = Asked { monopod: PathBuf::new(), images: None, report: "ci/bench/RESULTS.md".into(), quick: false };
     let mut inside = false;
     let mut words = words.iter();
     while let Some(word) = words.next() {

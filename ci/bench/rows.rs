@@ -63,7 +63,14 @@ impl Pair {
     }
 
     /// The contestants of a verb, with `floors` beside them.
-    fn row(&self, what: &str, rounds: usize, args: &[&str], floors: Vec<Contestant>, reach: Reach) -> Result<Row, String> {
+    fn row(
+        &self,
+        what: &str,
+        rounds: usize,
+        args: &[&str],
+        floors: Vec<Contestant>,
+        reach: Reach,
+    ) -> Result<Row, String> {
         self.row_before(what, rounds, &[], args, floors, reach)
     }
 
@@ -121,13 +128,26 @@ pub fn all(asked: &Asked, work: &Path) -> Result<String, String> {
     let reach = Reach::both(0.08).floor(2.0).peak(0.15);
     report.add(root.row("`run --rm --network none busybox true`, root", rounds(30), &run, beside, reach)?);
     let reach = Reach::both(0.12);
-    report.add(user.row("`run --rm --network none busybox true`, rootless", rounds(30), &run, vec![unshare()], reach)?);
+    report.add(user.row(
+        "`run --rm --network none busybox true`, rootless",
+        rounds(30),
+        &run,
+        vec![unshare()],
+        reach,
+    )?);
 
     for (_, engine) in root.engines() {
-        let sleep = ["run", "-d", "--name", "idle0", "--network", "none", "localhost/busybox:latest", "sleep", "1000000"];
+        let sleep =
+            ["run", "-d", "--name", "idle0", "--network", "none", "localhost/busybox:latest", "sleep", "1000000"];
         engine.run(&sleep)?;
     }
-    report.add(root.row("`exec` of true", rounds(30), &["exec", "idle0", "true"], vec![unshare()], Reach::both(0.08))?);
+    report.add(root.row(
+        "`exec` of true",
+        rounds(30),
+        &["exec", "idle0", "true"],
+        vec![unshare()],
+        Reach::both(0.08),
+    )?);
     memory(&root, asked, &mut report)?;
     syncs(&root, &run, work, &mut report)?;
 
@@ -139,7 +159,15 @@ pub fn all(asked: &Asked, work: &Path) -> Result<String, String> {
     for &count in counts {
         for (_, engine) in root.engines() {
             for n in made..count {
-                engine.run(&["create", "--name", &format!("c{n}"), "--network", "none", "localhost/busybox:latest", "true"])?;
+                engine.run(&[
+                    "create",
+                    "--name",
+                    &format!("c{n}"),
+                    "--network",
+                    "none",
+                    "localhost/busybox:latest",
+                    "true",
+                ])?;
             }
         }
         made = count;
@@ -160,12 +188,20 @@ fn loads(pair: &Pair, images: &Images, rounds: &dyn Fn(usize) -> usize, report: 
     let floor = layer_floor(&images.single, work)?;
     let single = images.single.display().to_string();
     let reach = Reach::both(0.4).floor_cpu(1.4).peak(0.4);
-    let row = pair.row_before("`load`, one layer, gzip", rounds(8), &clear, &["load", "-q", "-i", &single], floor, reach)?;
+    let row =
+        pair.row_before("`load`, one layer, gzip", rounds(8), &clear, &["load", "-q", "-i", &single], floor, reach)?;
     report.add(row);
     for (path, kind) in [(&images.many_gzip, "gzip"), (&images.many_zstd, "zstd")] {
         let path = path.display().to_string();
         let what = format!("`load`, six layers, {kind}");
-        report.add(pair.row_before(&what, rounds(5), &clear, &["load", "-q", "-i", &path], Vec::new(), Reach::wall(0.25))?);
+        report.add(pair.row_before(
+            &what,
+            rounds(5),
+            &clear,
+            &["load", "-q", "-i", &path],
+            Vec::new(),
+            Reach::wall(0.25),
+        )?);
     }
     Ok(())
 }
@@ -184,7 +220,10 @@ fn layer_floor<'a>(archive: &Path, work: &Path) -> Result<Vec<Contestant<'a>>, S
     let clear = format!("rm -rf {}/tree", parts.display());
     fs::write(parts.join("clear"), clear).map_err(|e| e.to_string())?;
     Ok(vec![
-        Contestant::floor("inflate + sha256", floors::words(&["inflate", &parts.join("layer.gz").display().to_string()])),
+        Contestant::floor(
+            "inflate + sha256",
+            floors::words(&["inflate", &parts.join("layer.gz").display().to_string()]),
+        ),
         Contestant::floor("tar -x", vec!["sh".into(), "-c".into(), unpack.into(), parts.display().to_string()]),
     ])
 }
@@ -216,7 +255,17 @@ fn memory(pair: &Pair, asked: &Asked, report: &mut Report) -> Result<(), String>
     for (name, engine) in pair.engines() {
         for n in 1..count {
             let container = format!("idle{n}");
-            engine.run(&["run", "-d", "--name", &container, "--network", "none", "localhost/busybox:latest", "sleep", "1000000"])?;
+            engine.run(&[
+                "run",
+                "-d",
+                "--name",
+                &container,
+                "--network",
+                "none",
+                "localhost/busybox:latest",
+                "sleep",
+                "1000000",
+            ])?;
         }
         std::thread::sleep(std::time::Duration::from_millis(500));
         let mut shares = Vec::new();

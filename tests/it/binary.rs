@@ -11,10 +11,12 @@ fn number(bytes: &[u8], at: usize, size: usize) -> u64 {
 fn it_is_static() {
     let file = std::fs::read(built()).unwrap();
     assert_eq!(&file[..6], b"\x7fELF\x02\x01", "not a little-endian 64-bit ELF file");
-    let (table, entry, count) = (number(&file, 32, 8) as usize, number(&file, 54, 2) as usize, number(&file, 56, 2) as usize);
+    let (table, entry, count) =
+        (number(&file, 32, 8) as usize, number(&file, 54, 2) as usize, number(&file, 56, 2) as usize);
     assert!(count > 0);
     for header in (0..count).map(|n| table + n * entry) {
-        let (kind, offset, size) = (number(&file, header, 4), number(&file, header + 8, 8), number(&file, header + 32, 8));
+        let (kind, offset, size) =
+            (number(&file, header, 4), number(&file, header + 8, 8), number(&file, header + 32, 8));
         assert_ne!(kind, 3, "it asks for an interpreter");
         if kind == 2 {
             let entries = (offset..offset + size).step_by(16).map(|at| number(&file, at as usize, 8));
@@ -32,7 +34,11 @@ fn it_is_small_enough() {
 /// Names of files that the tests' own machine has and others lack would be seen in a trace of what is opened.
 #[test]
 fn it_opens_nothing_of_the_machine_for_its_version() {
-    let trace = std::process::Command::new("strace").args(["-f", "-e", "trace=open,openat,execve"]).arg(built()).arg("--version").output();
+    let trace = std::process::Command::new("strace")
+        .args(["-f", "-e", "trace=open,openat,execve"])
+        .arg(built())
+        .arg("--version")
+        .output();
     let Ok(trace) = trace else {
         eprintln!("SKIPPED: no strace");
         return;
@@ -42,7 +48,10 @@ fn it_opens_nothing_of_the_machine_for_its_version() {
         eprintln!("SKIPPED: no tracing here");
         return;
     }
-    let opened: Vec<_> = text.lines().filter(|line| line.contains("open") && !line.contains("/proc/") && !line.contains("/sys/")).collect();
+    let opened: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("open") && !line.contains("/proc/") && !line.contains("/sys/"))
+        .collect();
     assert!(opened.is_empty(), "{opened:#?}");
     assert_eq!(text.matches("execve(").count(), 1, "{text}");
 }

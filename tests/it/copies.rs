@@ -20,7 +20,11 @@ fn without_overlay_containers_are_copies() {
             continue;
         }
         let script = "echo changed >/etc/group; cat /etc/group; stat -c %u /home/app/own";
-        assert_eq!(home.run(&["run", "--rm", "busybox", "sh", "-c", script]).quiet(), "changed\n1000", "{who:?}, {driver}");
+        assert_eq!(
+            home.run(&["run", "--rm", "busybox", "sh", "-c", script]).quiet(),
+            "changed\n1000",
+            "{who:?}, {driver}"
+        );
         let out = home.run(&["run", "--rm", "busybox", "cat", "/etc/group"]).quiet();
         assert!(out.starts_with("root:"), "a container changed its image: {out}");
         home.run(&["create", "--name", "one", "busybox"]).quiet();

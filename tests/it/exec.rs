@@ -7,7 +7,8 @@ fn exec_enters_the_container() {
     for who in [Who::Me, Who::Subuid, Who::Single] {
         let Some(home) = Home::of(who) else { continue };
         home.load();
-        home.run(&["run", "-d", "--name", "one", "--hostname", "inside", "-e", "A=1", "busybox", "sleep", "100"]).quiet();
+        home.run(&["run", "-d", "--name", "one", "--hostname", "inside", "-e", "A=1", "busybox", "sleep", "100"])
+            .quiet();
         let exec = |args: &[&str]| home.run(&[&["exec"], args].concat());
         assert_eq!(exec(&["one", "hostname"]).quiet(), "inside", "{who:?}");
         assert_eq!(exec(&["-e", "B=2", "-w", "/etc", "one", "sh", "-c", "echo $A$B; pwd"]).quiet(), "12\n/etc");
@@ -17,7 +18,10 @@ fn exec_enters_the_container() {
         exec(&["one", "/etc/passwd"]).fails(126, &["/etc/passwd"]);
         let piped = home.feed(&["exec", "-i", "one", "wc", "-c"], b"12345").quiet();
         assert_eq!(piped.trim(), "5");
-        assert_eq!(exec(&["one", "readlink", "/proc/self/ns/pid"]).quiet(), exec(&["one", "readlink", "/proc/1/ns/pid"]).quiet());
+        assert_eq!(
+            exec(&["one", "readlink", "/proc/self/ns/pid"]).quiet(),
+            exec(&["one", "readlink", "/proc/1/ns/pid"]).quiet()
+        );
         let streams = exec(&["one", "sh", "-c", "echo out; echo err >&2"]).code(0);
         assert_eq!((streams.out.as_str(), streams.err.as_str()), ("out\n", "err\n"));
         if who == Who::Me {
@@ -39,7 +43,8 @@ fn exec_is_as_confined_as_the_container() {
     let status = "grep -E '^(CapEff|CapBnd|Seccomp|NoNewPrivs):' /proc/self/status";
     let flags = ["run", "-d", "--name", "one", "--cap-drop", "CHOWN", "--security-opt", "no-new-privileges"];
     home.run(&[&flags[..], &["busybox", "sleep", "100"]].concat()).quiet();
-    let first = home.run(&["exec", "one", "sh", "-c", "grep -E '^(CapEff|CapBnd|Seccomp|NoNewPrivs):' /proc/1/status"]).quiet();
+    let first =
+        home.run(&["exec", "one", "sh", "-c", "grep -E '^(CapEff|CapBnd|Seccomp|NoNewPrivs):' /proc/1/status"]).quiet();
     assert_eq!(home.run(&["exec", "one", "sh", "-c", status]).quiet(), first);
     assert!(first.contains("NoNewPrivs:\t1") && first.contains("Seccomp:\t2"), "{first}");
     let cgroup = home.run(&["exec", "one", "cat", "/proc/self/cgroup"]).quiet();
@@ -51,7 +56,8 @@ fn many_at_once() {
     let home = Home::new();
     home.load();
     home.run(&["run", "-d", "--name", "one", "busybox", "sleep", "100"]).quiet();
-    let running: Vec<_> = (0..12).map(|n| home.start(&["exec", "one", "sh", "-c", &format!("sleep 0.2; exit {n}")])).collect();
+    let running: Vec<_> =
+        (0..12).map(|n| home.start(&["exec", "one", "sh", "-c", &format!("sleep 0.2; exit {n}")])).collect();
     for (n, running) in running.into_iter().enumerate() {
         running.wait().code(n as i32);
     }

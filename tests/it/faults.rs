@@ -140,7 +140,12 @@ fn a_reboot_in_the_middle() {
     kill(home.inspect("one", "{{.State.Pid}}").parse().unwrap());
     std::fs::remove_dir_all(home.path("run")).unwrap();
     home.write("boot_id", b"00000000-1111-2222-3333-444444444444\n");
-    let bind = home.enter().args(["mount", "--bind"]).arg(home.path("boot_id")).arg("/proc/sys/kernel/random/boot_id").status();
+    let bind = home
+        .enter()
+        .args(["mount", "--bind"])
+        .arg(home.path("boot_id"))
+        .arg("/proc/sys/kernel/random/boot_id")
+        .status();
     assert!(bind.unwrap().success());
     assert_eq!(home.inspect("one", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
     assert_eq!(home.inspect("two", "{{.State.Status}}"), "created");
@@ -162,7 +167,8 @@ fn a_pid_that_belongs_to_somebody_else_now() {
     }
     kill(pid);
     // The record names the pid of a process that lives, but began at another time: this one.
-    let record = std::process::Command::new("find").arg(home.path("run")).args(["-name", "pid", "-type", "f"]).output().unwrap();
+    let record =
+        std::process::Command::new("find").arg(home.path("run")).args(["-name", "pid", "-type", "f"]).output().unwrap();
     let record = String::from_utf8(record.stdout).unwrap().trim().to_string();
     let text = std::fs::read_to_string(&record).unwrap();
     std::fs::write(&record, text.replace(&pid.to_string(), &std::process::id().to_string())).unwrap();
@@ -202,7 +208,8 @@ fn many_commands_at_once() {
         let loads: Vec<_> = (0..4).map(|_| home.start(&["load", "-q", "-i", archive])).collect();
         loads.into_iter().for_each(|running| drop(running.wait().ok()));
         assert_eq!(home.run(&["images", "-q"]).quiet().lines().count(), 1);
-        let runs: Vec<_> = (0..16).map(|n| home.start(&["run", "--rm", "busybox", "sh", "-c", &format!("exit {n}")])).collect();
+        let runs: Vec<_> =
+            (0..16).map(|n| home.start(&["run", "--rm", "busybox", "sh", "-c", &format!("exit {n}")])).collect();
         for (n, running) in runs.into_iter().enumerate() {
             running.wait().code(n as i32);
         }
@@ -240,7 +247,11 @@ fn a_damaged_state_is_an_error_and_not_a_panic() {
     for suffix in ["-wal", "-shm"] {
         std::fs::remove_file(home.path(&format!("root/monopod.db{suffix}"))).ok();
     }
-    std::fs::write(&database, b"this is no database at all, but long enough to be read as the header of one, one hopes").unwrap();
+    std::fs::write(
+        &database,
+        b"this is no database at all, but long enough to be read as the header of one, one hopes",
+    )
+    .unwrap();
     home.run(&["ps", "-a"]).fails(125, &["monopod.db"]);
     std::fs::write(&database, good).unwrap();
 }

@@ -45,7 +45,8 @@ fn read_only_roots_and_tmpfs() {
     home.sh(&["--read-only"], "touch /x").code(1);
     assert_eq!(home.sh(&["--read-only"], "touch /tmp/x /run/x && echo fine").quiet(), "fine");
     home.sh(&["--read-only", "--read-only-tmpfs=false"], "touch /tmp/x").code(1);
-    let out = home.sh(&["--tmpfs", "/scratch:size=1m,mode=1770"], "stat -c %a /scratch; df -k /scratch | tail -1").quiet();
+    let out =
+        home.sh(&["--tmpfs", "/scratch:size=1m,mode=1770"], "stat -c %a /scratch; df -k /scratch | tail -1").quiet();
     assert!(out.starts_with("1770\n") && out.contains(" 1024 "), "{out}");
     let out = home.sh(&["--tmpfs", "/scratch"], "grep ' /scratch ' /proc/mounts").quiet();
     for option in ["tmpfs", "nosuid", "nodev"] {
@@ -84,7 +85,18 @@ fn a_volume_does_not_follow_links_of_the_image_out_of_the_root() {
     let reference = format!("oci-archive:{}", file.display());
     for destination in ["/way-out/deep/er", "/up/var/lib/deep"] {
         let volume = format!("{}:{destination}", source.display());
-        home.run(&["run", "--rm", "-v", &volume, "-w", "/way-out/work", &reference, "touch", &format!("{destination}/x")]).ok();
+        home.run(&[
+            "run",
+            "--rm",
+            "-v",
+            &volume,
+            "-w",
+            "/way-out/work",
+            &reference,
+            "touch",
+            &format!("{destination}/x"),
+        ])
+        .ok();
     }
     assert_eq!(std::fs::read_dir(&target).unwrap().count(), 0, "the volume's mount point was made outside of the root");
     assert!(source.join("x").exists());
@@ -93,7 +105,10 @@ fn a_volume_does_not_follow_links_of_the_image_out_of_the_root() {
 #[test]
 fn networks_none_and_host() {
     let home = Home::new();
-    assert_eq!(home.sh(&["--network", "none"], "ls /sys/class/net; ip -o -4 addr show lo").quiet().lines().next(), Some("lo"));
+    assert_eq!(
+        home.sh(&["--network", "none"], "ls /sys/class/net; ip -o -4 addr show lo").quiet().lines().next(),
+        Some("lo")
+    );
     assert!(home.sh(&["--network", "none"], "ip addr show lo").quiet().contains("127.0.0.1"));
     let outside = std::fs::read_link("/proc/self/ns/net").unwrap();
     let inside = home.sh(&["--network", "host"], "readlink /proc/self/ns/net").quiet();

@@ -197,8 +197,7 @@ impl Home {
         let file = directory.join("monopod");
         // A file of its own: a process whose executable it is belongs to this home, whatever else it does.
         fs::copy(built(), &file).expect("the built file can be copied");
-        let mut home =
-            Home { directory, who, file, holder: None, variables: Vec::new() };
+        let mut home = Home { directory, who, file, holder: None, variables: Vec::new() };
         for part in ["root", "run", "home"] {
             fs::create_dir(home.path(part)).expect("own directory");
             if who != Who::Me {

@@ -103,7 +103,11 @@ fn with_config(bend: impl Fn(&mut Value)) -> Vec<u8> {
     let mut document = image.document();
     bend(&mut document);
     let mut files = Files::new();
-    let layer = image::blob(&mut files, "application/vnd.oci.image.layer.v1.tar+gzip", image::compress(&image.layers[0], Compression::Gzip));
+    let layer = image::blob(
+        &mut files,
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        image::compress(&image.layers[0], Compression::Gzip),
+    );
     let config = image::blob(&mut files, "application/vnd.oci.image.config.v1+json", document.to_string().into_bytes());
     finish(files, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}))
 }
@@ -139,22 +143,42 @@ fn wrong_manifests() {
     let image = Image::busybox("localhost/bad");
     let parts = || {
         let mut files = Files::new();
-        let layer = image::blob(&mut files, "application/vnd.oci.image.layer.v1.tar+gzip", image::compress(&image.layers[0], Compression::Gzip));
-        let config = image::blob(&mut files, "application/vnd.oci.image.config.v1+json", image.document().to_string().into_bytes());
+        let layer = image::blob(
+            &mut files,
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            image::compress(&image.layers[0], Compression::Gzip),
+        );
+        let config = image::blob(
+            &mut files,
+            "application/vnd.oci.image.config.v1+json",
+            image.document().to_string().into_bytes(),
+        );
         (files, layer, config)
     };
     let (files, mut layer, config) = parts();
     layer["size"] = json!(17);
-    refused(&finish(files, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]})), &[]);
+    refused(
+        &finish(files, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]})),
+        &[],
+    );
     let (files, mut layer, config) = parts();
     layer["digest"] = json!("sha256:../../../../etc/passwd");
-    refused(&finish(files, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]})), &[]);
+    refused(
+        &finish(files, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]})),
+        &[],
+    );
     let (files, mut layer, config) = parts();
     layer["digest"] = json!(format!("sha256:{}", "a".repeat(64)));
-    refused(&finish(files, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]})), &["aaaaaaaaaaaa"]);
+    refused(
+        &finish(files, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]})),
+        &["aaaaaaaaaaaa"],
+    );
     let (files, layer, mut config) = parts();
     config["size"] = json!(1u64 << 60);
-    refused(&finish(files, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]})), &[]);
+    refused(
+        &finish(files, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]})),
+        &[],
+    );
     let (files, _, _) = parts();
     refused(&finish(files, json!({"schemaVersion": 2})), &[]);
     let (files, _, _) = parts();
@@ -174,7 +198,8 @@ fn manifests_without_end() {
     // A manifest that is larger than any real one.
     let mut files = Files::new();
     let filler = "x".repeat(40 << 20);
-    let huge = image::blob(&mut files, MANIFEST, json!({"schemaVersion": 2, "filler": filler}).to_string().into_bytes());
+    let huge =
+        image::blob(&mut files, MANIFEST, json!({"schemaVersion": 2, "filler": filler}).to_string().into_bytes());
     refused(&with_index(files, json!([huge])), &[]);
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let mut files = Files::new();
@@ -192,17 +217,61 @@ fn entries_that_lead_out_of_the_layer() {
     let (regular, symlink, link) = (tar::EntryType::Regular, tar::EntryType::Symlink, tar::EntryType::Link);
     let layers: Vec<(&str, Layer)> = vec![
         ("dots", Layer::new().entry(out.as_bytes(), regular, b"", b"harm", 0o644, 0)),
-        ("inner dots", Layer::new().dir("a", 0o755).entry(format!("a/{out}").as_bytes(), regular, b"", b"harm", 0o644, 0)),
+        (
+            "inner dots",
+            Layer::new().dir("a", 0o755).entry(format!("a/{out}").as_bytes(), regular, b"", b"harm", 0o644, 0),
+        ),
         ("absolute", Layer::new().entry(absolute.as_bytes(), regular, b"", b"harm", 0o644, 0)),
-        ("symlink", Layer::new().entry(b"way", symlink, b"/var/tmp", b"", 0o777, 0).entry(format!("way/{name}").as_bytes(), regular, b"", b"harm", 0o644, 0)),
-        ("relative symlink", Layer::new().entry(b"way", symlink, up.as_bytes(), b"", 0o777, 0).entry(format!("way/var/tmp/{name}").as_bytes(), regular, b"", b"harm", 0o644, 0)),
-        ("symlink to the file", Layer::new().entry(b"f", symlink, absolute.as_bytes(), b"", 0o777, 0).entry(b"f", regular, b"", b"harm", 0o644, 0)),
-        ("hardlink", Layer::new().entry(b"way", symlink, b"/var", b"", 0o777, 0).entry(b"h", link, b"way/tmp", b"", 0o644, 0)),
+        (
+            "symlink",
+            Layer::new().entry(b"way", symlink, b"/var/tmp", b"", 0o777, 0).entry(
+                format!("way/{name}").as_bytes(),
+                regular,
+                b"",
+                b"harm",
+                0o644,
+                0,
+            ),
+        ),
+        (
+            "relative symlink",
+            Layer::new().entry(b"way", symlink, up.as_bytes(), b"", 0o777, 0).entry(
+                format!("way/var/tmp/{name}").as_bytes(),
+                regular,
+                b"",
+                b"harm",
+                0o644,
+                0,
+            ),
+        ),
+        (
+            "symlink to the file",
+            Layer::new()
+                .entry(b"f", symlink, absolute.as_bytes(), b"", 0o777, 0)
+                .entry(b"f", regular, b"", b"harm", 0o644, 0),
+        ),
+        (
+            "hardlink",
+            Layer::new().entry(b"way", symlink, b"/var", b"", 0o777, 0).entry(b"h", link, b"way/tmp", b"", 0o644, 0),
+        ),
         ("hardlink up", Layer::new().entry(b"h", link, format!("{up}etc/passwd").as_bytes(), b"", 0o644, 0)),
-        ("whiteout", Layer::new().entry(b"way", symlink, b"/var/tmp", b"", 0o777, 0).entry(format!("way/.wh.{name}").as_bytes(), regular, b"", b"", 0o644, 0)),
+        (
+            "whiteout",
+            Layer::new().entry(b"way", symlink, b"/var/tmp", b"", 0o777, 0).entry(
+                format!("way/.wh.{name}").as_bytes(),
+                regular,
+                b"",
+                b"",
+                0o644,
+                0,
+            ),
+        ),
         ("whiteout up", Layer::new().entry(format!("{up}var/tmp/.wh.{name}").as_bytes(), regular, b"", b"", 0o644, 0)),
         ("whiteout of all", Layer::new().entry(b".wh...", regular, b"", b"", 0o644, 0)),
-        ("whiteout of itself", Layer::new().entry(b".wh..", regular, b"", b"", 0o644, 0).entry(b".wh.", regular, b"", b"", 0o644, 0)),
+        (
+            "whiteout of itself",
+            Layer::new().entry(b".wh..", regular, b"", b"", 0o644, 0).entry(b".wh.", regular, b"", b"", 0o644, 0),
+        ),
         ("opaque up", Layer::new().entry(format!("{up}var/tmp/.wh..wh..opq").as_bytes(), regular, b"", b"", 0o644, 0)),
     ];
     std::fs::write(&outside, b"untouched").unwrap();
@@ -234,7 +303,10 @@ fn names_of_all_kinds() {
         .done();
     let file = home.write("names.tar", &with_layer(layer));
     let script = "cat not-*-utf8 new*line dotted/deep nnnnn*";
-    assert_eq!(home.run(&["run", "--rm", &format!("oci-archive:{}", file.display()), "sh", "-c", script]).quiet(), "1234");
+    assert_eq!(
+        home.run(&["run", "--rm", &format!("oci-archive:{}", file.display()), "sh", "-c", script]).quiet(),
+        "1234"
+    );
     // Longer than any file system takes: refused with the name.
     let long = Layer::new().pax(&[("path", "m".repeat(5000).as_bytes())]).file("short", b"", 0o644).done();
     refused(&with_layer(long), &[]);
@@ -258,6 +330,39 @@ fn bombs() {
     // A header block of names alone, without end.
     let long = Layer::new().pax(&[("comment", &vec![b'x'; 20 << 20])]).file("short", b"", 0o644).done();
     refused(&with_layer(long), &[]);
+}
+
+/// A few kilobytes that would fill any disk: refused when this one is nearly full, and taken away again.
+#[test]
+fn a_layer_larger_than_the_disk() {
+    let Some(home) = Home::bent(crate::home::Who::Me, "mount -t tmpfs -o size=300m none $HOME_DIR/root") else {
+        return;
+    };
+    home.run(&["images"]).quiet();
+    let before = listing(&home.path("root"));
+    let mut header = tar::Header::new_gnu();
+    header.set_path("zeros").unwrap();
+    header.set_size(3 << 30);
+    header.set_mode(0o644);
+    header.set_cksum();
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    let mut write = |bytes: &[u8]| std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    write(header.as_bytes());
+    let zeros = vec![0; 1 << 20];
+    (0..3 << 10).for_each(|_| write(&zeros));
+    write(&[0; 1024]);
+    let mut files = Files::new();
+    let layer = image::blob(&mut files, "application/vnd.oci.image.layer.v1.tar+zstd", encoder.finish().unwrap());
+    let document = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", "c".repeat(64))]}});
+    let config = image::blob(&mut files, "application/vnd.oci.image.config.v1+json", document.to_string().into_bytes());
+    let bomb = finish(files, json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}));
+    assert!(bomb.len() < 2 << 20);
+    let file = home.write("bomb.tar", &bomb);
+    home.run(&["load", "-i", file.to_str().unwrap()]).fails(125, &["space"]);
+    home.feed(&["load"], &bomb).fails(125, &["space"]);
+    assert_eq!(listing(&home.path("root")), before);
+    home.load();
+    assert_eq!(home.run(&["run", "--rm", "busybox", "echo", "fine"]).quiet(), "fine");
 }
 
 #[test]

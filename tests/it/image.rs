@@ -44,7 +44,15 @@ impl Layer {
     }
 
     /// An entry of any kind; its name and link are written as they are, however hostile.
-    pub fn entry(mut self, name: &[u8], kind: tar::EntryType, link: &[u8], data: &[u8], mode: u32, owner: u32) -> Layer {
+    pub fn entry(
+        mut self,
+        name: &[u8],
+        kind: tar::EntryType,
+        link: &[u8],
+        data: &[u8],
+        mode: u32,
+        owner: u32,
+    ) -> Layer {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(mode);

@@ -78,7 +78,10 @@ fn images_are_listed_tagged_and_removed() {
     home.run(&["rmi", "busybox"]).fails(2, &["in use"]);
     home.run(&["rm", "user"]).quiet();
     let removed = home.run(&["rmi", "busybox"]).quiet();
-    assert!(removed.contains(&format!("Deleted: {expected}")) || removed.contains(&format!("Deleted: sha256:{expected}")), "{removed}");
+    assert!(
+        removed.contains(&format!("Deleted: {expected}")) || removed.contains(&format!("Deleted: sha256:{expected}")),
+        "{removed}"
+    );
     assert_eq!(home.run(&["images", "-q"]).quiet(), "");
     home.run(&["rmi", "busybox"]).fails(1, &["busybox"]);
     let left = std::fs::read_dir(home.path("root/blobs/sha256")).map(|d| d.count()).unwrap_or(0);

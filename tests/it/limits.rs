@@ -47,7 +47,11 @@ fn cpu_quota() {
     // A fifth of a processor, for a second and a half of time.
     let script = "timeout 1.5 sh -c 'while :; do :; done'; times >/times; tail -1 /times";
     let out = home.sh(&["--cpus", "0.2"], script).ok();
-    let seconds: f64 = out.split_whitespace().next().and_then(|word| word.trim_start_matches("0m").trim_end_matches('s').parse().ok()).unwrap();
+    let seconds: f64 = out
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.trim_start_matches("0m").trim_end_matches('s').parse().ok())
+        .unwrap();
     assert!(seconds < 0.9, "{seconds} s of processor time under a quota of 0.2: {out}");
 }
 

@@ -63,7 +63,8 @@ fn no_path_and_no_environment() {
 
 #[test]
 fn no_cgroup_mounted() {
-    let Some(home) = Home::bent(Who::Me, "umount -R /sys/fs/cgroup 2>/dev/null || umount -R -l /sys/fs/cgroup || true") else {
+    let Some(home) = Home::bent(Who::Me, "umount -R /sys/fs/cgroup 2>/dev/null || umount -R -l /sys/fs/cgroup || true")
+    else {
         return;
     };
     assert_eq!(home.sh(&[], "echo fine").quiet(), "fine");
@@ -122,6 +123,7 @@ fn many_layers() {
         image.layers.push(Layer::new().file(&format!("layer-{n}"), b"x", 0o644).done());
     }
     let file = home.write("image.tar", &image::archive(&image::oci(&[image])));
-    let out = home.run(&["run", "--rm", &format!("oci-archive:{}", file.display()), "sh", "-c", "ls -d /layer-* | wc -l"]);
+    let out =
+        home.run(&["run", "--rm", &format!("oci-archive:{}", file.display()), "sh", "-c", "ls -d /layer-* | wc -l"]);
     assert_eq!(out.quiet(), "100");
 }

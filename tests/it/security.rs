@@ -71,9 +71,12 @@ fn paths_of_the_kernel_are_masked() {
         touch /sys/x 2>/dev/null && echo /sys writable; echo done";
     assert_eq!(home.sh(&[], script).quiet(), "done");
     let mounts = home.sh(&[], "cat /proc/mounts").quiet();
-    for (place, options) in
-        [("/proc", "nosuid,nodev,noexec"), ("/sys", "ro,nosuid,nodev,noexec"), ("/dev/shm", "nosuid,nodev,noexec"), ("/dev/mqueue", "nosuid,nodev,noexec")]
-    {
+    for (place, options) in [
+        ("/proc", "nosuid,nodev,noexec"),
+        ("/sys", "ro,nosuid,nodev,noexec"),
+        ("/dev/shm", "nosuid,nodev,noexec"),
+        ("/dev/mqueue", "nosuid,nodev,noexec"),
+    ] {
         let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(place));
         let line = line.unwrap_or_else(|| panic!("no {place} in {mounts}"));
         for option in options.split(',') {
@@ -106,7 +109,12 @@ fn privileged_lifts_it_all() {
     let own = std::fs::read_to_string("/proc/self/status").unwrap();
     let bound = own.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap().trim();
     assert_eq!(all["CapEff"], bound);
-    let out = home.sh(&["--privileged"], "mount -t tmpfs none /mnt 2>&1 || mkdir /mnt && mount -t tmpfs none /mnt && echo mounted").ok();
+    let out = home
+        .sh(
+            &["--privileged"],
+            "mount -t tmpfs none /mnt 2>&1 || mkdir /mnt && mount -t tmpfs none /mnt && echo mounted",
+        )
+        .ok();
     assert!(out.contains("mounted"), "{out}");
     let mounts = home.sh(&["--privileged"], "grep ' /sys ' /proc/mounts").quiet();
     assert!(!mounts.contains("ro,"), "{mounts}");

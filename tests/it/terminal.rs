@@ -25,7 +25,8 @@ impl Pair {
         grantpt(&near).expect("own pty");
         unlockpt(&near).expect("own pty");
         let name = ptsname(&near, Vec::new()).expect("own pty");
-        let far = rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).expect("own pty");
+        let far =
+            rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).expect("own pty");
         tcsetwinsize(&near, Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 }).expect("own pty");
         let near = File::from(near);
         let mut source = near.try_clone().expect("own descriptor");

@@ -76,7 +76,10 @@ fn an_archive_holds_several_images() {
         home.run(&["run", "--rm", "first:1", "test", "!", "-e", "/second"]).quiet();
         // The layer that both have is there once.
         let layers = std::fs::read_dir(home.path("root/layers")).expect("layers are in root/layers");
-        assert_eq!(layers.flatten().filter(|entry| entry.file_name().to_string_lossy().parse::<u64>().is_ok()).count(), 2);
+        assert_eq!(
+            layers.flatten().filter(|entry| entry.file_name().to_string_lossy().parse::<u64>().is_ok()).count(),
+            2
+        );
     }
     let home = Home::new();
     let file = home.write("image.tar", &image::archive(&image::oci(&images)));
@@ -152,7 +155,8 @@ fn layers_hide_replace_and_keep() {
         .pax(&[("SCHILY.xattr.user.note", b"kept"), ("path", b"long/but/\xffname")])
         .file("short", b"9", file)
         .done();
-    let script = "cd /; find a opaque was-file was-dir link -print | sort; stat -c '%a %h' a linked; cat was-dir; ls long/but";
+    let script =
+        "cd /; find a opaque was-file was-dir link -print | sort; stat -c '%a %h' a linked; cat was-dir; ls long/but";
     for who in [crate::home::Who::Me, crate::home::Who::Subuid, crate::home::Who::Single] {
         let Some(home) = Home::of(who) else { continue };
         let layers = vec![image::busybox_layer(), base.clone(), top.clone()];

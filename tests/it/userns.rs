@@ -4,9 +4,11 @@ use crate::home::{Home, Who};
 
 #[test]
 fn root_has_the_hosts_unless_asked() {
-    let Some(home) = Home::bent(Who::Me, "[ -e /etc/subuid ] || : >/etc/subuid; [ -e /etc/subgid ] || : >/etc/subgid; \
-        echo containers:3000000:1000000 >$HOME_DIR/sub; mount --bind $HOME_DIR/sub /etc/subuid; mount --bind $HOME_DIR/sub /etc/subgid")
-    else {
+    let Some(home) = Home::bent(
+        Who::Me,
+        "[ -e /etc/subuid ] || : >/etc/subuid; [ -e /etc/subgid ] || : >/etc/subgid; \
+        echo containers:3000000:1000000 >$HOME_DIR/sub; mount --bind $HOME_DIR/sub /etc/subuid; mount --bind $HOME_DIR/sub /etc/subgid",
+    ) else {
         return;
     };
     let host = std::fs::read_link("/proc/self/ns/user").unwrap();
@@ -23,9 +25,11 @@ fn root_has_the_hosts_unless_asked() {
 
 #[test]
 fn two_automatic_ones_do_not_overlap() {
-    let Some(home) = Home::bent(Who::Me, "[ -e /etc/subuid ] || : >/etc/subuid; [ -e /etc/subgid ] || : >/etc/subgid; \
-        echo containers:3000000:1000000 >$HOME_DIR/sub; mount --bind $HOME_DIR/sub /etc/subuid; mount --bind $HOME_DIR/sub /etc/subgid")
-    else {
+    let Some(home) = Home::bent(
+        Who::Me,
+        "[ -e /etc/subuid ] || : >/etc/subuid; [ -e /etc/subgid ] || : >/etc/subgid; \
+        echo containers:3000000:1000000 >$HOME_DIR/sub; mount --bind $HOME_DIR/sub /etc/subuid; mount --bind $HOME_DIR/sub /etc/subgid",
+    ) else {
         return;
     };
     home.load();
