@@ -1,3 +1,1 @@
-fn main() {
-    println!("monopod");
-}
+fn main() { println!("monopod"); }
