@@ -23,7 +23,7 @@ fn a_root_directory_with_nothing_else() {
         }
         let run = |args: &[&str]| {
             let mut command = home.enter();
-            command.args(["env", "-i", "chroot"]);
+            command.args(["env", "-i", "/usr/sbin/chroot"]);
             if let Some(user) = user {
                 command.arg(format!("--userspec={user}:{user}"));
             }
