@@ -381,30 +381,42 @@ impl Home {
         self.run(&["ps", "-a", "-q", "--no-trunc"]).ok().lines().map(String::from).collect()
     }
 
-    fn close(&mut self) {
-        let containers = if self.path("root").exists() { self.containers() } else { Vec::new() };
-        if !containers.is_empty() {
-            let mut args = vec!["rm", "-f", "-t", "0"];
-            args.extend(containers.iter().map(String::as_str));
-            self.run(&args).ok();
+    /// Removes all containers and looks for what is left of them; says what was wrong.
+    fn close(&self) -> Result<(), String> {
+        let run = |args: &[&str]| {
+            let output = self.command(args).stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            match output.status.success() {
+                true => Ok(text(&output.stdout)),
+                false => Err(format!("the home cannot be emptied: {args:?}: {}", text(&output.stderr))),
+            }
+        };
+        let containers = run(&["ps", "-a", "-q", "--no-trunc"])?;
+        for id in containers.lines() {
+            run(&["rm", "-f", "-t", "0", id])?;
         }
         let end = Instant::now() + Duration::from_secs(15);
         while !self.processes().is_empty() {
-            assert!(Instant::now() < end, "processes left behind: {}", self.describe_processes());
+            if Instant::now() > end {
+                return Err(format!("processes left behind: {}", self.describe_processes()));
+            }
             sleep(Duration::from_millis(10));
         }
-        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|e| e.to_string())?;
         let own = self.directory.to_str().expect("UTF-8");
         let left: Vec<_> = mounts.lines().filter(|line| line.contains(own)).collect();
-        assert!(left.is_empty(), "mounts left behind: {left:#?}");
-        for id in containers {
-            let found = Command::new("find")
-                .args(["/sys/fs/cgroup", "-maxdepth", "6", "-type", "d", "-name", &format!("*{id}*")])
-                .output()
-                .expect("find");
-            let found = String::from_utf8_lossy(&found.stdout).into_owned();
-            assert_eq!(found, "", "cgroups left behind");
+        if !left.is_empty() {
+            return Err(format!("mounts left behind: {left:#?}"));
         }
+        for id in containers.lines() {
+            let mut find = Command::new("find");
+            find.args(["/sys/fs/cgroup", "-maxdepth", "6", "-type", "d", "-name", &format!("*{id}*")]);
+            let found = find.output().map_err(|e| e.to_string())?.stdout;
+            if !found.is_empty() {
+                return Err(format!("cgroups left behind: {}", String::from_utf8_lossy(&found)));
+            }
+        }
+        Ok(())
     }
 
     fn describe_processes(&self) -> String {
@@ -415,26 +427,19 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            // The test has failed already: end what is left by force, and say nothing.
-            let ids = self.command(&["ps", "-a", "-q"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
-            let ids = ids.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
-            for id in ids.lines() {
-                self.command(&["rm", "-f", "-t", "0", id]).stdin(Stdio::null()).output().ok();
-            }
-            for pid in self.processes() {
-                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                    rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
-                }
-            }
-        } else {
-            self.close();
+        // A test that has failed already says nothing more.
+        let fault = self.close().err().filter(|_| !std::thread::panicking());
+        for pid in self.processes().into_iter().filter_map(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
         }
         if let Some(mut holder) = self.holder.take() {
             drop(holder.stdin.take());
             holder.wait().ok();
         }
         remove(&self.directory);
+        if let Some(fault) = fault {
+            panic!("{fault}");
+        }
     }
 }
 
