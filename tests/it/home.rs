@@ -153,7 +153,10 @@ fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
 
 /// One user's root and run root.
 pub struct Home {
+    /// Where root, run root and the test's own files are.
     pub directory: PathBuf,
+    /// What is removed in the end; `directory` may be moved deeper into it.
+    base: PathBuf,
     pub who: Who,
     file: PathBuf,
     holder: Option<Child>,
@@ -197,7 +200,7 @@ impl Home {
         let file = directory.join("monopod");
         // A file of its own: a process whose executable it is belongs to this home, whatever else it does.
         fs::copy(built(), &file).expect("the built file can be copied");
-        let mut home = Home { directory, who, file, holder: None, variables: Vec::new() };
+        let mut home = Home { base: directory.clone(), directory, who, file, holder: None, variables: Vec::new() };
         for part in ["root", "run", "home"] {
             fs::create_dir(home.path(part)).expect("own directory");
             if who != Who::Me {
@@ -368,7 +371,7 @@ impl Home {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").expect("/proc").flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            let ours = fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe.starts_with(&self.directory));
+            let ours = fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe.starts_with(&self.base));
             if ours {
                 found.push(pid);
             }
@@ -403,7 +406,7 @@ impl Home {
             sleep(Duration::from_millis(10));
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|e| e.to_string())?;
-        let own = self.directory.to_str().expect("UTF-8");
+        let own = self.base.to_str().expect("UTF-8");
         let left: Vec<_> = mounts.lines().filter(|line| line.contains(own)).collect();
         if !left.is_empty() {
             return Err(format!("mounts left behind: {left:#?}"));
@@ -436,7 +439,7 @@ impl Drop for Home {
             drop(holder.stdin.take());
             holder.wait().ok();
         }
-        remove(&self.directory);
+        remove(&self.base);
         if let Some(fault) = fault {
             panic!("{fault}");
         }
