@@ -16,9 +16,14 @@
 //! The frames are in [`types::attach`], the files in [`record`] and [`log`].
 
 mod client;
+mod clients;
+mod end;
 mod launch;
 pub mod log;
+mod park;
+mod process;
 pub mod record;
+mod relay;
 
 pub use client::Client;
 pub use launch::{Handle, Launch, LogFile, Task, spawn};
@@ -37,6 +42,8 @@ pub enum Error {
     Launch(#[source] serde_json::Error),
     #[error("cannot connect to the monitor at {path:?}")]
     Connect { path: PathBuf, #[source] source: rustix::io::Errno },
+    #[error("cannot listen for clients at {path:?}")]
+    Listen { path: PathBuf, #[source] source: rustix::io::Errno },
     #[error("the connection to the monitor broke")]
     Connection(#[source] rustix::io::Errno),
     #[error("the monitor sent what cannot be understood: {0}")]
@@ -46,3 +53,6 @@ pub enum Error {
     #[error("the record {path:?} cannot be written")]
     Record { path: PathBuf, #[source] source: std::io::Error },
 }
+
+#[cfg(test)]
+mod tests;

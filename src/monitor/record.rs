@@ -7,6 +7,7 @@
 //! Files appear whole, by rename(2). One that is missing or damaged reads as `None`.
 
 use crate::Error;
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -59,7 +60,7 @@ impl Running {
         write(run_dir.join(PID), self, false)
     }
 
-    /// True while the first process is there, a zombie included.
+    /// True while the first process is there; a zombie, which the monitor is about to reap, is not.
     pub fn process_lives(&self) -> bool {
         lives(self.pid, self.start_time)
     }
@@ -89,20 +90,15 @@ pub fn clear(run_dir: &Path) {
     }
 }
 
-/// The start time of process `pid`, 0 if it cannot be known (no /proc, no such process).
-pub fn start_time(pid: i32) -> u64 {
-    let Ok(text) = std::fs::read(format!("/proc/{pid}/stat")) else { return 0 };
-    // The name, field 2, is in parentheses and may hold anything.
-    let after_name = text.iter().rposition(|b| *b == b')').map_or(&[][..], |at| &text[at + 1..]);
-    let field = after_name.split(|b| *b == b' ').filter(|f| !f.is_empty()).nth(19);
-    field.and_then(|f| std::str::from_utf8(f).ok()?.parse().ok()).unwrap_or(0)
-}
-
 fn lives(pid: i32, since: u64) -> bool {
-    let Some(process) = rustix::process::Pid::from_raw(pid).filter(|_| pid > 0) else { return false };
-    let there = !matches!(rustix::process::test_kill_process(process), Err(rustix::io::Errno::SRCH));
-    let now = start_time(pid);
-    there && (since == 0 || now == 0 || since == now)
+    if pid <= 0 {
+        return false;
+    }
+    if since != 0 && Path::new("/proc/self/stat").exists() {
+        return sys::process::is_alive(pid, since);
+    }
+    // Without /proc a process id alone has to do.
+    rustix::process::Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
@@ -137,7 +133,7 @@ mod tests {
         std::fs::write(dir.join("exit"), "{\"code\":1").unwrap();
         assert_eq!(Exit::read(&dir), None);
         let own = std::process::id() as i32;
-        let running = Running { pid: own, start_time: start_time(own), monitor_pid: own, ..Default::default() };
+        let running = Running { pid: own, start_time: sys::process::start_time(own).unwrap(), monitor_pid: own, ..Default::default() };
         running.write(&dir).unwrap();
         assert_eq!(Running::read(&dir), Some(running.clone()));
         assert!(running.start_time > 0 && running.process_lives() && running.monitor_lives());

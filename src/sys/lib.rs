@@ -3,14 +3,17 @@
 //! The only room with `unsafe`.
 #![allow(unsafe_code)]
 
-pub mod bpf;
 pub mod beneath;
+pub mod bpf;
 pub mod channel;
+pub mod entry;
 pub mod overlay;
 pub mod own_umask;
 pub mod process;
+pub mod reactor;
 pub mod reflink;
 pub mod removal;
 pub mod role;
 pub mod seccomp;
+pub mod terminal;
 pub mod xattr;

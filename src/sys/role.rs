@@ -6,6 +6,7 @@
 //!
 //! Must not know: what a role does.
 
+use rustix::io::{Errno, Result};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -63,6 +64,20 @@ pub fn spawn_command(arguments: &[OsString]) -> io::Result<Child> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     }
     command.spawn()
+}
+
+/// Runs `work` in a child process with a copy of this process's memory, which ends with the code that `work` returns;
+/// returns the child's id. This process must have one thread.
+pub fn fork(work: impl FnOnce() -> u8) -> Result<i32> {
+    // SAFETY: with one thread no lock can be held by a thread that the child lacks.
+    match unsafe { nix::unistd::fork() }.map_err(|e| Errno::from_raw_os_error(e as i32))? {
+        nix::unistd::ForkResult::Parent { child } => Ok(child.as_raw()),
+        nix::unistd::ForkResult::Child => {
+            let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(125);
+            // SAFETY: _exit ends the process without running what belongs to the parent.
+            unsafe { libc::_exit(i32::from(code)) }
+        }
+    }
 }
 
 #[cfg(test)]

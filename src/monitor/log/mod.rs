@@ -9,6 +9,13 @@
 //!
 //! A log that would grow beyond its size is renamed to `PATH.1`, in place of an older one, and begun anew.
 
+mod read;
+mod tail;
+mod write;
+
+pub use read::{Options, Reader, read};
+pub use write::Writer;
+
 use serde::{Deserialize, Serialize};
 
 /// A format.
