@@ -1,1 +1,103 @@
-//! stub
+//! The store: blobs → layers → snapshots → image names, on one directory and one database.
+//!
+//! Nothing here counts before it is whole: a layer is unpacked beside the store and moved in by the same
+//! transaction that names its image, so that a kill at any moment leaves only garbage that the next open collects.
+//! The format on disk is documented in [`format`].
+//!
+//! Must not know: registries, archives of images, containers (but for the ids that snapshots are made for).
+
+mod archive;
+mod candidate;
+mod collect;
+mod commit;
+pub mod configuration;
+mod copy;
+pub mod database;
+mod driver;
+mod error;
+pub mod format;
+mod image;
+mod ingest;
+pub mod limits;
+mod manifest;
+mod place;
+mod removal;
+mod snapshot;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod unpack;
+
+pub use candidate::{Candidate, Expect, Unpacked};
+pub use collect::Collected;
+pub use commit::NewImage;
+pub use configuration::Configuration;
+pub use driver::{Driver, DriverReport};
+pub use error::{Error, Result};
+pub use image::Image;
+pub use manifest::{DOCKER_MANIFEST, Descriptor, Manifest, OCI_CONFIGURATION, OCI_MANIFEST};
+pub use removal::{Removal, Removed};
+pub use snapshot::{Mounts, Snapshot};
+
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How the store's files are written and mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The process is in a user namespace: overlay keeps its marks in `user.*` attributes, devices are left out.
+    pub in_user_namespace: bool,
+    /// Only one id is mapped: owners are kept aside in the attribute `user.containers.override_stat`.
+    pub single_id: bool,
+    /// Leftovers of killed commands are removed while opening.
+    pub collect: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { in_user_namespace: false, single_id: false, collect: true }
+    }
+}
+
+/// An open store. Usable from several threads; any number of processes may have the same one open.
+pub struct Store {
+    root: PathBuf,
+    options: Options,
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens the store below `root` (created if missing), brings its database up to date and, if the options say so,
+    /// collects what killed commands left.
+    pub fn open(root: &Path, options: Options) -> Result<Store> {
+        let connection = database::open(root)?;
+        database::migrate(&connection, root)?;
+        let store = Store { root: root.to_owned(), options, connection: Mutex::new(connection) };
+        if options.collect {
+            // A full or read-only disk must not keep anybody from listing: what could not be collected waits.
+            let _ = store.collect();
+        }
+        Ok(store)
+    }
+
+    /// The directory the store lives in.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The options it was opened with.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
+    /// The connection, for one short use.
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An error of the database while doing `action`.
+    fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
+        move |source| database::error(&self.root, action, source)
+    }
+}

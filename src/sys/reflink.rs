@@ -19,7 +19,9 @@ pub fn copy(from: impl AsFd, to: impl AsFd, share: &mut bool) -> rustix::io::Res
     if *share {
         match fs::ioctl_ficlone(&to, &from) {
             Ok(()) => return Ok(Copied::Shared),
-            Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::NOTTY | Errno::INVAL | Errno::NOSYS | Errno::PERM) => *share = false,
+            Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::NOTTY | Errno::INVAL | Errno::NOSYS | Errno::PERM) => {
+                *share = false
+            }
             Err(errno) => return Err(errno),
         }
     }

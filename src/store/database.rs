@@ -1,0 +1,169 @@
+//! The database: one SQLite file for all rooms, opened by each with its own connection.
+
+use crate::{Error, Result, format};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a command waits for another one's transaction. Transactions are short; a minute means a stuck disk.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pages in the write-ahead log after which it is copied back, which is the only time that SQLite waits for the disk.
+/// The first command after a pause reads the whole log: a small one keeps that below a millisecond.
+const CHECKPOINT: u32 = 250;
+
+/// Slot of the store's own tables in `PRAGMA user_version`.
+const STORE: u8 = 0;
+
+/// The tables, step by step: the version of a database is the number of steps it has seen.
+const STEPS: &[&str] = &["
+    CREATE TABLE layers (name TEXT PRIMARY KEY, diff_id BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL,
+        entries INTEGER NOT NULL, root_listed INTEGER NOT NULL, root_opaque INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE blobs (digest BLOB PRIMARY KEY, size INTEGER NOT NULL, diff_id BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE documents (digest BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL);
+    CREATE TABLE images (id INTEGER PRIMARY KEY, config BLOB NOT NULL UNIQUE, manifest BLOB NOT NULL,
+        media_type TEXT NOT NULL, created INTEGER NOT NULL, size INTEGER NOT NULL, labels TEXT NOT NULL,
+        loaded INTEGER NOT NULL);
+    CREATE TABLE image_layers (image INTEGER, position INTEGER, layer TEXT NOT NULL, blob BLOB NOT NULL,
+        PRIMARY KEY (image, position)) WITHOUT ROWID;
+    CREATE TABLE names (name TEXT PRIMARY KEY, image INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE snapshots (container TEXT PRIMARY KEY, driver TEXT NOT NULL, image BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE snapshot_layers (container TEXT, position INTEGER, layer TEXT NOT NULL,
+        PRIMARY KEY (container, position)) WITHOUT ROWID;
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"];
+
+/// Path of the database of the store below `root`.
+pub fn path(root: &Path) -> PathBuf {
+    root.join(format::DATABASE)
+}
+
+/// Opens a connection to the database below `root`, creating both if missing. No table is read yet.
+pub fn open(root: &Path) -> Result<Connection> {
+    let file = path(root);
+    let fail = |source| error(root, "open", source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = match Connection::open_with_flags(&file, flags) {
+        Err(problem) if problem.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+            create_directories(root)?;
+            Connection::open_with_flags(&file, flags | OpenFlags::SQLITE_OPEN_CREATE).map_err(fail)?
+        }
+        other => other.map_err(fail)?,
+    };
+    connection.busy_timeout(PATIENCE).map_err(fail)?;
+    // A checkpoint waits for the disk, twice: not at the end of every command.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fail)?;
+    connection
+        .execute_batch(&format!("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint={CHECKPOINT};"))
+        .map_err(fail)?;
+    Ok(connection)
+}
+
+/// Brings the tables of one room to their newest version. `slot` (0–3; 0 is the store's, 1 the engine's) is the byte
+/// of `PRAGMA user_version` that counts the `steps` this database has seen. A step is SQL, run once.
+pub fn upgrade(connection: &Connection, root: &Path, slot: u8, steps: &[&str]) -> Result<()> {
+    let fail = |source| error(root, "upgrade", source);
+    let known = steps.len() as i64;
+    let shift = 8 * u32::from(slot);
+    let versions = |connection: &Connection| -> Result<i64> {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)
+    };
+    let of = |all: i64| (all >> shift) & 0xff;
+    let found = of(versions(connection)?);
+    if found == known {
+        return Ok(());
+    }
+    if found > known {
+        return Err(Error::Newer { path: path(root), found, known });
+    }
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+    let change = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(fail)?;
+    // Somebody else may have been faster.
+    let all = versions(&change)?;
+    for step in steps.iter().skip(of(all) as usize) {
+        change.execute_batch(step).map_err(fail)?;
+    }
+    if of(all) < known {
+        change.pragma_update(None, "user_version", all & !(0xff << shift) | known << shift).map_err(fail)?;
+    }
+    change.commit().map_err(fail)
+}
+
+/// Brings the store's own tables to their newest version.
+pub(crate) fn migrate(connection: &Connection, root: &Path) -> Result<()> {
+    upgrade(connection, root, STORE, STEPS)
+}
+
+/// An error of the database of the store below `root` while doing `action`.
+pub fn error(root: &Path, action: &'static str, source: rusqlite::Error) -> Error {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            Error::Damaged { path: path(root), detail: source.to_string() }
+        }
+        _ => Error::Database { action, path: path(root), source },
+    }
+}
+
+fn create_directories(root: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let create = |directory: PathBuf, mode: u32| {
+        std::fs::DirBuilder::new().recursive(true).mode(mode).create(&directory).map_err(|source| Error::Path {
+            action: "create",
+            path: directory,
+            source,
+        })
+    };
+    create(root.to_owned(), 0o711)?;
+    // Layers hold set-user-id files of strangers: no other user may reach them (CVE-2021-21285 and its like).
+    for private in [format::WORK, format::BLOBS] {
+        create(root.join(private), 0o700)?;
+    }
+    // Containers in other user namespaces pass through these, so x for all; names cannot be listed.
+    for passed in [format::LAYERS, format::SNAPSHOTS, format::EMPTY] {
+        create(root.join(passed), 0o711)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Scratch;
+
+    #[test]
+    fn opens_again_and_keeps_what_was_written() {
+        let scratch = Scratch::new();
+        let first = open(scratch.path()).unwrap();
+        migrate(&first, scratch.path()).unwrap();
+        first.execute("INSERT INTO facts VALUES ('a', 'b')", []).unwrap();
+        drop(first);
+        let again = open(scratch.path()).unwrap();
+        migrate(&again, scratch.path()).unwrap();
+        let value: String = again.query_row("SELECT value FROM facts WHERE name = 'a'", [], |row| row.get(0)).unwrap();
+        assert_eq!(value, "b");
+        let mode: String = again.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+    }
+
+    #[test]
+    fn rooms_count_their_versions_apart() {
+        let scratch = Scratch::new();
+        let connection = open(scratch.path()).unwrap();
+        migrate(&connection, scratch.path()).unwrap();
+        upgrade(&connection, scratch.path(), 1, &["CREATE TABLE one (a)"]).unwrap();
+        upgrade(&connection, scratch.path(), 1, &["CREATE TABLE one (a)", "CREATE TABLE two (a)"]).unwrap();
+        migrate(&connection, scratch.path()).unwrap();
+        connection.execute("INSERT INTO two VALUES (1)", []).unwrap();
+        assert!(matches!(upgrade(&connection, scratch.path(), 1, &[]), Err(Error::Newer { found: 2, known: 0, .. })));
+    }
+
+    #[test]
+    fn damage_is_told_as_such() {
+        let scratch = Scratch::new();
+        std::fs::write(path(scratch.path()), [b'x'; 8192]).unwrap();
+        let problem = open(scratch.path()).and_then(|connection| migrate(&connection, scratch.path())).unwrap_err();
+        assert!(matches!(problem, Error::Damaged { .. }), "{problem:?}");
+        assert!(problem.to_string().contains("damaged"), "{problem}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Removing images, and with them what only they used.
+
+use crate::place::Place;
+use crate::{Error, Result, Store, format, image};
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior};
+use rustix::fs::{self, Mode, OFlags};
+use types::Digest;
+
+/// What is asked to be removed.
+#[derive(Debug, Clone, Copy)]
+pub struct Removal<'a> {
+    /// Id of the image.
+    pub image: &'a Digest,
+    /// The name it was asked by ([`Image::matched`](crate::Image::matched)): only the name goes if the image has others.
+    pub name: Option<&'a str>,
+    /// Also if it was asked by id and has several names.
+    pub force: bool,
+    /// Containers made of it, which keep it from being deleted (but not one of several names from going).
+    pub in_use: &'a [String],
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Names taken away.
+    pub untagged: Vec<String>,
+    /// The image, if it is gone.
+    pub deleted: Option<Digest>,
+}
+
+/// Layers and blobs that no row knows any more, marked in a place, still to be deleted.
+pub(crate) struct Unused(Option<Place>);
+
+impl Store {
+    /// Removes an image or one of its names, and what nothing else uses. Works on a full disk, too.
+    pub fn remove_image(&self, removal: Removal<'_>) -> Result<Removed> {
+        self.with_ballast(|| {
+            let (removed, unused) = self.forget_image(removal)?;
+            self.free(unused)?;
+            Ok(removed)
+        })
+    }
+
+    fn forget_image(&self, removal: Removal<'_>) -> Result<(Removed, Unused)> {
+        let connection = self.connection();
+        let fail = self.failed("remove an image from");
+        let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
+        let query = "SELECT id FROM images WHERE config = ?1";
+        let row: Option<i64> =
+            change.query_row(query, [removal.image.as_bytes()], |row| row.get(0)).optional().map_err(&fail)?;
+        let row = row.ok_or_else(|| Error::NoSuchImage { name: removal.image.to_string() })?;
+        let mut names = image::names(&change, row).map_err(&fail)?;
+        if let Some(name) = removal.name.filter(|_| names.len() > 1) {
+            if !names.iter().any(|known| known == name) {
+                return Err(Error::NoSuchImage { name: name.to_owned() });
+            }
+            change.execute("DELETE FROM names WHERE name = ?1 AND image = ?2", (name, row)).map_err(&fail)?;
+            change.commit().map_err(&fail)?;
+            return Ok((Removed { untagged: vec![name.to_owned()], deleted: None }, Unused(None)));
+        }
+        if !removal.in_use.is_empty() {
+            return Err(Error::InUse { containers: removal.in_use.to_vec() });
+        }
+        if names.len() > 1 && !removal.force {
+            return Err(Error::SeveralNames { id: removal.image.hex(), names });
+        }
+        for table in ["names WHERE image", "image_layers WHERE image", "images WHERE id"] {
+            change.execute(&format!("DELETE FROM {table} = ?1"), [row]).map_err(&fail)?;
+        }
+        let unused = self.forget_unused(&change)?;
+        change.commit().map_err(&fail)?;
+        names.sort();
+        Ok((Removed { untagged: names, deleted: Some(*removal.image) }, unused))
+    }
+
+    /// Takes the rows of what nothing uses away, after leaving marks for whoever comes if we are killed.
+    pub(crate) fn forget_unused(&self, change: &Transaction<'_>) -> Result<Unused> {
+        let fail = self.failed("look for what is unused in");
+        let list = |query: &str| -> rusqlite::Result<Vec<String>> {
+            change.prepare(query)?.query_map([], |row| row.get(0))?.collect()
+        };
+        const LAYERS: &str = "FROM layers WHERE name NOT IN (SELECT layer FROM image_layers)
+            AND name NOT IN (SELECT layer FROM snapshot_layers)";
+        const BLOBS: &str = "FROM blobs WHERE digest NOT IN (SELECT blob FROM image_layers)";
+        let layers = list(&format!("SELECT name {LAYERS}")).map_err(&fail)?;
+        let blobs = list(&format!("SELECT lower(hex(digest)) {BLOBS}")).map_err(&fail)?;
+        change
+            .execute_batch(
+                "DELETE FROM documents WHERE digest NOT IN (SELECT config FROM images)
+                 AND digest NOT IN (SELECT manifest FROM images)",
+            )
+            .map_err(&fail)?;
+        if layers.is_empty() && blobs.is_empty() {
+            return Ok(Unused(None));
+        }
+        let place = Place::create(self.root())?;
+        let marks = layers.iter().map(|layer| format!("{}{layer}", format::MARK)).chain(blobs);
+        for mark in marks {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+            fs::openat(place.directory(), &mark, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(Error::path("create", place.path(&mark)))?;
+        }
+        change.execute_batch(&format!("DELETE {LAYERS}; DELETE {BLOBS};")).map_err(&fail)?;
+        Ok(Unused(Some(place)))
+    }
+
+    /// Deletes what was marked, once its rows are gone.
+    pub(crate) fn free(&self, unused: Unused) -> Result<()> {
+        let Some(place) = unused.0 else { return Ok(()) };
+        self.discard(&place)?;
+        let path = place.path("");
+        match place.remove() {
+            sys::removal::Outcome { first: Some((name, errno)), failures } => Err(Error::Leftovers {
+                count: failures,
+                path: path.join(String::from_utf8_lossy(&name).as_ref()),
+                source: errno.into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does something that frees space. If the disk is too full even for that, the ballast goes first.
+    pub(crate) fn with_ballast<T>(&self, mut remove: impl FnMut() -> Result<T>) -> Result<T> {
+        match remove() {
+            Err(problem) if problem.is_disk_full() => {
+                let ballast = self.root().join(format::BALLAST);
+                if std::fs::remove_file(ballast).is_err() {
+                    return Err(problem);
+                }
+                remove()
+            }
+            other => other,
+        }
+    }
+
+    /// Keeps some space for later, if there is none kept yet. No failure matters.
+    pub(crate) fn keep_ballast(&self) {
+        let ballast = self.root().join(format::BALLAST);
+        if !ballast.exists() {
+            // Random enough for file systems that compress or keep zeros as holes.
+            let mut bytes = vec![0u8; format::BALLAST_SIZE];
+            let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+            if std::fs::write(&ballast, bytes).is_err() {
+                let _ = std::fs::remove_file(&ballast);
+            }
+        }
+    }
+}

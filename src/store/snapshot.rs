@@ -1,0 +1,241 @@
+//! Snapshots: the layers of an image with a writable one on top, for one container.
+
+use crate::{Driver, Error, Result, Store, format};
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use types::{Digest, Id};
+
+/// The files of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The container it is for.
+    pub container: Id,
+    /// How it is made.
+    pub driver: Driver,
+    /// Its own directory, which [`Store::remove_snapshot`] removes.
+    pub directory: PathBuf,
+    /// What is to be mounted. The store mounts nothing.
+    pub mounts: Mounts,
+}
+
+/// What a container's root is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mounts {
+    /// This directory, as it is.
+    Directory(PathBuf),
+    /// An overlay.
+    Overlay {
+        /// Directory that `lower` is relative to; with it as working directory 500 layers fit the options of mount(2).
+        base: PathBuf,
+        /// Lower directories, top first.
+        lower: Vec<PathBuf>,
+        /// Upper directory (absolute).
+        upper: PathBuf,
+        /// Work directory (absolute), of the same file system.
+        work: PathBuf,
+        /// The option `userxattr` is needed.
+        user_xattr: bool,
+    },
+}
+
+/// A layer below: its directory's name, and whether it says who owns the root.
+struct Lower {
+    name: String,
+    root_listed: bool,
+}
+
+impl Store {
+    /// Makes a snapshot of an image for a container. Its layers stay until it is removed, even if the image is not. If the
+    /// container has one already (left by a command that was killed), that is replaced.
+    pub fn create_snapshot(&self, container: &Id, image: &Digest) -> Result<Snapshot> {
+        let driver = self.driver()?.driver;
+        let directory = self.snapshot_directory(container);
+        let lower = self.record(container, image, driver)?;
+        let made = match fs::mkdir(&directory, Mode::from_raw_mode(0o711)) {
+            Err(Errno::EXIST) => self.remove_files(container).and_then(|()| {
+                fs::mkdir(&directory, Mode::from_raw_mode(0o711)).map_err(Error::path("create", &directory))
+            }),
+            other => other.map_err(Error::path("create", &directory)),
+        };
+        match made.and_then(|()| self.fill(&directory, driver, &lower)) {
+            Ok(()) => {
+                let names = lower.into_iter().map(|layer| layer.name);
+                let mounts = self.mounts(&directory, driver, names);
+                Ok(Snapshot { container: container.clone(), driver, directory, mounts })
+            }
+            Err(problem) => {
+                let _ = self.remove_snapshot(container);
+                Err(problem)
+            }
+        }
+    }
+
+    /// The snapshot of a container, if it has one.
+    pub fn snapshot(&self, container: &Id) -> Result<Option<Snapshot>> {
+        let connection = self.connection();
+        let fail = self.failed("look up a snapshot in");
+        let query = "SELECT driver FROM snapshots WHERE container = ?1";
+        let driver: Option<String> =
+            connection.query_row(query, [container.as_str()], |row| row.get(0)).optional().map_err(&fail)?;
+        let Some(driver) = driver else { return Ok(None) };
+        let driver = Driver::from_name(&driver);
+        let query = "SELECT layer FROM snapshot_layers WHERE container = ?1 ORDER BY position";
+        let mut statement = connection.prepare(query).map_err(&fail)?;
+        let layers = statement.query_map([container.as_str()], |row| row.get(0)).map_err(&fail)?;
+        let layers: Vec<String> = layers.collect::<rusqlite::Result<_>>().map_err(&fail)?;
+        let directory = self.snapshot_directory(container);
+        let mounts = self.mounts(&directory, driver, layers);
+        Ok(Some(Snapshot { container: container.clone(), driver, directory, mounts }))
+    }
+
+    /// Containers that have a snapshot.
+    pub fn snapshots(&self) -> Result<Vec<Id>> {
+        let connection = self.connection();
+        let fail = self.failed("list snapshots in");
+        let mut statement = connection.prepare("SELECT container FROM snapshots").map_err(&fail)?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).map_err(&fail)?;
+        let names: Vec<String> = rows.collect::<rusqlite::Result<_>>().map_err(&fail)?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Removes a container's snapshot, whatever state it is in; it is no error if there is none. Layers whose image is gone
+    /// go with the last snapshot of them.
+    pub fn remove_snapshot(&self, container: &Id) -> Result<()> {
+        self.remove_files(container)?;
+        self.with_ballast(|| {
+            let unused = {
+                let connection = self.connection();
+                let fail = self.failed("remove a snapshot from");
+                let query = "SELECT 1 FROM snapshots WHERE container = ?1";
+                let known = connection.query_row(query, [container.as_str()], |_| Ok(())).optional().map_err(&fail)?;
+                if known.is_none() {
+                    return Ok(());
+                }
+                let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
+                for table in ["snapshots", "snapshot_layers"] {
+                    let query = format!("DELETE FROM {table} WHERE container = ?1");
+                    change.execute(&query, [container.as_str()]).map_err(&fail)?;
+                }
+                let unused = self.forget_unused(&change)?;
+                change.commit().map_err(&fail)?;
+                unused
+            };
+            self.free(unused)
+        })
+    }
+
+    fn snapshot_directory(&self, container: &Id) -> PathBuf {
+        self.root().join(format::SNAPSHOTS).join(container.as_str())
+    }
+
+    fn remove_files(&self, container: &Id) -> Result<()> {
+        let directory = self.snapshot_directory(container);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = match fs::open(&directory, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other.map_err(Error::path("open", &directory))?,
+        };
+        let outcome = sys::removal::empty(opened.as_fd(), &[]);
+        if let Some((name, errno)) = outcome.first {
+            let path = directory.join(String::from_utf8_lossy(&name).as_ref());
+            return Err(Error::Leftovers { count: outcome.failures, path, source: errno.into() });
+        }
+        match fs::rmdir(&directory) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::path("remove", directory)(errno)),
+        }
+    }
+
+    /// Writes down which layers the snapshot needs; they are returned, top first.
+    fn record(&self, container: &Id, image: &Digest, driver: Driver) -> Result<Vec<Lower>> {
+        let connection = self.connection();
+        let fail = self.failed("record a snapshot in");
+        let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
+        let query = "SELECT id FROM images WHERE config = ?1";
+        let row: Option<i64> =
+            change.query_row(query, [image.as_bytes()], |row| row.get(0)).optional().map_err(&fail)?;
+        let row = row.ok_or_else(|| Error::NoSuchImage { name: image.to_string() })?;
+        let mut lower: Vec<Lower> = Vec::new();
+        {
+            let mut statement = change
+                .prepare(
+                    "SELECT name, root_listed, root_opaque FROM image_layers JOIN layers ON name = layer
+                     WHERE image = ?1 ORDER BY position DESC",
+                )
+                .map_err(&fail)?;
+            let mut rows = statement.query([row]).map_err(&fail)?;
+            while let Some(row) = rows.next().map_err(&fail)? {
+                let name: String = row.get(0).map_err(&fail)?;
+                // The same layer twice is the same as its upper one, and overlay refuses it.
+                if !lower.iter().any(|above| above.name == name) {
+                    lower.push(Lower { name, root_listed: row.get(1).map_err(&fail)? });
+                }
+                // This layer hides all below it.
+                if row.get(2).map_err(&fail)? {
+                    break;
+                }
+            }
+        }
+        let query = "INSERT OR REPLACE INTO snapshots VALUES (?1, ?2, ?3)";
+        change.execute(query, params![container.as_str(), driver.name(), image.as_bytes()]).map_err(&fail)?;
+        change.execute("DELETE FROM snapshot_layers WHERE container = ?1", [container.as_str()]).map_err(&fail)?;
+        for (position, layer) in (0i64..).zip(&lower) {
+            let query = "INSERT INTO snapshot_layers VALUES (?1, ?2, ?3)";
+            change.execute(query, params![container.as_str(), position, layer.name]).map_err(&fail)?;
+        }
+        change.commit().map_err(&fail)?;
+        Ok(lower)
+    }
+
+    fn fill(&self, directory: &Path, driver: Driver, lower: &[Lower]) -> Result<()> {
+        let layers = self.root().join(format::LAYERS);
+        let make = |name: &str, mode: u32| -> Result<OwnedFd> {
+            let path = directory.join(name);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            fs::mkdir(&path, Mode::RWXU)
+                .and_then(|()| fs::open(&path, flags, Mode::empty()))
+                .and_then(|made| fs::fchmod(&made, Mode::from_raw_mode(mode)).map(|()| made))
+                .map_err(Error::path("create", path))
+        };
+        // mkdir(2) goes by the umask of whoever called.
+        fs::chmod(directory, Mode::from_raw_mode(0o711)).map_err(Error::path("set the mode of", directory))?;
+        let root = match driver {
+            Driver::Copy => make("root", 0o755)?,
+            Driver::Overlay | Driver::OverlayUserXattr => {
+                make("work", 0o700)?;
+                make("upper", 0o755)?
+            }
+        };
+        if driver == Driver::Copy {
+            for layer in lower.iter().rev() {
+                crate::copy::apply(&layers.join(&layer.name), &root)?;
+            }
+        }
+        // The root directory looks as the topmost layer that lists it says.
+        if let Some(layer) = lower.iter().find(|layer| layer.root_listed) {
+            crate::copy::take_attributes(&layers.join(&layer.name), &root)?;
+        }
+        Ok(())
+    }
+
+    fn mounts(&self, directory: &Path, driver: Driver, lower: impl IntoIterator<Item = String>) -> Mounts {
+        if driver == Driver::Copy {
+            return Mounts::Directory(directory.join("root"));
+        }
+        let mut lower: Vec<PathBuf> = lower.into_iter().map(PathBuf::from).collect();
+        if lower.is_empty() {
+            // Overlay wants one: an image without layers gets an empty directory that nobody writes to.
+            lower.push(Path::new("..").join(format::EMPTY));
+        }
+        Mounts::Overlay {
+            base: self.root().join(format::LAYERS),
+            lower,
+            upper: directory.join("upper"),
+            work: directory.join("work"),
+            user_xattr: driver == Driver::OverlayUserXattr,
+        }
+    }
+}
