@@ -2,7 +2,6 @@
 
 use super::group::{Error, Group};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,11 +53,10 @@ impl Group {
 
     /// Sends `signal` to every process in the group and below.
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
-        let Some(signal) = Signal::from_named_raw(signal) else {
-            return Err(Error::Use { path: self.path().into(), source: Errno::INVAL.into() });
-        };
-        for pid in self.pids().into_iter().filter_map(Pid::from_raw) {
-            match kill_process(pid, signal) {
+        for pid in self.pids() {
+            // Gone or another's number by now: no matter.
+            let sent = sys::process::start_time(pid).and_then(|started| sys::process::kill(pid, started, signal));
+            match sent {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(Error::Use { path: self.path().into(), source: errno.into() }),
             }

@@ -148,20 +148,27 @@ pub struct Host {
 }
 
 const STANDARD: &str = "/sys/fs/cgroup";
+const CGROUP_SUPER_MAGIC: FsWord = 0x0027_e0eb;
 const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 
 impl Host {
-    /// Looks at this machine; some 50 µs. It reads `/proc/self/mountinfo` only where `/sys/fs/cgroup` is not version 2.
+    /// Looks at this machine; some 50 µs. It reads `/proc/self/mountinfo`, which is slow,
+    /// only where hierarchies are not in their usual places.
     pub fn probe() -> Host {
         let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         let own_namespace = map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
         let rootless = !rustix::process::geteuid().is_root() || !(map.is_empty() || own_namespace);
         let own = || fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        if rustix::fs::statfs(STANDARD).is_ok_and(|s| s.f_type == CGROUP2_SUPER_MAGIC) {
+        if is_mount_of(Path::new(STANDARD), CGROUP2_SUPER_MAGIC) {
             return Host::new(Some(STANDARD.into()), Vec::new(), rootless, own);
         }
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let (unified, hierarchies) = parse(&mounts);
+        let (unified, hierarchies) = usual(&own()).unwrap_or_else(|| {
+            let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+            let (unified, mut hierarchies) = parse(&mounts);
+            // What was mounted over is listed all the same.
+            hierarchies.retain(|hierarchy| is_mount_of(&hierarchy.mount, CGROUP_SUPER_MAGIC));
+            (unified.filter(|mount| is_mount_of(mount, CGROUP2_SUPER_MAGIC)), hierarchies)
+        });
         Host::new(unified, hierarchies, rootless, own)
     }
 
@@ -172,7 +179,8 @@ impl Host {
         own: impl Fn() -> String,
     ) -> Host {
         for hierarchy in &mut hierarchies {
-            hierarchy.writable = hierarchy.writable && !rootless && is_writable(&hierarchy.mount);
+            // Root's to write, unless mounted read-only.
+            hierarchy.writable &= !rootless;
         }
         let layout = match (&unified, hierarchies.is_empty()) {
             (Some(_), true) => Layout::Unified,
@@ -229,8 +237,8 @@ impl Host {
         }
         let legacy = self.hierarchies.iter().find(|h| h.controllers.iter().any(|c| c == limit.legacy()));
         match (legacy, &self.base) {
-            // Version 2 freezes and filters devices without a controller, even where that of version 1 is mounted too.
-            (_, Ok(_)) if limit.unified().is_none() => Ok(Place::Unified),
+            // Version 2 freezes without a controller, even where that of version 1 is mounted too.
+            (_, Ok(_)) if limit == Limit::Freezer => Ok(Place::Unified),
             (Some(hierarchy), _) if hierarchy.writable => Ok(Place::Legacy(hierarchy)),
             (Some(_), _) if self.rootless => Err(Reason::new(
                 format!("the {} controller is on cgroup v1, which cannot be delegated to users", limit.legacy()),
@@ -262,6 +270,28 @@ fn not_mounted() -> Reason {
 
 pub(super) fn no_swap() -> Reason {
     Reason::new("the kernel does not account swap", "boot with swapaccount=1")
+}
+
+/// The hierarchies that `/proc/self/cgroup` tells of (cgroups(7)), if all of version 1 are mounted where they usually are: below
+/// `/sys/fs/cgroup`, by the names of their controllers.
+fn usual(own: &str) -> Option<(Option<PathBuf>, Vec<Hierarchy>)> {
+    let standard = Path::new(STANDARD);
+    let mut hierarchies = Vec::new();
+    for line in own.lines() {
+        let mut fields = line.split(':');
+        let (Some(number), Some(names)) = (fields.next(), fields.next()) else { continue };
+        if number == "0" || names.starts_with("name=") {
+            continue;
+        }
+        let mount = standard.join(names);
+        if !is_mount_of(&mount, CGROUP_SUPER_MAGIC) {
+            return None;
+        }
+        let writable = !is_read_only(&mount);
+        hierarchies.push(Hierarchy { mount, controllers: names.split(',').map(String::from).collect(), writable });
+    }
+    let unified = Some(standard.join("unified")).filter(|path| is_mount_of(path, CGROUP2_SUPER_MAGIC));
+    (!hierarchies.is_empty()).then_some((unified, hierarchies))
 }
 
 /// The hierarchies in a mountinfo file (proc_pid_mountinfo(5)): version 2's mount, and those of version 1.
@@ -369,7 +399,7 @@ fn can_hand_on(directory: &Path, path: &str, controller: &str) -> Result<(), Rea
 }
 
 /// A group with processes cannot hand controllers on, except the hierarchy's root (cgroups(7), "no internal processes").
-fn is_busy(directory: &Path) -> bool {
+pub(super) fn is_busy(directory: &Path) -> bool {
     directory.join("cgroup.type").exists()
         && fs::read_to_string(directory.join("cgroup.procs")).is_ok_and(|procs| !procs.is_empty())
 }
@@ -384,8 +414,15 @@ pub(super) fn busy(path: &str, controller: &str) -> Reason {
 }
 
 fn is_writable(path: &Path) -> bool {
-    let read_only = || rustix::fs::statvfs(path).is_ok_and(|s| s.f_flag.contains(StatVfsMountFlags::RDONLY));
-    rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok() && !read_only()
+    rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok() && !is_read_only(path)
+}
+
+fn is_mount_of(path: &Path, kind: FsWord) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|s| s.f_type == kind)
+}
+
+fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|s| s.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 #[cfg(test)]
@@ -414,6 +451,20 @@ mod tests {
                 ("/odd place", "pids".to_string(), true),
             ]
         );
+    }
+
+    #[test]
+    fn usual_places_are_what_mountinfo_says() {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let Some((unified, hierarchies)) = usual(&own) else {
+            return eprintln!("skipped: no hierarchies of version 1 in their usual places");
+        };
+        let (expected, mut all) = parse(&fs::read_to_string("/proc/self/mountinfo").unwrap());
+        all.retain(|hierarchy| hierarchy.mount.file_name().is_some_and(|name| name != "systemd"));
+        all.sort_by(|a, b| a.mount.cmp(&b.mount));
+        let mut found = hierarchies;
+        found.sort_by(|a, b| a.mount.cmp(&b.mount));
+        assert_eq!((unified, found), (expected, all));
     }
 
     #[test]
