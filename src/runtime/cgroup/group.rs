@@ -162,6 +162,35 @@ impl Group {
         Ok(Group { path, unified, legacy })
     }
 
+    /// The groups in which process `pid` is and the calling process is not: where another process of the same container
+    /// goes. They may lie below the one that was made, if the container divided it.
+    pub fn of(host: &Host, pid: i32) -> Result<Group, Error> {
+        let read = |path: String| fs::read_to_string(&path).map_err(|source| Error::Use { path: path.into(), source });
+        let (theirs, own) = (read(format!("/proc/{pid}/cgroup"))?, read("/proc/self/cgroup".into())?);
+        let mut group = Group { path: String::new(), unified: None, legacy: Vec::new() };
+        for line in theirs.lines().filter(|line| !own.lines().any(|own| own == *line)) {
+            let mut fields = line.splitn(3, ':');
+            let (Some(number), Some(names), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+                continue;
+            };
+            // Outside of what this process sees.
+            if path.split('/').any(|name| name == "..") {
+                return Err(Error::Path(path.into()));
+            }
+            if number == "0" {
+                group.unified = host.unified_directory(path);
+            } else if let Some(hierarchy) =
+                host.hierarchies.iter().find(|h| h.writable && h.controllers.join(",") == names)
+            {
+                group.legacy.push((hierarchy.controllers.clone(), hierarchy.mount.join(path.trim_start_matches('/'))));
+            } else {
+                continue;
+            }
+            group.path = path.into();
+        }
+        Ok(group)
+    }
+
     /// Its path from each hierarchy's root: what [`Group::open`] takes.
     pub fn path(&self) -> &str {
         &self.path

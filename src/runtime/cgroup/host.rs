@@ -1,6 +1,7 @@
 //! What this machine has: which hierarchies are mounted where, which controllers they carry, and what can be had of them.
 
 use rustix::fs::{Access, AtFlags, CWD, FsWord, StatVfsMountFlags};
+use std::cell::OnceCell;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -145,6 +146,19 @@ pub struct Host {
     pub(super) rootless: bool,
     /// The group of version 2 below which ours are made, as a path from the mount.
     base: Result<String, Reason>,
+    /// What the base has, read when it is first asked for.
+    inventory: OnceCell<Inventory>,
+}
+
+/// What a group of version 2 has for those below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inventory {
+    /// Controllers that it hands on.
+    enabled: String,
+    /// Controllers that it could hand on.
+    available: String,
+    /// Processes of its own keep it from handing on more.
+    busy: bool,
 }
 
 const STANDARD: &str = "/sys/fs/cgroup";
@@ -189,7 +203,7 @@ impl Host {
             (None, true) => Layout::None,
         };
         let base = base(unified.as_deref(), rootless, own);
-        Host { layout, unified, hierarchies, rootless, base }
+        Host { layout, unified, hierarchies, rootless, base, inventory: OnceCell::new() }
     }
 
     /// Whether `limit` can be set on groups made below [`Host::parent`]; if not, why.
@@ -200,7 +214,10 @@ impl Host {
             }
             Place::Legacy(_) => Ok(()),
             Place::Unified => match (limit.unified(), &self.unified, &self.base) {
-                (Some(controller), Some(mount), Ok(base)) => can_hand_on(&mount.join(&base[1..]), base, controller),
+                (Some(controller), Some(mount), Ok(base)) => {
+                    let inventory = self.inventory.get_or_init(|| Inventory::read(&mount.join(&base[1..])));
+                    inventory.has(base, controller)
+                }
                 _ => Ok(()),
             },
         }
@@ -373,29 +390,28 @@ fn base(mount: Option<&Path>, rootless: bool, own: impl Fn() -> String) -> Resul
     }
 }
 
-/// Whether the group at `directory` hands `controller` to its children, or could.
-fn can_hand_on(directory: &Path, path: &str, controller: &str) -> Result<(), Reason> {
-    let lists = |file: &str| {
-        fs::read_to_string(directory.join(file))
-            .is_ok_and(|text| text.split_ascii_whitespace().any(|c| c == controller))
-    };
-    if lists("cgroup.subtree_control") {
-        return Ok(());
+impl Inventory {
+    fn read(directory: &Path) -> Inventory {
+        let text = |file: &str| fs::read_to_string(directory.join(file)).unwrap_or_default();
+        let (enabled, available) = (text("cgroup.subtree_control"), text("cgroup.controllers"));
+        Inventory { enabled, available, busy: is_busy(directory) }
     }
-    if !lists("cgroup.controllers") {
-        return Err(Reason::new(
-            format!("the {controller} controller is not available in cgroup {path:?}"),
-            if path == "/" {
-                format!("boot a kernel that has it enabled (cgroup_enable={controller})")
-            } else {
-                format!("delegate it to this cgroup (systemd: Delegate={controller})")
-            },
-        ));
+
+    /// Whether the group at `path` hands `controller` to its children, or could.
+    fn has(&self, path: &str, controller: &str) -> Result<(), Reason> {
+        let lists = |text: &str| text.split_ascii_whitespace().any(|known| known == controller);
+        if lists(&self.enabled) || lists(&self.available) && !self.busy {
+            return Ok(());
+        }
+        if lists(&self.available) {
+            return Err(busy(path, controller));
+        }
+        let fix = match path {
+            "/" => format!("boot a kernel that has it enabled (cgroup_enable={controller})"),
+            _ => format!("delegate it to this cgroup (systemd: Delegate={controller})"),
+        };
+        Err(Reason::new(format!("the {controller} controller is not available in cgroup {path:?}"), fix))
     }
-    if is_busy(directory) {
-        return Err(busy(path, controller));
-    }
-    Ok(())
 }
 
 /// A group with processes cannot hand controllers on, except the hierarchy's root (cgroups(7), "no internal processes").
@@ -460,7 +476,8 @@ mod tests {
             return eprintln!("skipped: no hierarchies of version 1 in their usual places");
         };
         let (expected, mut all) = parse(&fs::read_to_string("/proc/self/mountinfo").unwrap());
-        all.retain(|hierarchy| hierarchy.mount.file_name().is_some_and(|name| name != "systemd"));
+        all.retain(|hierarchy| is_mount_of(&hierarchy.mount, CGROUP_SUPER_MAGIC));
+        let expected = expected.filter(|mount| is_mount_of(mount, CGROUP2_SUPER_MAGIC));
         all.sort_by(|a, b| a.mount.cmp(&b.mount));
         let mut found = hierarchies;
         found.sort_by(|a, b| a.mount.cmp(&b.mount));

@@ -123,6 +123,7 @@ fn processes_are_frozen_thawed_and_killed() {
     let mut sleeper = child("sleep");
     made.1.attach(sleeper.id() as i32).unwrap();
     assert_eq!(made.1.pids(), [sleeper.id() as i32]);
+    assert_eq!(Group::of(&made.0, sleeper.id() as i32).unwrap(), made.1);
     assert!(!made.1.is_frozen());
     made.1.freeze().unwrap();
     assert!(made.1.is_frozen());
@@ -199,6 +200,15 @@ fn a_thread_walks_through_the_doors() {
     }
     let doors = made.1.doors().unwrap();
     let path = made.1.path().to_string();
+    let mut sleeper = child("sleep");
+    made.1.attach(sleeper.id() as i32).unwrap();
+    let mut of = Group::of(&made.0, sleeper.id() as i32).unwrap();
+    of.legacy.sort();
+    let mut legacy = made.1.legacy.clone();
+    legacy.sort();
+    assert_eq!((of.unified, of.legacy), (made.1.unified.clone(), legacy));
+    made.1.signal(15).unwrap();
+    assert_eq!(sleeper.wait().unwrap().signal(), Some(15));
     let inside = std::thread::spawn(move || {
         enter(&doors).unwrap();
         std::fs::read_to_string("/proc/thread-self/cgroup").unwrap()
