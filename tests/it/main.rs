@@ -19,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod minimal;
+mod registry;
 mod rootless;
 mod security;
 mod terminal;
