@@ -147,6 +147,19 @@ impl Store {
         Ok(found.is_some())
     }
 
+    /// Digest and size of a blob that is the layer `digest` names, be it by its blob or by its diff id; none if the store
+    /// has no such layer. If there are several blobs of a diff id, any of them.
+    pub fn known_blob(&self, digest: &Digest) -> Result<Option<(Digest, u64)>> {
+        let query = "SELECT digest, size FROM blobs JOIN layers USING (diff_id) WHERE digest = ?1 OR diff_id = ?1 LIMIT 1";
+        let connection = self.connection();
+        connection
+            .query_row(query, [digest.as_bytes()], |row| {
+                Ok((Digest::from_bytes(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()))
+            })
+            .optional()
+            .map_err(self.failed("look up a layer in"))
+    }
+
     /// Name of the directory of a layer.
     pub(crate) fn layer_name(&self, diff_id: &Digest) -> Result<Option<String>> {
         let query = "SELECT name FROM layers WHERE diff_id = ?1";

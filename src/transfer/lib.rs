@@ -1,1 +1,117 @@
-//! stub
+//! Images on the move: archives, layout directories and registries into the store.
+//!
+//! One design serves them all: the documents (index, manifest, configuration) are read and checked first or kept in
+//! memory, the layers go to the store several at a time, each verified while it is read and never copied aside, and
+//! the image is committed last, in one transaction. A failure at any point leaves the store as it was.
+//!
+//! Must not know: containers, flags, the environment, where credentials and proxies come from.
+
+mod archive;
+mod document;
+mod error;
+mod intake;
+mod parts;
+mod plan;
+mod registry;
+mod shelf;
+pub mod source;
+mod stream;
+mod tape;
+
+pub use archive::{fetch, load};
+
+pub use error::{Error, Result};
+pub use source::{Choice, Source};
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+use types::{Digest, Platform};
+
+/// What [`load`] reads.
+pub enum Input<'a> {
+    /// A file with an archive, or a directory with an OCI layout.
+    Path(PathBuf),
+    /// Bytes of an archive that come once: standard input.
+    Reader(&'a mut (dyn Read + Send)),
+}
+
+/// How an image is fetched.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Take the image of this platform; none means the platform this file was built for.
+    pub platform: Option<Platform>,
+    /// What only registries need.
+    pub registry: Registry,
+}
+
+/// How registries are talked to. Read from the environment by nobody in this room.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// User and password, in place of those in `auth_files`.
+    pub credentials: Option<(String, String)>,
+    /// Files with credentials (containers-auth.json(5)), the first that knows the registry counts. They may be missing.
+    pub auth_files: Vec<PathBuf>,
+    /// Demand TLS and check the registry's certificate. A registry on a loopback address may speak plain HTTP all the
+    /// same.
+    pub tls_verify: bool,
+    /// The proxies to use.
+    pub proxies: Proxies,
+    /// How long to wait for a connection, and for the next byte of an answer.
+    pub patience: Duration,
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry {
+            credentials: None,
+            auth_files: Vec::new(),
+            tls_verify: true,
+            proxies: Proxies::default(),
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The values of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as the caller found them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For `http` addresses.
+    pub http: Option<String>,
+    /// For `https` addresses.
+    pub https: Option<String>,
+    /// Hosts that are spoken to directly: names, `.suffixes`, addresses, networks (`10.0.0.0/8`), each with an optional
+    /// port, separated by commas; `*` is all.
+    pub none: String,
+}
+
+/// An image that is in the store now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its id: the digest of its configuration.
+    pub id: Digest,
+    /// The names it got, normalised; empty if it has none.
+    pub names: Vec<String>,
+    /// It was there already, with these names: nothing was written.
+    pub known: bool,
+}
+
+/// Told what a transfer does, from several threads.
+pub trait Progress: Sync {
+    /// The transfer has begun and its signatures would be looked at now.
+    fn begin(&self) {}
+    /// A layer is about to be read: the digest of its blob or, where that is not known before, of what is in it; none
+    /// where neither is known. `size` as announced.
+    fn blob(&self, _digest: Option<&Digest>, _size: Option<u64>) {}
+    /// A layer is in the store already and is not read.
+    fn skipped(&self, _digest: &Digest) {}
+    /// More bytes of some layer were read.
+    fn bytes(&self, _count: u64) {}
+    /// The configuration of an image is written.
+    fn config(&self, _digest: &Digest) {}
+    /// The manifest of an image is written, the last step.
+    fn manifest(&self) {}
+}
+
+/// No progress is told.
+impl Progress for () {}

@@ -1,0 +1,174 @@
+//! Loads all images of an archive, and fetches one image from wherever it is.
+
+use crate::parts::{Archive, Demand, Parts, Pending};
+use crate::plan::{self, Found, Wanted};
+use crate::registry::{self, Repository};
+use crate::shelf::Shelf;
+use crate::{Choice, Error, Input, Loaded, Options, Progress, Result, Source, intake, stream};
+use rustix::fs::{Mode, OFlags};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use store::Store;
+use types::{Digest, Reference};
+
+/// Loads every image of an archive (OCI, or what `docker save` and `podman save` write; plain, gzip or zstd) or of a
+/// directory with an OCI layout. Of an image for several platforms, the native one is taken.
+///
+/// # Errors
+/// The first that was met. If one of several images is damaged, none is loaded.
+pub fn load(store: &Store, input: Input<'_>, progress: &dyn Progress) -> Result<Vec<Loaded>> {
+    match input {
+        Input::Reader(reader) => {
+            all(store, &stream::pass(store, reader, "standard input", progress)?, Demand::Any, progress)
+        }
+        Input::Path(path) => match open(store, &path, progress)? {
+            Opened::Shelf(shelf) => all(store, &shelf, Demand::Any, progress),
+            Opened::Passed(passed) => all(store, &passed, Demand::Any, progress),
+        },
+    }
+}
+
+/// Fetches one image. If the store has it already, under the same names, nothing is read but its manifest.
+///
+/// A name without a transport must have a registry in it; finding out what a short name means is the caller's part.
+///
+/// # Errors
+/// None or several images fit, or what was found is damaged.
+pub fn fetch(store: &Store, source: &Source, options: &Options, progress: &dyn Progress) -> Result<Loaded> {
+    let wanted = Wanted::new(options.platform.as_ref());
+    let (path, choice, demand) = match source {
+        Source::OciArchive(path, choice) => (path, choice, Demand::Oci),
+        Source::DockerArchive(path, choice) => (path, choice, Demand::Docker),
+        Source::OciDirectory(path, choice) => (path, choice, Demand::Oci),
+        Source::Directory(path) => (path, &Choice::Only, Demand::Directory),
+        Source::Registry(name) => return pull(store, name, options, &wanted, progress),
+        Source::Name(name) if name.domain.is_some() => return pull(store, name, options, &wanted, progress),
+        Source::Name(name) => return Err(Error::NotFetched(name.to_string())),
+    };
+    let is_archive = matches!(source, Source::OciArchive(..) | Source::DockerArchive(..));
+    match open(store, path, progress)? {
+        Opened::Shelf(Shelf::Directory { .. }) if is_archive => Err(Error::Unknown {
+            archive: path.display().to_string(),
+            why: "it is a directory: write `oci:` or `dir:` for those".into(),
+        }),
+        Opened::Shelf(Shelf::Tar { .. }) | Opened::Passed(_) if !is_archive => Err(Error::Unknown {
+            archive: path.display().to_string(),
+            why: "it is no directory: write `oci-archive:` or `docker-archive:` for files".into(),
+        }),
+        Opened::Shelf(shelf) => one(store, &shelf, demand, choice, &wanted, progress),
+        Opened::Passed(passed) => one(store, &passed, demand, choice, &wanted, progress),
+    }
+}
+
+/// What is behind a path.
+enum Opened {
+    Shelf(Shelf),
+    Passed(stream::Passed),
+}
+
+/// Opens a directory or a plain file as a shelf; what is compressed as a whole or is no regular file passes by once.
+fn open(store: &Store, path: &Path, progress: &dyn Progress) -> Result<Opened> {
+    let failed = |action, source| Error::File { action, path: path.into(), source };
+    let descriptor = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| failed("open", e.into()))?;
+    let file = File::from(descriptor);
+    let about = file.metadata().map_err(|e| failed("read", e))?;
+    if about.is_dir() {
+        return Ok(Opened::Shelf(Shelf::directory(path)?));
+    }
+    let title = path.display().to_string();
+    let mut magic = [0; 6];
+    let is_plain = about.is_file()
+        && file
+            .read_at(&mut magic, 0)
+            .map(|got| stream::compression(&magic[..got]))
+            .map_err(|e| failed("read", e))?
+            .is_none();
+    if is_plain {
+        return Ok(Opened::Shelf(Shelf::tar(file, &title)?));
+    }
+    Ok(Opened::Passed(stream::pass(store, &mut { file }, &title, progress)?))
+}
+
+fn all(store: &Store, parts: &dyn Parts, demand: Demand, progress: &dyn Progress) -> Result<Vec<Loaded>> {
+    let wanted = Wanted::new(None);
+    let archive = Archive::open(parts, demand)?;
+    let mut loaded = Vec::new();
+    let mut images = Vec::new();
+    for pending in archive.all(&wanted)? {
+        let known = known(store, &archive, &pending)?;
+        if known.is_none() {
+            images.push(archive.complete(pending, &wanted)?);
+        }
+        loaded.push(known);
+    }
+    let mut brought = Vec::new();
+    if !images.is_empty() {
+        let supply = |layer: &plan::Layer| archive.layer(layer);
+        brought = intake::bring(store, images, &supply, intake::threads(), progress)?;
+    }
+    let mut brought = brought.into_iter();
+    Ok(loaded.into_iter().filter_map(|known| known.or_else(|| brought.next())).collect())
+}
+
+fn one(
+    store: &Store,
+    parts: &dyn Parts,
+    demand: Demand,
+    choice: &Choice,
+    wanted: &Wanted,
+    progress: &dyn Progress,
+) -> Result<Loaded> {
+    let archive = Archive::open(parts, demand)?;
+    let pending = archive.chosen(choice, wanted)?;
+    // Which platform an image is for stands in its configuration, which was looked at when it was loaded, for that
+    // platform: whoever asks for another one must have it looked at again.
+    if !wanted.asked
+        && let Some(known) = known(store, &archive, &pending)?
+    {
+        return Ok(known);
+    }
+    let image = archive.complete(pending, wanted)?;
+    let supply = |layer: &plan::Layer| archive.layer(layer);
+    single(intake::bring(store, vec![image], &supply, intake::threads(), progress)?)
+}
+
+fn pull(
+    store: &Store,
+    name: &Reference,
+    options: &Options,
+    wanted: &Wanted,
+    progress: &dyn Progress,
+) -> Result<Loaded> {
+    let repository = Repository::new(name, &options.registry);
+    let found = repository.find(wanted)?;
+    if !wanted.asked
+        && let Some(known) = known_manifest(store, &found)?
+    {
+        return Ok(known);
+    }
+    let image = plan::complete(&repository, found, wanted)?;
+    let supply = |layer: &plan::Layer| repository.layer(layer);
+    single(intake::bring(store, vec![image], &supply, registry::THREADS, progress)?)
+}
+
+fn single(mut loaded: Vec<Loaded>) -> Result<Loaded> {
+    Ok(loaded.swap_remove(0))
+}
+
+/// The image if the store has it, with the same manifest and at least the same names.
+fn known(store: &Store, archive: &Archive<'_>, pending: &Pending<'_>) -> Result<Option<Loaded>> {
+    match pending {
+        Pending::Found(found) => known_manifest(store, found),
+        Pending::Saved(saved) => {
+            let id = Digest::of(&archive.configuration(saved)?);
+            let names = plan::tags(saved)?;
+            intake::known(store, &id, None, names)
+        }
+    }
+}
+
+fn known_manifest(store: &Store, found: &Found) -> Result<Option<Loaded>> {
+    intake::known(store, &found.manifest.config.digest, Some(&found.digest), found.names.clone())
+}

@@ -1,0 +1,419 @@
+//! One registry, one repository, one login: requests with retries, redirects and tokens.
+//!
+//! Redirects are followed here and not by the HTTP package, because two things must hold on each hop: credentials go to
+//! the host they were given for and to no other, and https never becomes http.
+
+use super::address::{self, Address};
+use super::credential::{self, Challenge, Known};
+use crate::{Error, Registry, Result};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+/// Attempts of one request.
+const ATTEMPTS: u32 = 4;
+/// Redirects followed for one request.
+const HOPS: usize = 10;
+/// Largest answer of a token server, and of an error that is quoted.
+const ANSWER: u64 = 1 << 20;
+/// Longest time that a registry may make us wait between attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// A client for one repository.
+pub struct Client<'a> {
+    options: &'a Registry,
+    /// The registry's name as the user knows it, and the path of the repository.
+    pub domain: String,
+    pub path: String,
+    base: OnceLock<Address>,
+    agents: Mutex<HashMap<(bool, Option<String>), Agent>>,
+    login: Mutex<Login>,
+}
+
+#[derive(Default)]
+struct Login {
+    /// Value of the `Authorization` header, once the registry asked for one.
+    header: Option<String>,
+    challenge: Option<Challenge>,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+}
+
+#[derive(Deserialize)]
+struct Complaints {
+    #[serde(default)]
+    errors: Vec<Complaint>,
+}
+
+#[derive(Deserialize)]
+struct Complaint {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl<'a> Client<'a> {
+    /// A client for the repository `path` of `domain`. Nothing is sent yet.
+    pub fn new(options: &'a Registry, domain: &str, path: &str) -> Client<'a> {
+        Client {
+            options,
+            domain: domain.into(),
+            path: path.into(),
+            base: OnceLock::new(),
+            agents: Mutex::default(),
+            login: Mutex::default(),
+        }
+    }
+
+    /// Finds out how the registry is spoken to: https or, if that is allowed, http; and whether it wants a login
+    /// (distribution specification, "Determining Support").
+    pub fn ping(&self) -> Result<()> {
+        let authority = address::host(&self.domain);
+        let secure = Address { secure: true, authority: authority.into(), path: "/v2/".into() };
+        let plain = Address { secure: false, ..secure.clone() };
+        let may_be_plain = !self.options.tls_verify || address::is_loopback(&secure.host_and_port().0);
+        let mut first = None;
+        for address in if may_be_plain { vec![secure, plain] } else { vec![secure] } {
+            match self.once(&address, &[], None) {
+                Ok(answer) => {
+                    self.remember(answer.headers());
+                    let _ = self.base.set(address);
+                    return match answer.status() {
+                        status if status.is_success() || status == StatusCode::UNAUTHORIZED => Ok(()),
+                        // Some registries serve images and nothing at /v2/ itself.
+                        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(()),
+                        _ => Err(self.refused("ask for its version", answer)),
+                    };
+                }
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        let why = first.map_or_else(String::new, |e| self.told(&e));
+        Err(self.failed("reach it", why))
+    }
+
+    /// Gets `path` of the repository (`manifests/latest`, `blobs/sha256:…`), with a login if the registry wants one.
+    pub fn get(&self, action: &str, path: &str, headers: &[(&str, &str)]) -> Result<Response<Body>> {
+        if self.base.get().is_none() {
+            self.ping()?;
+        }
+        let base = self.base.get().ok_or_else(|| self.failed(action, "it was not reached".into()))?;
+        let address = Address { path: format!("/v2/{}/{path}", self.path), ..base.clone() };
+        let mut renewed = false;
+        let mut attempt = 0;
+        loop {
+            let authorization = self.authorization()?;
+            match self.once(&address, headers, authorization.as_deref()) {
+                Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED && !renewed => {
+                    renewed = true;
+                    self.remember(answer.headers());
+                }
+                Ok(answer) if again(answer.status()) && attempt + 1 < ATTEMPTS => {
+                    std::thread::sleep(wait(answer.headers(), attempt));
+                    attempt += 1;
+                }
+                Ok(answer) if answer.status().is_success() => return Ok(answer),
+                Ok(answer) if answer.status() == StatusCode::NOT_FOUND && path.starts_with("manifests/") => {
+                    let reference = &path["manifests/".len()..];
+                    let separator = if reference.contains(':') { '@' } else { ':' };
+                    let name = format!("{}/{}{separator}{reference}", self.domain, self.path);
+                    return Err(Error::ManifestUnknown { name });
+                }
+                Ok(answer) => return Err(self.refused(action, answer)),
+                Err(error) if attempt + 1 < ATTEMPTS && may_pass(&error) => {
+                    std::thread::sleep(pause(attempt));
+                    attempt += 1;
+                }
+                Err(error) => return Err(self.failed(action, self.told(&error))),
+            }
+        }
+    }
+
+    /// An error about this registry.
+    pub fn failed(&self, action: &str, why: String) -> Error {
+        Error::Registry { registry: self.domain.clone(), action: action.into(), why }
+    }
+
+    /// One request, with its redirects and without anything tried again.
+    fn once(
+        &self,
+        address: &Address,
+        headers: &[(&str, &str)],
+        authorization: Option<&str>,
+    ) -> std::result::Result<Response<Body>, ureq::Error> {
+        let mut at = address.clone();
+        for _ in 0..HOPS {
+            let mut request = self.agent(&at)?.get(at.to_string());
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            if let Some(authorization) = authorization
+                && at.same_host(address)
+            {
+                request = request.header("authorization", authorization);
+            }
+            let answer = request.call()?;
+            if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(answer);
+            }
+            let location = answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or("");
+            let next = at.join(location).ok_or_else(|| ureq::Error::BadUri(location.into()))?;
+            if at.secure && !next.secure && self.options.tls_verify {
+                return Err(ureq::Error::BadUri(format!("{next}: a redirect from https to http")));
+            }
+            at = next;
+        }
+        Err(ureq::Error::TooManyRedirects)
+    }
+
+    fn agent(&self, address: &Address) -> std::result::Result<Agent, ureq::Error> {
+        let proxy = address::proxy(&self.options.proxies, address);
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (address.secure, proxy.map(str::to_owned));
+        if let Some(agent) = agents.get(&key) {
+            return Ok(agent.clone());
+        }
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("monopod/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .timeout_connect(Some(self.options.patience))
+            .timeout_recv_response(Some(self.options.patience))
+            .timeout_per_read(Some(self.options.patience))
+            .proxy(proxy.map(ureq::Proxy::new).transpose()?);
+        if address.secure || proxy.is_some_and(|p| p.starts_with("https")) {
+            let tls = TlsConfig::builder()
+                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .disable_verification(!self.options.tls_verify)
+                .root_certs(roots());
+            config = config.tls_config(tls.build());
+        }
+        let agent = config.build().new_agent();
+        agents.insert(key, agent.clone());
+        Ok(agent)
+    }
+
+    /// Takes down what the registry asks for; a token that it did not take is forgotten.
+    fn remember(&self, headers: &HeaderMap) {
+        let asked = headers.get_all("www-authenticate").iter().filter_map(|h| h.to_str().ok());
+        if let Some(challenge) = credential::challenge(asked) {
+            *self.login() = Login { header: None, challenge: Some(challenge) };
+        }
+    }
+
+    fn login(&self) -> MutexGuard<'_, Login> {
+        self.login.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The header for the registry; none if it asked for none. Several threads wait for one token.
+    fn authorization(&self) -> Result<Option<String>> {
+        let mut login = self.login();
+        if login.header.is_none() {
+            login.header = match login.challenge.clone() {
+                None => None,
+                Some(Challenge::Basic) => match self.credentials()? {
+                    Some((user, password)) => Some(credential::basic(&user, &password)),
+                    None => {
+                        return Err(
+                            self.unauthorized("it wants a user and a password, and none are known for it".into())
+                        );
+                    }
+                },
+                Some(Challenge::Bearer { realm, service, scope }) => {
+                    Some(format!("Bearer {}", self.token(&realm, service.as_deref(), scope.as_deref())?))
+                }
+            };
+        }
+        Ok(login.header.clone())
+    }
+
+    fn token(&self, realm: &str, service: Option<&str>, scope: Option<&str>) -> Result<String> {
+        let action = format!("get a token from {realm:?}");
+        let bad = || self.failed(&action, "it is no address that a password may be sent to".into());
+        let mut address = Address::parse(realm).ok_or_else(bad)?;
+        if self.options.tls_verify && !address.secure && !address::is_loopback(&address.host_and_port().0) {
+            return Err(bad());
+        }
+        let pull = format!("repository:{}:pull", self.path);
+        // What is asked for with the ping has no repository yet.
+        let scope = scope.filter(|s| s.starts_with("repository:")).unwrap_or(&pull);
+        for (key, value) in [("service", service), ("scope", Some(scope))] {
+            if let Some(value) = value {
+                let separator = if address.path.contains('?') { '&' } else { '?' };
+                address.path.push_str(&format!("{separator}{key}={}", escaped(value)));
+            }
+        }
+        let authorization = self.credentials()?.map(|(user, password)| credential::basic(&user, &password));
+        let mut answer =
+            self.once(&address, &[], authorization.as_deref()).map_err(|e| self.failed(&action, self.told(&e)))?;
+        if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let with =
+                if authorization.is_some() { "with the credentials known for it" } else { "without credentials" };
+            return Err(self.unauthorized(format!("its token server gives no token {with}")));
+        }
+        if !answer.status().is_success() {
+            return Err(self.refused(&action, answer));
+        }
+        let bytes = read(answer.body_mut(), ANSWER).map_err(|why| self.failed(&action, why))?;
+        let token: Token = serde_json::from_slice(&bytes).map_err(|e| self.failed(&action, e.to_string()))?;
+        let token = if token.token.is_empty() { token.access_token } else { token.token };
+        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(self.failed(&action, "its answer holds no token".into()));
+        }
+        Ok(token)
+    }
+
+    fn credentials(&self) -> Result<Option<(String, String)>> {
+        if self.options.credentials.is_some() {
+            return Ok(self.options.credentials.clone());
+        }
+        for path in &self.options.auth_files {
+            let text = match std::fs::read(path) {
+                Ok(text) => text,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(Error::File { action: "read", path: path.clone(), source }),
+            };
+            let known = credential::find(&text, &self.domain, &self.path).map_err(|why| Error::Document {
+                what: "file of credentials",
+                name: path.display().to_string(),
+                why,
+            })?;
+            match known {
+                Some(Known::Login(user, password)) => return Ok(Some((user, password))),
+                Some(Known::Elsewhere(why)) => return Err(self.unauthorized(format!("{path:?}: {why}"))),
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn unauthorized(&self, why: String) -> Error {
+        Error::Unauthorized { registry: self.domain.clone(), why }
+    }
+
+    /// The error for an answer that is none.
+    fn refused(&self, action: &str, mut answer: Response<Body>) -> Error {
+        let status = answer.status();
+        let bytes = read(answer.body_mut(), ANSWER).unwrap_or_default();
+        let complaints = serde_json::from_slice(&bytes).unwrap_or(Complaints { errors: Vec::new() }).errors;
+        let said: Vec<String> =
+            complaints.iter().take(3).map(|c| format!("{}: {}", printable(&c.code), printable(&c.message))).collect();
+        let why = if said.is_empty() {
+            format!("it answers {status}")
+        } else {
+            format!("it answers {status}, {}", said.join(", "))
+        };
+        match status {
+            StatusCode::UNAUTHORIZED => self.unauthorized(why),
+            _ => self.failed(action, why),
+        }
+    }
+
+    fn told(&self, error: &ureq::Error) -> String {
+        let hint = match error {
+            ureq::Error::Rustls(_) | ureq::Error::Tls(_) => {
+                " (a registry without a valid certificate needs --tls-verify=false)"
+            }
+            ureq::Error::Io(e) if e.get_ref().is_some_and(|e| e.is::<rustls::Error>()) => {
+                " (a registry without a valid certificate needs --tls-verify=false)"
+            }
+            _ => "",
+        };
+        format!("{error}{hint}")
+    }
+}
+
+/// The host's roots; the web's where the host has none.
+fn roots() -> RootCerts {
+    let native = rustls_native_certs::load_native_certs();
+    if native.certs.is_empty() {
+        return RootCerts::WebPki;
+    }
+    native.certs.iter().map(|cert| Certificate::from_der(cert).to_owned()).collect::<Vec<_>>().into()
+}
+
+/// All of a body that may have at most `limit` bytes.
+pub fn read(body: &mut Body, limit: u64) -> std::result::Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut reader = body.with_config().limit(u64::MAX).reader().take(limit + 1);
+    reader.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("its answer has more than {limit} bytes"));
+    }
+    Ok(bytes)
+}
+
+fn again(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+fn may_pass(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(e) => !e.get_ref().is_some_and(|e| e.is::<rustls::Error>()),
+        ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,
+        _ => false,
+    }
+}
+
+/// How long to wait before the next attempt: 0.3 seconds, then three times as long each time.
+pub fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(300 * 3u64.pow(attempt.min(4))).min(LONGEST_WAIT)
+}
+
+fn wait(headers: &HeaderMap, attempt: u32) -> Duration {
+    let seconds = headers.get("retry-after").and_then(|h| h.to_str().ok()).and_then(|s| s.trim().parse().ok());
+    seconds.map_or_else(|| pause(attempt), Duration::from_secs).min(LONGEST_WAIT)
+}
+
+/// What a stranger says, fit for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+/// Percent-encoding for a value of a query (RFC 3986).
+fn escaped(value: &str) -> String {
+    let mut text = String::new();
+    for byte in value.bytes() {
+        match byte {
+            b if b.is_ascii_alphanumeric() || b"-._~:/".contains(&b) => text.push(b as char),
+            b => text.push_str(&format!("%{b:02X}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_end() {
+        assert_eq!(pause(0), Duration::from_millis(300));
+        assert!(pause(1) > pause(0) && pause(30) <= LONGEST_WAIT);
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", "7".parse().unwrap());
+        assert_eq!(wait(&headers, 0), Duration::from_secs(7));
+        headers.insert("retry-after", "99999".parse().unwrap());
+        assert_eq!(wait(&headers, 0), LONGEST_WAIT);
+    }
+
+    #[test]
+    fn values_are_escaped() {
+        assert_eq!(escaped("repository:a/b:pull"), "repository:a/b:pull");
+        assert_eq!(escaped("a b&c=d\n"), "a%20b%26c%3Dd%0A");
+        assert_eq!(printable("a\u{1b}[31mb"), "a[31mb");
+    }
+}
