@@ -1,6 +1,7 @@
 //! A living group: who is in it, freezing, killing, what it used, and whether the kernel killed for want of memory.
 
-use super::group::{Error, Group};
+use super::error::Error;
+use super::group::Group;
 use rustix::io::Errno;
 use std::fs;
 use std::io;

@@ -1,8 +1,11 @@
 //! One container's group: made, limited, joined and removed, in each hierarchy that it needs.
 
 use super::devices;
-use super::host::{Host, Layout, Limit, Place, Reason, busy, is_busy, no_swap};
-use super::resources::{self, Setting, Unfit, Version};
+use super::directories::{make_directories, make_unified, remove};
+use super::error::Error;
+use super::host::{Host, Layout, Place, no_swap};
+use super::limit::{Limit, Reason};
+use super::resources::{self, Setting, Version};
 use oci_spec::runtime::LinuxResources;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -11,94 +14,6 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// A group that cannot be made, limited or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A path that leads elsewhere.
-    #[error("invalid cgroup path {0:?}: expected names separated by \"/\", without \"..\"")]
-    Path(String),
-    /// A path for systemd's manager.
-    #[error(
-        "cgroup path {0:?} is for systemd's cgroup manager, which is not supported: give a path such as \"/monopod/NAME\""
-    )]
-    Systemd(String),
-    /// What was asked for cannot be had on this machine.
-    #[error("the {limit} limit cannot be set: {reason}")]
-    Unavailable {
-        /// What was asked for.
-        limit: Limit,
-        /// Why not.
-        reason: Reason,
-    },
-    /// No group can be made at all.
-    #[error("no cgroup can be made: {0}")]
-    Nowhere(#[source] Reason),
-    /// Resources that make no sense.
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
-    /// A device rule that makes no sense.
-    #[error(transparent)]
-    Device(#[from] devices::BadRule),
-    /// The kernel refused to make the directory.
-    #[error("create cgroup {path:?}")]
-    Create {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The kernel refused a value.
-    #[error("set the {limit} limit: write {value:?} to {path:?}")]
-    Set {
-        /// What it is for.
-        limit: Limit,
-        /// The file.
-        path: PathBuf,
-        /// What it should hold.
-        value: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// The kernel refused the device filter.
-    #[error("filter devices of cgroup {path:?}")]
-    Filter {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A file of the group could not be used.
-    #[error("use {path:?}")]
-    Use {
-        /// The file or directory.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Something lives in it.
-    #[error("remove cgroup {path:?}: processes {pids:?} are in it")]
-    Populated {
-        /// The directory.
-        path: PathBuf,
-        /// Who.
-        pids: Vec<i32>,
-    },
-    /// It did not freeze or thaw, or its processes did not die.
-    #[error("cgroup {path:?} is not {state} after {seconds} seconds")]
-    Stuck {
-        /// The directory.
-        path: PathBuf,
-        /// What it should be.
-        state: &'static str,
-        /// How long was waited.
-        seconds: u64,
-    },
-}
 
 /// A group in all hierarchies that it needs. Dropping it changes nothing: [`Group::remove`] does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -366,99 +281,6 @@ fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
         .map_err(|errno| Error::Use { path: path.into(), source: errno.into() })
 }
 
-/// Makes `directory` below `mount`. A cpuset without processors and nodes takes no process: each gets its parent's.
-fn make_directories(mount: &Path, directory: &Path, cpuset: bool) -> Result<(), Error> {
-    if directory == mount {
-        return Ok(());
-    }
-    let created = match fs::create_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make_directories(mount, directory.parent().unwrap_or(mount), cpuset)?;
-            fs::create_dir(directory)
-        }
-        other => other,
-    };
-    match created {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        other => other.map_err(|source| Error::Create { path: directory.into(), source })?,
-    }
-    if !cpuset {
-        return Ok(());
-    }
-    for name in ["cpuset.cpus", "cpuset.mems"] {
-        let file = directory.join(name);
-        let inherit = || -> io::Result<()> {
-            if fs::read_to_string(&file)?.trim().is_empty() {
-                fs::write(&file, fs::read(directory.parent().unwrap_or(mount).join(name))?)?;
-            }
-            Ok(())
-        };
-        inherit().map_err(|source| Error::Use { path: file.clone(), source })?;
-    }
-    Ok(())
-}
-
-/// Makes `directory` and hands `controllers` on to it, from `base` down.
-fn make_unified(
-    mount: &Path,
-    base: &str,
-    path: &str,
-    directory: &Path,
-    controllers: &[(Limit, &'static str)],
-) -> Result<(), Error> {
-    let parent = directory.parent().unwrap_or(mount);
-    make_directories(mount, parent, false)?;
-    // Above the base nothing is ours; a path outside it is asked of the host as it is.
-    let base = Path::new(base);
-    let wanted = Path::new(path).parent().unwrap_or(base);
-    let mut steps: Vec<&Path> = wanted.ancestors().take_while(|step| step.starts_with(base)).collect();
-    steps.reverse();
-    if steps.is_empty() {
-        steps.push(wanted);
-    }
-    // Usually the last one says that all is done.
-    if !controllers.is_empty() && !missing(parent, controllers).is_empty() {
-        for step in steps {
-            let at = mount.join(step.strip_prefix("/").unwrap_or(step));
-            let missing = missing(&at, controllers);
-            // The kernel would take some controllers, and then no process in the groups below.
-            if let Some((limit, controller)) = missing.first()
-                && is_busy(&at)
-            {
-                return Err(Error::Unavailable { limit: *limit, reason: busy(&step.to_string_lossy(), controller) });
-            }
-            hand_on(&at, &step.to_string_lossy(), &missing)?;
-        }
-    }
-    make_directories(mount, directory, false)
-}
-
-fn missing(directory: &Path, controllers: &[(Limit, &'static str)]) -> Vec<(Limit, &'static str)> {
-    let enabled = fs::read_to_string(directory.join("cgroup.subtree_control")).unwrap_or_default();
-    controllers.iter().filter(|(_, c)| !enabled.split_ascii_whitespace().any(|known| known == *c)).copied().collect()
-}
-
-fn hand_on(directory: &Path, path: &str, controllers: &[(Limit, &'static str)]) -> Result<(), Error> {
-    for (limit, controller) in controllers {
-        let file = directory.join("cgroup.subtree_control");
-        fs::write(&file, format!("+{controller}")).map_err(|source| {
-            let reason = match source.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::BUSY) => busy(path, controller),
-                Some(Errno::NOENT) => Reason {
-                    why: format!("the {controller} controller is not available in cgroup {path:?}"),
-                    fix: format!("hand it down to this cgroup, or boot with it enabled (cgroup_enable={controller})"),
-                },
-                _ => Reason {
-                    why: format!("{file:?} cannot be written ({source})"),
-                    fix: "run as root, or in a cgroup that is delegated to this user".into(),
-                },
-            };
-            Error::Unavailable { limit: *limit, reason }
-        })?;
-    }
-    Ok(())
-}
-
 fn write(directory: &Path, setting: &Setting) -> Result<(), Error> {
     let mut choices = setting.choices.iter();
     let (mut file, mut value) = choices.next().map(|(file, value)| (directory.join(file), value)).expect("never empty");
@@ -510,32 +332,4 @@ fn move_all(group: &Group, at: usize) -> Result<(), Error> {
         }
     }
     Err(Error::Stuck { path: file, state: "holding all processes", seconds: 0 })
-}
-
-fn remove(directory: &Path, deadline: Instant) -> Result<(), Error> {
-    let mut pause = Duration::from_micros(200);
-    loop {
-        let error = match fs::remove_dir(directory) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => error,
-        };
-        if error.raw_os_error() != Some(Errno::BUSY.raw_os_error()) {
-            return Err(Error::Use { path: directory.into(), source: error });
-        }
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                remove(&entry.path(), deadline)?;
-            }
-        }
-        if Instant::now() >= deadline {
-            let pids = super::control::processes(directory);
-            return Err(match pids.is_empty() {
-                true => Error::Use { path: directory.into(), source: error },
-                false => Error::Populated { path: directory.into(), pids },
-            });
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
 }

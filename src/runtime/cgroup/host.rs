@@ -1,6 +1,8 @@
 //! What this machine has: which hierarchies are mounted where, which controllers they carry, and what can be had of them.
 
-use rustix::fs::{Access, AtFlags, CWD, FsWord, StatVfsMountFlags};
+use super::limit::{Limit, Reason};
+use super::mounts::{self, CGROUP2_SUPER_MAGIC, Hierarchy, STANDARD, is_mount_of, is_read_only};
+use rustix::fs::{Access, AtFlags, CWD};
 use std::cell::OnceCell;
 use std::fmt;
 use std::fs;
@@ -30,90 +32,6 @@ impl fmt::Display for Layout {
     }
 }
 
-/// What can be asked of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Limit {
-    /// Bytes of memory.
-    Memory,
-    /// Bytes of swap.
-    Swap,
-    /// A share or a quota of processor time.
-    Cpu,
-    /// Which processors and memory nodes.
-    Cpuset,
-    /// A share or a rate of block devices.
-    Io,
-    /// The number of processes.
-    Pids,
-    /// Bytes of huge pages.
-    Hugetlb,
-    /// Handles of RDMA devices.
-    Rdma,
-    /// Which devices may be opened.
-    Devices,
-    /// Pausing.
-    Freezer,
-}
-
-impl Limit {
-    /// The controller's name in version 2.
-    pub(super) fn unified(self) -> Option<&'static str> {
-        match self {
-            Limit::Memory | Limit::Swap => Some("memory"),
-            Limit::Cpu => Some("cpu"),
-            Limit::Cpuset => Some("cpuset"),
-            Limit::Io => Some("io"),
-            Limit::Pids => Some("pids"),
-            Limit::Hugetlb => Some("hugetlb"),
-            Limit::Rdma => Some("rdma"),
-            Limit::Devices | Limit::Freezer => None,
-        }
-    }
-
-    /// The controller's name in version 1.
-    pub(super) fn legacy(self) -> &'static str {
-        match self {
-            Limit::Io => "blkio",
-            Limit::Devices => "devices",
-            Limit::Freezer => "freezer",
-            other => other.unified().unwrap_or_default(),
-        }
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Limit::Memory => "memory",
-            Limit::Swap => "swap",
-            Limit::Cpu => "cpu",
-            Limit::Cpuset => "cpuset",
-            Limit::Io => "block io",
-            Limit::Pids => "pids",
-            Limit::Hugetlb => "huge page",
-            Limit::Rdma => "rdma",
-            Limit::Devices => "device",
-            Limit::Freezer => "freezer",
-        })
-    }
-}
-
-/// Why a limit cannot be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{why}; {fix}")]
-pub struct Reason {
-    /// What is missing.
-    pub why: String,
-    /// What would mend it.
-    pub fix: String,
-}
-
-impl Reason {
-    fn new(why: impl Into<String>, fix: impl Into<String>) -> Reason {
-        Reason { why: why.into(), fix: fix.into() }
-    }
-}
-
 /// Where a limit is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place<'a> {
@@ -121,17 +39,6 @@ pub(super) enum Place<'a> {
     Unified,
     /// In this hierarchy of version 1.
     Legacy(&'a Hierarchy),
-}
-
-/// A mounted hierarchy of version 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hierarchy {
-    /// Where it is mounted.
-    pub mount: PathBuf,
-    /// Its controllers' names.
-    pub controllers: Vec<String>,
-    /// Mounted read-only, or not ours to write.
-    pub writable: bool,
 }
 
 /// The control groups of this machine, as this process sees them.
@@ -161,10 +68,6 @@ struct Inventory {
     busy: bool,
 }
 
-const STANDARD: &str = "/sys/fs/cgroup";
-const CGROUP_SUPER_MAGIC: FsWord = 0x0027_e0eb;
-const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
-
 impl Host {
     /// Looks at this machine; some 50 µs. It reads `/proc/self/mountinfo`, which is slow,
     /// only where hierarchies are not in their usual places.
@@ -176,13 +79,7 @@ impl Host {
         if is_mount_of(Path::new(STANDARD), CGROUP2_SUPER_MAGIC) {
             return Host::new(Some(STANDARD.into()), Vec::new(), rootless, own);
         }
-        let (unified, hierarchies) = usual(&own()).unwrap_or_else(|| {
-            let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-            let (unified, mut hierarchies) = parse(&mounts);
-            // What was mounted over is listed all the same.
-            hierarchies.retain(|hierarchy| is_mount_of(&hierarchy.mount, CGROUP_SUPER_MAGIC));
-            (unified.filter(|mount| is_mount_of(mount, CGROUP2_SUPER_MAGIC)), hierarchies)
-        });
+        let (unified, hierarchies) = mounts::find(&own());
         Host::new(unified, hierarchies, rootless, own)
     }
 
@@ -289,78 +186,6 @@ pub(super) fn no_swap() -> Reason {
     Reason::new("the kernel does not account swap", "boot with swapaccount=1")
 }
 
-/// The hierarchies that `/proc/self/cgroup` tells of (cgroups(7)), if all of version 1 are mounted where they usually are: below
-/// `/sys/fs/cgroup`, by the names of their controllers.
-fn usual(own: &str) -> Option<(Option<PathBuf>, Vec<Hierarchy>)> {
-    let standard = Path::new(STANDARD);
-    let mut hierarchies = Vec::new();
-    for line in own.lines() {
-        let mut fields = line.split(':');
-        let (Some(number), Some(names)) = (fields.next(), fields.next()) else { continue };
-        if number == "0" || names.starts_with("name=") {
-            continue;
-        }
-        let mount = standard.join(names);
-        if !is_mount_of(&mount, CGROUP_SUPER_MAGIC) {
-            return None;
-        }
-        let writable = !is_read_only(&mount);
-        hierarchies.push(Hierarchy { mount, controllers: names.split(',').map(String::from).collect(), writable });
-    }
-    let unified = Some(standard.join("unified")).filter(|path| is_mount_of(path, CGROUP2_SUPER_MAGIC));
-    (!hierarchies.is_empty()).then_some((unified, hierarchies))
-}
-
-/// The hierarchies in a mountinfo file (proc_pid_mountinfo(5)): version 2's mount, and those of version 1.
-fn parse(mounts: &str) -> (Option<PathBuf>, Vec<Hierarchy>) {
-    let (mut unified, mut hierarchies) = (None, Vec::<Hierarchy>::new());
-    for line in mounts.lines() {
-        let Some((before, after)) = line.split_once(" - cgroup") else { continue };
-        let mut fields = before.split(' ').skip(4);
-        let (Some(mount), Some(options)) = (fields.next().map(unescape), fields.next()) else { continue };
-        let mut after = after.splitn(3, ' ');
-        let version = after.next();
-        let super_options = after.nth(1).unwrap_or_default();
-        let read_only = |options: &str| options.split(',').any(|option| option == "ro");
-        if version == Some("2") {
-            // The first is the one that the host set up; containers' own come later.
-            unified.get_or_insert(mount);
-        } else if !hierarchies.iter().any(|h| h.mount == mount) {
-            let controllers: Vec<String> = super_options
-                .split(',')
-                .filter(|option| !matches!(*option, "rw" | "ro" | "xattr") && !option.contains('='))
-                .map(String::from)
-                .collect();
-            let writable = !read_only(options) && !read_only(super_options);
-            if !controllers.is_empty() {
-                hierarchies.push(Hierarchy { mount, controllers, writable });
-            }
-        }
-    }
-    (unified, hierarchies)
-}
-
-/// Spaces and the like are written as `\040`.
-fn unescape(field: &str) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let octal = (*first == b'\\').then(|| tail.get(..3).and_then(|d| std::str::from_utf8(d).ok())).flatten();
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    std::ffi::OsString::from_vec(bytes).into()
-}
-
 /// The group of version 2 below which groups can be made: all of it for root, what is delegated for a user. A process may only
 /// be born in a group if its parent may write to the nearest group above both, so that one must be writable too.
 fn base(mount: Option<&Path>, rootless: bool, own: impl Fn() -> String) -> Result<String, Reason> {
@@ -433,56 +258,9 @@ fn is_writable(path: &Path) -> bool {
     rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok() && !is_read_only(path)
 }
 
-fn is_mount_of(path: &Path, kind: FsWord) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|s| s.f_type == kind)
-}
-
-fn is_read_only(path: &Path) -> bool {
-    rustix::fs::statvfs(path).is_ok_and(|s| s.f_flag.contains(StatVfsMountFlags::RDONLY))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mounts_are_read() {
-        let text = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
-            32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:3 - cgroup cgroup rw,cpu,cpuacct\n\
-            33 31 0:30 / /sys/fs/cgroup/memory ro,nosuid - cgroup cgroup rw,memory\n\
-            34 31 0:31 / /odd\\040place rw - cgroup cgroup rw,pids\n\
-            40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
-            41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n\
-            42 31 0:38 / /elsewhere rw - cgroup2 cgroup2 rw\n\
-            50 1 0:50 / / rw - ext4 /dev/vda rw\n";
-        let (unified, hierarchies) = parse(text);
-        assert_eq!(unified, Some("/sys/fs/cgroup/unified".into()));
-        let found: Vec<_> =
-            hierarchies.iter().map(|h| (h.mount.to_str().unwrap(), h.controllers.join(","), h.writable)).collect();
-        assert_eq!(
-            found,
-            [
-                ("/sys/fs/cgroup/cpu,cpuacct", "cpu,cpuacct".to_string(), true),
-                ("/sys/fs/cgroup/memory", "memory".to_string(), false),
-                ("/odd place", "pids".to_string(), true),
-            ]
-        );
-    }
-
-    #[test]
-    fn usual_places_are_what_mountinfo_says() {
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let Some((unified, hierarchies)) = usual(&own) else {
-            return eprintln!("skipped: no hierarchies of version 1 in their usual places");
-        };
-        let (expected, mut all) = parse(&fs::read_to_string("/proc/self/mountinfo").unwrap());
-        all.retain(|hierarchy| is_mount_of(&hierarchy.mount, CGROUP_SUPER_MAGIC));
-        let expected = expected.filter(|mount| is_mount_of(mount, CGROUP2_SUPER_MAGIC));
-        all.sort_by(|a, b| a.mount.cmp(&b.mount));
-        let mut found = hierarchies;
-        found.sort_by(|a, b| a.mount.cmp(&b.mount));
-        assert_eq!((unified, found), (expected, all));
-    }
 
     #[test]
     fn a_host_without_cgroups_says_so() {

@@ -1,7 +1,7 @@
 //! From a specification's resources to the files of one version: pure, nothing is written here.
 
 use super::convert::{bytes, cpu_weight, io_weight, swap_max};
-use super::host::Limit;
+use super::limit::Limit;
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice};
 
 /// One value to write; where kernels differ, into the first of several files that exists.
