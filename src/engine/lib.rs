@@ -6,8 +6,17 @@
 //!
 //! Must not know: flags, HTTP, how text is printed.
 
-mod api;
-pub mod settings;
+// The documents of `inspect` are one `json!` each.
+#![recursion_limit = "256"]
 
-pub use api::{Engine, Session};
+pub mod container;
+mod database;
+mod engine;
+mod fault;
+mod host;
+mod image;
+mod rootless;
+mod settings;
+
+pub use engine::{Engine, Session};
 pub use settings::Settings;

@@ -2,7 +2,7 @@
 
 use ops::Fault;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Facts about the caller, read once at the start.
 #[derive(Debug, Clone)]
@@ -17,10 +17,10 @@ pub struct Settings {
     pub gid: u32,
     /// Where programs (newuidmap) are looked for.
     pub path: Option<OsString>,
-    /// The caller's home, if it is known.
-    pub home: Option<PathBuf>,
     /// `KEY=VALUE` of the proxy variables that containers inherit.
     pub proxies: Vec<String>,
+    /// Files with credentials for registries (containers-auth.json(5)), the first that knows a registry counts.
+    pub auth_files: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -61,8 +61,42 @@ impl Settings {
             uid,
             gid: rustix::process::getegid().as_raw(),
             path: std::env::var_os("PATH"),
-            home,
+            auth_files: auth_files(uid, home.as_deref(), absolute("REGISTRY_AUTH_FILE"), absolute("XDG_RUNTIME_DIR")),
             proxies: PROXIES.iter().filter_map(|n| std::env::var(n).ok().map(|v| format!("{n}={v}"))).collect(),
         })
     }
+}
+
+impl Settings {
+    /// The proxies that registries are spoken to through. `ALL_PROXY` is not heeded, as Go does not.
+    pub(crate) fn transfer_proxies(&self) -> transfer::Proxies {
+        let value = |names: [&str; 2]| {
+            names.iter().find_map(|name| {
+                let value = self.proxies.iter().find_map(|p| p.strip_prefix(name)?.strip_prefix('='))?;
+                (!value.is_empty()).then(|| value.to_owned())
+            })
+        };
+        transfer::Proxies {
+            http: value(["HTTP_PROXY", "http_proxy"]),
+            https: value(["HTTPS_PROXY", "https_proxy"]),
+            none: value(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
+        }
+    }
+}
+
+/// Where Podman's `login` and Docker's leave what they were told.
+fn auth_files(uid: u32, home: Option<&Path>, named: Option<PathBuf>, runtime: Option<PathBuf>) -> Vec<PathBuf> {
+    if let Some(named) = named {
+        return vec![named];
+    }
+    let mut files = Vec::new();
+    match runtime {
+        Some(directory) => files.push(directory.join("containers/auth.json")),
+        None => files.push(PathBuf::from(format!("/run/containers/{uid}/auth.json"))),
+    }
+    if let Some(home) = home {
+        files.push(home.join(".config/containers/auth.json"));
+        files.push(home.join(".docker/config.json"));
+    }
+    files
 }

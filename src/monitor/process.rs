@@ -1,9 +1,8 @@
 //! The monitor's process from its start to its end.
 
 use crate::relay::Run;
-use crate::{Error, Launch, Task, end, log, park, record};
+use crate::{Error, Launch, end, log, park, record};
 use runtime::Channels;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use sys::reactor::{self, Signals};
 use types::attach::Frame;
@@ -32,12 +31,11 @@ pub(crate) fn detach() -> Result<(), Error> {
     Ok(())
 }
 
-/// Serves one run to its end. `make` runs in the worker, with the launch's `file`; `clear_away` is as in [`end::end`].
+/// Serves one run to its end. `make` runs in the worker; `clear_away` is as in [`end::end`].
 pub(crate) fn serve(
     launch: Launch,
     caller: OwnedFd,
-    file: File,
-    make: impl FnOnce(&Task, &File, Channels),
+    make: impl FnOnce(Channels) -> u8,
     clear_away: impl FnOnce(Option<&str>) -> bool,
 ) -> Result<(), Error> {
     reactor::ignore(&[SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ]).map_err(Error::HandOver)?;
@@ -63,11 +61,9 @@ pub(crate) fn serve(
     sys::role::fork(|| {
         drop(ours.take());
         reactor::reset_signals();
-        make(&launch.task, &file, channels);
-        0
+        make(channels)
     })
     .map_err(Error::HandOver)?;
-    drop(file);
     let Some((caller, ends, signals, log)) = ours.take() else { return Ok(()) };
     let mut run = Run::new(launch, caller, ends, signals, log);
     run.carry()?;
@@ -76,7 +72,7 @@ pub(crate) fn serve(
 }
 
 /// Tells the caller why there will be no run.
-pub(crate) fn refuse(caller: &OwnedFd, error: Error) -> Result<(), Error> {
+fn refuse(caller: &OwnedFd, error: Error) -> Result<(), Error> {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {

@@ -1,0 +1,244 @@
+//! Decided: everything about a container that does not change while it lives. Made by [`super::resolve`], stored as
+//! JSON in the database, turned into an OCI runtime specification by [`super::lower`].
+
+use ops::container::Resources;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use types::{Id, IdMap, Signal};
+
+/// A decided container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Its id.
+    pub id: Id,
+    /// Its name when it was made (the database has the present one).
+    pub name: String,
+    /// The image's name as it was asked for, normalised; its id if it was asked for by id.
+    pub image: String,
+    /// The image's id: 64 hex digits.
+    pub image_id: String,
+    /// Entry point, for inspect; part of `arguments`.
+    pub entrypoint: Vec<String>,
+    /// Command, for inspect; part of `arguments`.
+    pub command: Vec<String>,
+    /// Program and arguments.
+    pub arguments: Vec<String>,
+    /// `KEY=VALUE`, each key once. `HOME` is added by the runtime, which reads the user's passwd line.
+    pub environment: Vec<String>,
+    /// Labels of image and container.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the container; never the image's, so that no image can steer the runtime.
+    pub annotations: BTreeMap<String, String>,
+    /// Where the program starts.
+    pub working_directory: String,
+    /// `USER[:GROUP]`; empty is root.
+    pub user: String,
+    /// Additional groups, by name or number.
+    pub additional_groups: Vec<String>,
+    /// Host name; empty keeps that of the joined UTS namespace.
+    pub hostname: String,
+    /// The program has a terminal.
+    pub terminal: bool,
+    /// Its standard input is open.
+    pub interactive: bool,
+    /// It goes when it ends.
+    pub remove: bool,
+    /// Root file system read-only.
+    pub read_only: bool,
+    /// Mounts beyond those that every container has, sorted so that a parent comes before what it contains.
+    pub mounts: Vec<Mount>,
+    /// Bytes of /dev/shm.
+    pub shm_size: u64,
+    /// Devices beyond the default ones.
+    pub devices: Vec<Device>,
+    /// Which namespaces are new, shared or joined.
+    pub namespaces: Namespaces,
+    /// Bits of the bounding set, and for root also of the permitted and effective sets.
+    pub capabilities: u64,
+    /// Bits that a program of another user than root gets (permitted, effective, inheritable, ambient).
+    pub user_capabilities: u64,
+    /// Programs cannot gain privileges.
+    pub no_new_privileges: bool,
+    /// System call filter.
+    pub seccomp: Seccomp,
+    /// AppArmor profile, if one was asked for.
+    pub apparmor: Option<String>,
+    /// Paths hidden inside.
+    pub masked_paths: Vec<String>,
+    /// Paths read-only inside.
+    pub read_only_paths: Vec<String>,
+    /// Options of the /proc mount beyond the default ones (`hidepid=2`).
+    pub proc_options: Vec<String>,
+    /// All devices, writable /sys and cgroups.
+    pub privileged: bool,
+    /// Kernel parameters of its namespaces.
+    pub sysctl: BTreeMap<String, String>,
+    /// Resource limits of its processes.
+    pub rlimits: Vec<Rlimit>,
+    /// Limits by cgroup. All decided: `nano_cpus` is a quota here.
+    pub resources: Resources,
+    /// OOM score adjustment.
+    pub oom_score_adj: Option<i32>,
+    /// File mode mask.
+    pub umask: u32,
+    /// The built-in init is process 1.
+    pub init: bool,
+    /// What `stop` sends.
+    pub stop_signal: Signal,
+    /// Seconds that `stop` waits.
+    pub stop_timeout: u32,
+    /// Where output is kept.
+    pub log: Log,
+    /// The files in /etc that are made for it.
+    pub names: Names,
+    /// Cgroup under which its own is made; empty is the default place.
+    pub cgroup_parent: String,
+    /// File to which its id was written; removed with it.
+    pub cid_file: Option<PathBuf>,
+    /// The command line that asked.
+    pub create_command: Vec<String>,
+}
+
+/// A mount that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// What is mounted.
+    pub kind: MountKind,
+    /// Absolute path inside.
+    pub destination: String,
+    /// Options of mount(8): `ro`, `nosuid`, `rprivate`, `size=64m`, …
+    pub options: Vec<String>,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A file or directory of the host.
+    Bind {
+        /// Its absolute path.
+        source: PathBuf,
+    },
+    /// Memory.
+    Tmpfs,
+}
+
+/// A device node of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Path on the host.
+    pub source: PathBuf,
+    /// Path inside.
+    pub destination: String,
+    /// `r`, `w`, `m`.
+    pub permissions: String,
+}
+
+/// Where a namespace comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Namespace {
+    /// A new one.
+    Private,
+    /// The host's.
+    Host,
+    /// That of another container.
+    Container(Id),
+    /// One kept by a file.
+    Path(PathBuf),
+}
+
+/// All namespaces of a container (its mount namespace is always new).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Network; private is `none`: a loopback interface and nothing else.
+    pub network: Namespace,
+    /// Processes.
+    pub pid: Namespace,
+    /// System V IPC, POSIX message queues.
+    pub ipc: Namespace,
+    /// Host name.
+    pub uts: Namespace,
+    /// Cgroups.
+    pub cgroup: Namespace,
+    /// Users: `None` is that of the engine; a map is a new one with these ids, seen from the engine's.
+    pub user: Option<IdMap>,
+    /// How the user namespace was asked for, for inspect; empty if it was not.
+    pub user_mode: String,
+}
+
+/// System call filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// The containers profile.
+    Default,
+    /// None.
+    Unconfined,
+    /// A profile in Docker's JSON, as its file was when the container was made.
+    Profile {
+        /// Where it came from.
+        path: String,
+        /// The file's text.
+        text: String,
+    },
+}
+
+/// A limit of getrlimit(2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// `RLIMIT_NOFILE`, …
+    pub name: String,
+    /// The limit that applies; `u64::MAX` is none.
+    pub soft: u64,
+    /// The limit to which it can be raised.
+    pub hard: u64,
+}
+
+/// Where output is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Form of the file.
+    pub driver: LogDriver,
+    /// The file; `None` is the container's own directory.
+    pub path: Option<PathBuf>,
+    /// Bytes after which it is turned over; 0 is never.
+    pub max_size: u64,
+    /// Tag, for inspect and json-file.
+    pub tag: String,
+}
+
+/// Form of a log file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogDriver {
+    /// Kubernetes' lines.
+    K8sFile,
+    /// Docker's JSON lines.
+    JsonFile,
+    /// No file.
+    None,
+}
+
+impl LogDriver {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogDriver::K8sFile => "k8s-file",
+            LogDriver::JsonFile => "json-file",
+            LogDriver::None => "none",
+        }
+    }
+}
+
+/// What /etc/hosts and /etc/resolv.conf of a container are made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// `NAME` and `IP` for /etc/hosts.
+    pub add_hosts: Vec<(String, String)>,
+    /// The image's /etc/hosts stays.
+    pub no_hosts: bool,
+    /// Name servers in place of the host's.
+    pub dns: Vec<String>,
+    /// Search domains in place of the host's.
+    pub dns_search: Vec<String>,
+    /// Options in place of the host's.
+    pub dns_options: Vec<String>,
+}

@@ -1,0 +1,112 @@
+//! Making a container: its image is brought, everything is decided, and the decision is recorded. Files come later, when
+//! it is started: a command killed here leaves either a whole container or nothing.
+
+use super::config::{Config, MountKind};
+use super::name;
+use crate::Engine;
+use ops::container::{Create, Created, Remove};
+use ops::{Fault, Kind};
+use std::path::Path;
+use types::Id;
+
+impl Engine {
+    /// Makes a container; brings its image first if the policy says so. `progress` hears one line of text a step.
+    pub fn create(&self, asked: &Create, progress: &mut dyn FnMut(&str)) -> Result<Created, Fault> {
+        if let Some(name) = &asked.name
+            && !types::id::is_name(name)
+        {
+            return Err(Fault::invalid(format!(
+                "running container create option: names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument: {name:?}"
+            )));
+        }
+        self.host()?;
+        self.collect()?;
+        let image = self.image_for(asked, progress)?;
+        if asked.replace {
+            let name = asked.name.clone().ok_or_else(|| Fault::invalid("cannot replace container without --name being set"))?;
+            self.remove(&Remove { name, force: true, timeout: None, ignore: true })?;
+        }
+        let facts = self.facts_for(asked)?;
+        let id = Id::from_random(random()?);
+        let mut attempt = 0;
+        loop {
+            let name = match &asked.name {
+                Some(name) => name.clone(),
+                None => name::made_up(random()?, attempt),
+            };
+            let (config, warnings) = super::resolve::resolve(asked, &image, &facts, &id, &name)?;
+            check_host(&config)?;
+            match self.insert(&config) {
+                Err(fault) if fault.kind == Kind::Conflict && asked.name.is_none() && attempt < 50 => attempt += 1,
+                other => return other.map(|()| Created { id, name, warnings }),
+            }
+        }
+    }
+
+    fn insert(&self, config: &Config) -> Result<(), Fault> {
+        if let Some(path) = &config.cid_file {
+            write_id(path, &config.id)?;
+        }
+        let inserted = self.database()?.insert(config, super::now());
+        if let (Err(_), Some(path)) = (&inserted, &config.cid_file) {
+            let _ = std::fs::remove_file(path);
+        }
+        inserted
+    }
+}
+
+/// Random bytes from the kernel.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Fault> {
+    let mut bytes = [0; N];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| Fault::internal(format!("the kernel gave no random bytes: {e}")))?;
+    Ok(bytes)
+}
+
+fn write_id(path: &Path, id: &Id) -> Result<(), Fault> {
+    use std::io::Write;
+    match std::fs::File::create_new(path) {
+        Ok(mut file) => file
+            .write_all(id.as_str().as_bytes())
+            .map_err(|e| Fault::internal(format!("cannot write container id file {path:?}: {e}"))),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Err(Fault::new(
+            Kind::Conflict,
+            format!("container id file exists. Ensure another container is not using it or delete {}", path.display()),
+        )),
+        Err(e) => Err(Fault::internal(format!("cannot write container id file {path:?}: {e}"))),
+    }
+}
+
+/// What the host must have for this container: said now rather than when it is started.
+fn check_host(config: &Config) -> Result<(), Fault> {
+    for mount in &config.mounts {
+        if let MountKind::Bind { source } = &mount.kind
+            && let Err(e) = std::fs::metadata(source)
+        {
+            let why = if e.kind() == std::io::ErrorKind::NotFound { "no such file or directory".to_owned() } else { e.to_string() };
+            return Err(Fault::new(Kind::NotFound, format!("statfs {}: {why}", source.display())));
+        }
+    }
+    for device in &config.devices {
+        if super::init::node(&device.source).is_none() {
+            return Err(Fault::new(
+                Kind::NotFound,
+                format!("stat {}: no such device", device.source.display()),
+            ));
+        }
+    }
+    let limits = &config.resources;
+    for text in [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops]
+        .into_iter()
+        .flatten()
+    {
+        let (path, rate) = text
+            .rsplit_once(':')
+            .ok_or_else(|| Fault::invalid(format!("bad format for {text:?}: expected DEVICE:RATE")))?;
+        types::size::parse(rate)?;
+        if super::init::node(Path::new(path)).is_none() {
+            return Err(Fault::new(Kind::NotFound, format!("stat {path}: no such device")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! The end of a run: stop, kill, pause, wait, and cleaning up after it.
+
+use super::lock;
+use crate::Engine;
+use crate::database::{Ended, Mark, Record};
+use monitor::record::Running;
+use ops::container::{Exit, Kill, Status, Stop};
+use ops::{Fault, Kind};
+use rustix::io::Errno;
+use std::time::{Duration, Instant};
+use types::{Id, Signal};
+
+/// How long a killed process may take to go, and a monitor to write its record.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at files that cannot be waited for.
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl Engine {
+    /// After `Exited` came, by a client that sent `Cleanup`; and by the monitor's cleanup process: records the end,
+    /// frees what the container held, and removes it if it was made with `--rm`. A container already gone is no error.
+    pub fn cleanup(&self, id: &Id) -> Result<(), Fault> {
+        self.host()?;
+        if self.database()?.record(id)?.is_none() {
+            return Ok(());
+        }
+        let held = lock::wait(&self.container_directory(id))?;
+        let Some(record) = self.database()?.record(id)? else {
+            let _ = std::fs::remove_dir(self.container_directory(id));
+            return Ok(());
+        };
+        self.tidy(record, held)
+    }
+
+    /// [`Engine::cleanup`] once the monitor has written its record.
+    pub(crate) fn cleanup_soon(&self, id: &Id) -> Result<(), Fault> {
+        let end = Instant::now() + PATIENCE;
+        while let Some(record) = self.database()?.record(id)? {
+            let state = self.observe(&record);
+            if state.over.is_some() || record.mark != Mark::Active || Instant::now() > end {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        self.cleanup(id)
+    }
+
+    /// As [`Engine::cleanup`], with the lock.
+    pub(crate) fn tidy(&self, record: Record, held: lock::Lock) -> Result<(), Fault> {
+        let was_active = record.mark == Mark::Active;
+        let over = self.observe(&record).over;
+        if was_active && over.is_none() {
+            return Ok(());
+        }
+        let cgroup = Running::read(&self.run_directory(&record.id, record.run)).and_then(|r| r.cgroup);
+        if record.remove {
+            let ended = match over {
+                Some(super::state::Over::Ended(ended)) => ended,
+                _ => Ended { exit_code: record.exit_code, oom: record.oom, finished: record.finished.max(super::now()), ..Ended::default() },
+            };
+            return self.remove_all(&record, cgroup, Some(&ended), held);
+        }
+        let record = self.settle(record)?;
+        self.free_run(&record, cgroup);
+        Ok(())
+    }
+
+    /// Removes what a run held: its cgroup and its records.
+    pub(crate) fn free_run(&self, record: &Record, cgroup: Option<String>) {
+        if let Some(cgroup) = cgroup {
+            crate::host::remove_cgroup(&cgroup);
+        }
+        let _ = std::fs::remove_dir_all(self.run_directory(&record.id, record.run));
+    }
+
+    /// Tidies up after commands that were killed and hosts that went down. Cheap when there is nothing to do, and never
+    /// waits for anybody.
+    pub(crate) fn collect(&self) -> Result<(), Fault> {
+        for record in self.database()?.unsettled(self.boot())? {
+            let Some(held) = lock::attempt(&self.container_directory(&record.id))? else { continue };
+            let Some(record) = self.database()?.record(&record.id)? else { continue };
+            if record.mark == Mark::Removing {
+                self.remove_all(&record, None, None, held)?;
+            } else {
+                self.tidy(record, held)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a container: its stop signal, then SIGKILL. `None`: there is none, and that was to be ignored.
+    pub fn stop(&self, asked: &Stop) -> Result<Option<Id>, Fault> {
+        self.host()?;
+        let record = match self.record_of(&asked.name) {
+            Err(fault) if asked.ignore && fault.kind == Kind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let id = record.id.clone();
+        self.end(record, asked.timeout)?;
+        Ok(Some(id))
+    }
+
+    /// Stops it if it runs.
+    pub(crate) fn end(&self, record: Record, timeout: Option<u32>) -> Result<(), Fault> {
+        let state = self.observe(&record);
+        if let Some(running) = &state.running {
+            let config = self.database()?.config(record.seq)?;
+            let seconds = timeout.unwrap_or(config.stop_timeout);
+            let frozen = state.status == Status::Paused;
+            if state.status == Status::Initialized || seconds == 0 {
+                self.signal(running, Signal::KILL, frozen)?;
+            } else {
+                self.signal(running, config.stop_signal, frozen)?;
+                if !gone_within(running, Duration::from_secs(seconds.into()))? {
+                    self.signal(running, Signal::KILL, false)?;
+                }
+            }
+            if !gone_within(running, PATIENCE)? {
+                return Err(Fault::internal(format!("container {} did not end after SIGKILL", record.id))
+                    .hint("one of its processes waits for a device or a network file system"));
+            }
+        }
+        self.cleanup_soon(&record.id)
+    }
+
+    /// Sends a signal; a frozen process is thawed so that it can take it.
+    fn signal(&self, running: &Running, signal: Signal, frozen: bool) -> Result<(), Fault> {
+        let sent = sys::process::kill(running.pid, running.start_time, signal.0);
+        if frozen && let Some(cgroup) = &running.cgroup {
+            crate::host::freeze_cgroup(cgroup, false)?;
+        }
+        match sent {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(e) => Err(Fault::new(Kind::Denied, format!("cannot send {signal} to process {}: {e}", running.pid))),
+        }
+    }
+
+    /// Sends a signal to the first process.
+    pub fn kill(&self, asked: &Kill) -> Result<Id, Fault> {
+        self.host()?;
+        let record = self.record_of(&asked.name)?;
+        let state = self.observe(&record);
+        match (state.status, &state.running) {
+            (Status::Running | Status::Paused | Status::Stopping | Status::Initialized, Some(running)) => {
+                let thaw = state.status == Status::Paused && asked.signal == Signal::KILL;
+                self.signal(running, asked.signal, thaw)?;
+                Ok(record.id)
+            }
+            (status, _) => Err(improper(format!("can only kill running containers. {} is in state {}", record.id, word(status)))),
+        }
+    }
+
+    /// Waits until the container has ended.
+    pub fn wait(&self, name: &str) -> Result<Exit, Fault> {
+        let record = self.record_of(name)?;
+        let id = record.id.clone();
+        let mut record = record;
+        loop {
+            let state = self.observe(&record);
+            if let Some(super::state::Over::Ended(ended)) = &state.over {
+                return Ok(Exit { code: ended.exit_code, oom: ended.oom });
+            }
+            match (state.status, &state.running) {
+                (Status::Created | Status::Exited | Status::Removing, _) if record.mark != Mark::Active => {
+                    return Ok(Exit { code: record.exit_code, oom: record.oom });
+                }
+                (Status::Running | Status::Paused | Status::Initialized, Some(running)) => {
+                    gone_within(running, Duration::from_secs(3600))?;
+                }
+                _ => std::thread::sleep(PAUSE),
+            }
+            record = match self.database()?.record(&id)? {
+                Some(record) => record,
+                None => return self.database()?.exit_of(&id)?.ok_or_else(|| super::init::no_such(name)),
+            };
+        }
+    }
+
+    /// Gives a container another name.
+    pub fn rename(&self, name: &str, new: &str) -> Result<Id, Fault> {
+        if !types::id::is_name(new) {
+            return Err(Fault::invalid("names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument"));
+        }
+        let record = self.record_of(name)?;
+        self.database()?.rename(&record.id, new)?;
+        Ok(record.id)
+    }
+
+    /// Freezes all processes of a container.
+    pub fn pause(&self, name: &str) -> Result<Id, Fault> {
+        self.freeze(name, true)
+    }
+
+    /// Thaws them.
+    pub fn unpause(&self, name: &str) -> Result<Id, Fault> {
+        self.freeze(name, false)
+    }
+
+    fn freeze(&self, name: &str, frozen: bool) -> Result<Id, Fault> {
+        self.host()?;
+        let found = self.record_of(name)?;
+        let _held = lock::wait(&self.container_directory(&found.id))?;
+        let record = self.record_of(found.id.as_str())?;
+        let state = self.observe(&record);
+        let wanted = if frozen { Status::Running } else { Status::Paused };
+        let Some(running) = state.running.filter(|_| state.status == wanted) else {
+            let what = if frozen { "is not running, can't pause" } else { "is not paused, can't unpause" };
+            return Err(improper(format!("{:?} {what}", record.id.as_str())));
+        };
+        let cgroup = running.cgroup.ok_or_else(|| {
+            Fault::new(Kind::Unsupported, "containers cannot be paused here: the container has no cgroup of its own")
+                .hint("mount a cgroup file system, or let the user have a cgroup of their own (systemd's Delegate=yes)")
+        })?;
+        crate::host::freeze_cgroup(&cgroup, frozen)?;
+        self.database()?.paused(&record.id, frozen)?;
+        Ok(record.id)
+    }
+}
+
+/// A status in Podman's words.
+pub(crate) fn word(status: Status) -> &'static str {
+    match status {
+        Status::Created => "created",
+        Status::Initialized => "initialized",
+        Status::Running => "running",
+        Status::Paused => "paused",
+        Status::Stopping => "stopping",
+        Status::Exited => "exited",
+        Status::Removing => "removing",
+    }
+}
+
+/// The fault of an operation that the state forbids.
+pub(crate) fn improper(what: String) -> Fault {
+    Fault::new(Kind::Conflict, format!("{what}: container state improper"))
+}
+
+/// Waits for the first process to go: by its pidfd, or by looking on kernels before 5.3.
+pub(crate) fn gone_within(running: &Running, limit: Duration) -> Result<bool, Fault> {
+    let end = Instant::now() + limit;
+    match sys::process::open(running.pid, running.start_time) {
+        Err(Errno::SRCH) => Ok(true),
+        Ok(pidfd) => loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let timeout = rustix::event::Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            let mut polled = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+            match rustix::event::poll(&mut polled, Some(&timeout)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(Fault::internal(format!("cannot wait for process {}: {e}", running.pid))),
+            }
+        },
+        Err(_) => {
+            while sys::process::is_alive(running.pid, running.start_time) {
+                if Instant::now() > end {
+                    return Ok(false);
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(true)
+        }
+    }
+}

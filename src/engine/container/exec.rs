@@ -1,0 +1,92 @@
+//! Processes added to a running container.
+
+use super::end::improper;
+use super::lower;
+use crate::{Engine, Session};
+use monitor::{Launch, Task};
+use ops::Fault;
+use ops::container::{Exec, Status};
+use types::Id;
+
+impl Engine {
+    /// Parks a new process in a running container; [`Engine::start`] releases it.
+    pub fn exec(&self, asked: &Exec) -> Result<Session, Fault> {
+        self.exec_with(asked, None)
+    }
+
+    /// As [`Engine::exec`], with rows and columns of its terminal.
+    pub fn exec_with(&self, asked: &Exec, terminal_size: Option<(u16, u16)>) -> Result<Session, Fault> {
+        if asked.command.first().is_none_or(|c| c.is_empty()) {
+            return Err(Fault::invalid("must provide a non-empty command to start an exec session: invalid argument"));
+        }
+        self.host()?;
+        let record = self.record_of(&asked.name)?;
+        let state = self.observe(&record);
+        let Some(running) = state.running.filter(|_| state.status == Status::Running) else {
+            return Err(improper(match state.status {
+                Status::Paused => format!("container {} is paused, no process can be added to it", record.id),
+                _ => "can only create exec sessions on running containers".to_owned(),
+            }));
+        };
+        let config = self.database()?.config(record.seq)?;
+        let id = Id::from_random(super::create::random()?);
+        let mut process_config = config.clone();
+        if let Some(user) = &asked.user {
+            process_config.user.clone_from(user);
+        }
+        if let Some(directory) = &asked.working_directory {
+            if !directory.starts_with('/') {
+                return Err(Fault::invalid(format!("working directory {directory:?} must be an absolute path")));
+            }
+            process_config.working_directory.clone_from(directory);
+        }
+        process_config.terminal = asked.terminal;
+        if asked.privileged {
+            process_config.capabilities = self.facts()?.capabilities;
+            process_config.user_capabilities = 0;
+        }
+        let environment = environment(&config.environment, asked)?;
+        let process = lower::process_of(&process_config, &asked.command, &environment, terminal_size)?;
+        let exec = runtime::Exec {
+            id: config.id.to_string(),
+            pid: running.pid,
+            start_time: running.start_time,
+            process,
+            user: Some(process_config.user.clone()),
+            groups: if asked.user.is_some() { Vec::new() } else { config.additional_groups.clone() },
+            seccomp: if asked.privileged { None } else { lower::seccomp(&config, &self.facts()?)? },
+            preserve_fds: 0,
+        };
+        let launch = Launch {
+            id: id.to_string(),
+            task: Task::Exec(serde_json::to_string(&exec).map_err(Fault::internal)?),
+            run_dir: None,
+            terminal: asked.terminal,
+            stdin: asked.interactive,
+            leave_stdin_open: false,
+            stay_parked: false,
+            log: None,
+            cleanup: Vec::new(),
+        };
+        self.spawn(&launch, &config.id, Some(id), &config)
+    }
+}
+
+/// The container's, with the asked ones in place.
+fn environment(container: &[String], asked: &Exec) -> Result<Vec<String>, Fault> {
+    let key = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut all: Vec<String> = container.to_vec();
+    if asked.terminal && !all.iter().any(|e| e.starts_with("TERM=")) {
+        all.push("TERM=xterm".into());
+    }
+    for entry in &asked.environment {
+        if entry.find('=').is_none_or(|at| at == 0) {
+            return Err(Fault::invalid(format!("invalid environment variable {entry:?}: expected KEY=VALUE")));
+        }
+        match all.iter().position(|e| key(e) == key(entry)) {
+            Some(at) => all[at].clone_from(entry),
+            None => all.push(entry.clone()),
+        }
+    }
+    Ok(all)
+}

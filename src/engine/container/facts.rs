@@ -1,0 +1,75 @@
+//! Facts about the host that decide what a container gets. Plain values: [`super::resolve`] and [`super::lower`] stay
+//! pure, and their tests name a host in one line.
+
+use std::collections::BTreeMap;
+use types::{Id, IdMap};
+
+/// What is known of the host when a container is made.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// The engine works in a user namespace of its own (rootless).
+    pub rootless: bool,
+    /// That namespace has one id only.
+    pub single_id: bool,
+    /// The engine's own namespace, seen from its parent; empty for root.
+    pub id_map: IdMap,
+    /// The user who asks, outside of that namespace.
+    pub uid: u32,
+    /// Their group.
+    pub gid: u32,
+    /// The host's name.
+    pub host_name: String,
+    /// Version of the kernel: major, minor.
+    pub kernel: (u32, u32),
+    /// Capabilities that the engine can hand on.
+    pub capabilities: u64,
+    /// Soft and hard limits of open files.
+    pub nofile: (u64, u64),
+    /// Soft and hard limits of processes.
+    pub nproc: (u64, u64),
+    /// Hard limits can be raised.
+    pub can_raise_limits: bool,
+    /// Controllers of the cgroup that containers get.
+    pub controllers: Controllers,
+    /// SELinux is on.
+    pub selinux: bool,
+    /// AppArmor is on.
+    pub apparmor: bool,
+    /// `thermal_throttle` directories of the processors, to be masked.
+    pub thermal_throttle: Vec<String>,
+    /// Ids for `--userns auto`: first id in the engine's namespace that no container uses, and how many follow it.
+    pub free_ids: (u32, u32),
+    /// `KEY=VALUE` of the caller's proxy variables.
+    pub proxies: Vec<String>,
+    /// Containers named by `container:NAME`.
+    pub containers: BTreeMap<String, Id>,
+    /// Text of the files named by `--security-opt seccomp=FILE`.
+    pub profiles: BTreeMap<String, String>,
+    /// Device nodes of the host, for `--privileged`.
+    pub devices: Vec<String>,
+}
+
+/// Which limits can be had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Controllers {
+    /// Memory can be limited.
+    pub memory: bool,
+    /// Swap can be limited.
+    pub swap: bool,
+    /// Processor time can be limited.
+    pub cpu: bool,
+    /// Processors can be chosen.
+    pub cpuset: bool,
+    /// Input and output can be limited.
+    pub io: bool,
+    /// Processes can be limited.
+    pub pids: bool,
+    /// Processes can be frozen.
+    pub freezer: bool,
+    /// 0 none mounted, 1 (hybrid too), 2.
+    pub version: u8,
+    /// Cgroup below which those of containers go; `None` if none can be had.
+    pub parent: Option<String>,
+    /// For each that is missing, by its name: why, and what would fix that.
+    pub missing: BTreeMap<String, (String, String)>,
+}

@@ -1,0 +1,127 @@
+//! The files that a container is given: /etc/hosts, /etc/hostname, /etc/resolv.conf, /run/.containerenv.
+
+use super::config::{Config, Names, Namespace};
+use ops::Fault;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// Writes them below `directory`; gives each with its path inside.
+pub fn write(config: &Config, directory: &Path, rootless: bool) -> Result<Vec<(PathBuf, &'static str)>, Fault> {
+    let host_network = config.namespaces.network == Namespace::Host;
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let mut files = vec![("hostname", "/etc/hostname", format!("{}\n", config.hostname)), ("containerenv", "/run/.containerenv", containerenv(config, rootless))];
+    if !config.names.no_hosts {
+        files.push(("hosts", "/etc/hosts", hosts(&read("/etc/hosts"), config, host_network)));
+    }
+    if config.names.dns.first().map(String::as_str) != Some("none") {
+        let mut host = read("/etc/resolv.conf");
+        // The stub of systemd-resolved answers in the host's network only; the real servers are in this file.
+        if !host_network && servers(&host).all(|s| s.is_loopback()) {
+            host = Some(read("/run/systemd/resolve/resolv.conf")).filter(|t| !t.is_empty()).unwrap_or(host);
+        }
+        files.push(("resolv.conf", "/etc/resolv.conf", resolv_conf(&host, &config.names, host_network)));
+    }
+    files
+        .into_iter()
+        .map(|(name, inside, text)| {
+            let path = directory.join(name);
+            std::fs::write(&path, text).map_err(|e| Fault::internal(format!("cannot write {path:?}: {e}")))?;
+            Ok((path, inside))
+        })
+        .collect()
+}
+
+/// Empty but for privileged containers, who are told where they are (podman-run(1)).
+fn containerenv(config: &Config, rootless: bool) -> String {
+    if !config.privileged {
+        return String::new();
+    }
+    format!(
+        "engine=\"monopod-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless={}\n",
+        env!("CARGO_PKG_VERSION"),
+        config.name,
+        config.id.as_str(),
+        config.image,
+        config.image_id,
+        u8::from(rootless)
+    )
+}
+
+/// What was asked for comes first, then the host's lines, then what is always there if those lack it.
+fn hosts(host: &str, config: &Config, host_network: bool) -> String {
+    let mut text = String::new();
+    for (name, ip) in &config.names.add_hosts {
+        let _ = writeln!(text, "{ip}\t{name}");
+    }
+    let given = |name: &str| config.names.add_hosts.iter().any(|(n, _)| n == name);
+    let mut localhost = false;
+    for line in host.lines() {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let Some(ip) = words.next().filter(|w| w.parse::<IpAddr>().is_ok()) else { continue };
+        let names: Vec<&str> = words.filter(|n| !given(n)).collect();
+        if !names.is_empty() {
+            localhost |= names.contains(&"localhost");
+            let _ = writeln!(text, "{ip}\t{}", names.join(" "));
+        }
+    }
+    if !localhost {
+        text.push_str("127.0.0.1\tlocalhost\n::1\tlocalhost\n");
+    }
+    if !host_network && !config.hostname.is_empty() {
+        let name = if config.hostname == config.name { String::new() } else { format!(" {}", config.name) };
+        let _ = writeln!(text, "127.0.0.1\t{}{name}", config.hostname);
+    }
+    text
+}
+
+fn servers(text: &str) -> impl Iterator<Item = IpAddr> + '_ {
+    text.lines().filter_map(|l| l.trim().strip_prefix("nameserver")?.split_whitespace().next()?.split('%').next()?.parse().ok())
+}
+
+/// The host's, with what was asked for in its place. Another network cannot reach servers on the host's loopback.
+fn resolv_conf(host: &str, names: &Names, host_network: bool) -> String {
+    let mut text = String::new();
+    let of_host = |keyword: &str| -> Vec<String> {
+        host.lines()
+            .filter_map(|l| l.trim().strip_prefix(keyword)?.strip_prefix([' ', '\t']).map(|rest| rest.trim().to_owned()))
+            .collect()
+    };
+    let search = match names.dns_search.as_slice() {
+        [] => of_host("search").pop().or_else(|| of_host("domain").pop()),
+        [none] if none == "." => None,
+        asked => Some(asked.join(" ")),
+    };
+    if let Some(search) = search.filter(|s| !s.is_empty()) {
+        let _ = writeln!(text, "search {search}");
+    }
+    if names.dns.is_empty() {
+        for server in servers(host).filter(|s| host_network || !s.is_loopback()) {
+            let _ = writeln!(text, "nameserver {server}");
+        }
+    }
+    for server in &names.dns {
+        let _ = writeln!(text, "nameserver {server}");
+    }
+    let options = if names.dns_options.is_empty() { of_host("options").join(" ") } else { names.dns_options.join(" ") };
+    if !options.is_empty() {
+        let _ = writeln!(text, "options {options}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_servers_stay_with_the_host() {
+        let host = "# comment\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nsearch a.example b.example\noptions edns0\n";
+        let private = resolv_conf(host, &Names::default(), false);
+        assert_eq!(private, "search a.example b.example\nnameserver 10.0.0.1\noptions edns0\n");
+        assert!(resolv_conf(host, &Names::default(), true).contains("127.0.0.53"));
+        let asked = Names { dns: vec!["1.2.3.4".into()], dns_search: vec![".".into()], dns_options: vec!["ndots:2".into()], ..Names::default() };
+        assert_eq!(resolv_conf(host, &asked, false), "nameserver 1.2.3.4\noptions ndots:2\n");
+        assert_eq!(resolv_conf("", &Names::default(), false), "");
+    }
+}

@@ -1,0 +1,262 @@
+//! Parking a container's first process, joining its monitor, releasing it.
+
+use super::config::{Config, Namespace};
+use super::lower::{DeviceNode, Place};
+use super::{files, lock};
+use crate::database::{Mark, Record};
+use crate::{Engine, Session, fault};
+use monitor::{Client, Launch, LogFile, Task};
+use ops::container::Status;
+use ops::{Fault, Kind};
+use std::collections::{BTreeMap, VecDeque};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use types::Id;
+use types::attach::{Frame, MAX_DATA};
+
+impl Engine {
+    /// Parks the container's first process under a new monitor, or joins the monitor of one that is parked or runs
+    /// already, and returns the connection. Nothing runs, and no output is lost, until [`Engine::start`].
+    pub fn init(&self, name: &str) -> Result<Session, Fault> {
+        self.init_with(name, None, false)
+    }
+
+    /// As [`Engine::init`]; `terminal_size` is rows and columns, and `stay` leaves the parked process to later commands.
+    pub fn init_with(&self, name: &str, terminal_size: Option<(u16, u16)>, stay: bool) -> Result<Session, Fault> {
+        self.host()?;
+        let found = self.record_of(name)?;
+        let held = lock::wait(&self.container_directory(&found.id))?;
+        let record = match self.database()?.record(&found.id)? {
+            Some(record) => self.settle(record)?,
+            None => {
+                let _ = std::fs::remove_dir(self.container_directory(&found.id));
+                return Err(no_such(name));
+            }
+        };
+        let state = self.observe(&record);
+        let config = self.database()?.config(record.seq)?;
+        match state.status {
+            Status::Created | Status::Exited => {}
+            Status::Initialized | Status::Running | Status::Paused => {
+                drop(held);
+                return self.connect(&record, &config, state.status != Status::Initialized);
+            }
+            Status::Stopping | Status::Removing => {
+                return Err(Fault::new(
+                    Kind::Conflict,
+                    format!("container {} is being {}: container state improper", record.id,
+                        if record.mark == Mark::Removing { "removed" } else { "stopped" }),
+                ));
+            }
+        }
+        let run = record.run + 1;
+        self.database()?.activate(&record.id, run, self.boot())?;
+        let parked = self.park(&record.id, &config, run, terminal_size, stay);
+        if let Err(fault) = &parked {
+            let _ = std::fs::remove_dir_all(self.run_directory(&record.id, run));
+            self.database()?.deactivate(&record.id, run, &fault.message)?;
+        }
+        drop(held);
+        parked
+    }
+
+    fn park(&self, id: &Id, config: &Config, run: i64, terminal_size: Option<(u16, u16)>, stay: bool) -> Result<Session, Fault> {
+        let directory = self.container_directory(id);
+        let run_directory = self.run_directory(id, run);
+        make_directory(&run_directory)?;
+        let host = self.host()?;
+        let place = Place {
+            rootfs: self.root_file_system(id, config)?,
+            files: files::write(config, &directory, host.in_user_namespace)?,
+            devices: device_nodes(config),
+            joined: self.joined(config)?,
+            terminal_size,
+            directory,
+        };
+        let create = super::lower::lower(config, &self.facts()?, place)?;
+        let launch = Launch {
+            id: id.to_string(),
+            task: Task::Container(serde_json::to_string(&create).map_err(Fault::internal)?),
+            run_dir: Some(run_directory),
+            terminal: config.terminal,
+            stdin: config.interactive,
+            leave_stdin_open: false,
+            stay_parked: stay,
+            log: self.log_file(config),
+            cleanup: self.cleanup_command(id),
+        };
+        let session = self.spawn(&launch, id, None, config)?;
+        Ok(session)
+    }
+
+    /// Starts a monitor and waits until its process is parked.
+    pub(crate) fn spawn(&self, launch: &Launch, id: &Id, exec: Option<Id>, config: &Config) -> Result<Session, Fault> {
+        let mut handle = monitor::spawn(launch).map_err(fault::monitor)?;
+        crate::rootless::add_member(&self.settings, handle.pid)?;
+        match handle.client.receive().map_err(fault::monitor)? {
+            Some(Frame::Ready { .. }) => {}
+            Some(Frame::Failed { code, text }) => return Err(fault::launch(code, text)),
+            other => {
+                return Err(Fault::internal(match other {
+                    None => "the monitor ended before the container was ready".to_owned(),
+                    Some(frame) => format!("the monitor said {frame:?} where the container should have become ready"),
+                }));
+            }
+        }
+        Ok(Session {
+            container: id.clone(),
+            exec,
+            socket: handle.client.into_socket(),
+            pending: VecDeque::new(),
+            terminal: launch.terminal,
+            interactive: launch.stdin,
+            remove: config.remove,
+            started: false,
+        })
+    }
+
+    /// Connects to a container that runs.
+    pub fn attach(&self, name: &str) -> Result<Session, Fault> {
+        let record = self.settle(self.record_of(name)?)?;
+        match self.observe(&record).status {
+            Status::Running | Status::Paused => {
+                let config = self.database()?.config(record.seq)?;
+                self.connect(&record, &config, true)
+            }
+            _ => Err(Fault::new(Kind::Conflict, "you can only attach to running containers")),
+        }
+    }
+
+    fn connect(&self, record: &Record, config: &Config, started: bool) -> Result<Session, Fault> {
+        let client = Client::connect(&self.run_directory(&record.id, record.run)).map_err(fault::monitor)?;
+        Ok(Session {
+            container: record.id.clone(),
+            exec: None,
+            socket: client.into_socket(),
+            pending: VecDeque::new(),
+            terminal: config.terminal,
+            interactive: config.interactive,
+            remove: config.remove,
+            started,
+        })
+    }
+
+    /// Releases the parked process of a container or exec session and waits until it has executed its program. One that
+    /// runs already is left alone.
+    pub fn start(&self, session: &mut Session) -> Result<(), Fault> {
+        if session.started {
+            return Ok(());
+        }
+        let gone = |e: rustix::io::Errno| Fault::internal(format!("the connection to the monitor broke: {e}"));
+        let mut packet = Vec::new();
+        Frame::Start.encode(&mut packet);
+        // A monitor that has given up cannot take it, but has said why.
+        let _ = sys::channel::send(&session.socket, &packet);
+        loop {
+            packet.resize(1 + MAX_DATA, 0);
+            let length = sys::channel::receive(&session.socket, &mut packet).map_err(gone)?;
+            match Frame::decode(&packet[..length]) {
+                Ok(Frame::Started) => {
+                    session.started = true;
+                    return Ok(());
+                }
+                Ok(Frame::Failed { code, text }) => {
+                    let fault = fault::launch(code, text);
+                    if session.exec.is_none() {
+                        self.cleanup_soon(&session.container)?;
+                    }
+                    return Err(fault);
+                }
+                Ok(Frame::Exited { .. }) => {
+                    session.pending.push_back(packet[..length].to_vec());
+                    session.started = true;
+                    return Ok(());
+                }
+                Ok(_) => session.pending.push_back(packet[..length].to_vec()),
+                Err(_) => return Err(Fault::internal("the monitor ended before the container was started")),
+            }
+        }
+    }
+
+    /// First processes of the containers whose namespaces are joined; they must run.
+    fn joined(&self, config: &Config) -> Result<BTreeMap<Id, i32>, Fault> {
+        let spaces = &config.namespaces;
+        let mut joined = BTreeMap::new();
+        for space in [&spaces.network, &spaces.pid, &spaces.ipc, &spaces.uts, &spaces.cgroup] {
+            if let Namespace::Container(id) = space {
+                let state = self.observe(&self.record_of(id.as_str())?);
+                if let (Status::Running | Status::Paused, Some(running)) = (state.status, state.running) {
+                    joined.insert(id.clone(), running.pid);
+                }
+            }
+        }
+        Ok(joined)
+    }
+
+    fn log_file(&self, config: &Config) -> Option<LogFile> {
+        let driver = match config.log.driver {
+            super::config::LogDriver::K8sFile => monitor::log::Driver::K8sFile,
+            super::config::LogDriver::JsonFile => monitor::log::Driver::JsonFile,
+            super::config::LogDriver::None => return None,
+        };
+        Some(LogFile { driver, path: self.log_path(config), max_size: Some(config.log.max_size).filter(|m| *m > 0) })
+    }
+
+    pub(crate) fn log_path(&self, config: &Config) -> PathBuf {
+        config.log.path.clone().unwrap_or_else(|| self.container_directory(&config.id).join("ctr.log"))
+    }
+
+    fn cleanup_command(&self, id: &Id) -> Vec<String> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        vec![
+            "--root".into(),
+            text(&self.settings.root),
+            "--runroot".into(),
+            text(&self.settings.run_root),
+            "container".into(),
+            "cleanup".into(),
+            id.to_string(),
+        ]
+    }
+}
+
+/// The fault of a name that names nothing.
+pub(crate) fn no_such(name: &str) -> Fault {
+    Fault::new(Kind::NotFound, format!("no container with name or ID {name:?} found: no such container"))
+}
+
+fn make_directory(path: &Path) -> Result<(), Fault> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| Fault::internal(format!("cannot create directory {path:?}: {e}")))
+}
+
+/// What stat(2) says of the devices that a configuration names, in limits too.
+fn device_nodes(config: &Config) -> BTreeMap<PathBuf, DeviceNode> {
+    let limits = &config.resources;
+    let rates = [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops];
+    let limited = rates.into_iter().flatten().filter_map(|r| Some(PathBuf::from(r.rsplit_once(':')?.0)));
+    config.devices.iter().map(|d| d.source.clone()).chain(limited).filter_map(|path| Some((path.clone(), node(&path)?))).collect()
+}
+
+/// The device node at `path`, if there is one.
+pub(crate) fn node(path: &Path) -> Option<DeviceNode> {
+    let meta = std::fs::metadata(path).ok()?;
+    let kind = if meta.file_type().is_char_device() {
+        'c'
+    } else if meta.file_type().is_block_device() {
+        'b'
+    } else {
+        return None;
+    };
+    let number = meta.rdev();
+    Some(DeviceNode {
+        kind,
+        major: rustix::fs::major(number),
+        minor: rustix::fs::minor(number),
+        mode: meta.mode() & 0o777,
+        gid: meta.gid(),
+    })
+}

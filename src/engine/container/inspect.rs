@@ -1,0 +1,322 @@
+//! All about a container, in the shape of `podman inspect`. A key that Podman has and that says nothing here is left
+//! out or has Podman's own empty value; nothing is made up.
+
+use super::config::{Config, MountKind, Namespace, Seccomp};
+use super::end::word;
+use crate::Engine;
+use crate::database::Record;
+use monitor::record::Running;
+use ops::Fault;
+use ops::container::Status;
+use serde_json::{Map, Value, json};
+use types::capability;
+
+/// Go's zero time, which Podman prints for "never".
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+impl Engine {
+    /// All about a container, in the shape of `podman inspect`.
+    pub fn inspect(&self, name: &str) -> Result<Value, Fault> {
+        let record = self.settle(self.record_of(name)?)?;
+        let state = self.observe(&record);
+        let config = self.database()?.config(record.seq)?;
+        Ok(self.document(&record, &config, state.status, state.running.as_ref()))
+    }
+
+    fn document(&self, record: &Record, config: &Config, status: Status, running: Option<&Running>) -> Value {
+        let directory = self.container_directory(&record.id);
+        let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
+        let driver = self.store_driver();
+        json!({
+            "Id": record.id,
+            "Created": time(record.created),
+            "Path": config.arguments.first(),
+            "Args": config.arguments.get(1..).unwrap_or_default(),
+            "State": state(record, status, running),
+            "Image": config.image_id,
+            "ImageName": config.image,
+            "Rootfs": "",
+            "Pod": "",
+            "ResolvConfPath": file("resolv.conf"),
+            "HostnamePath": file("hostname"),
+            "HostsPath": file("hosts"),
+            "StaticDir": directory.to_string_lossy(),
+            "OCIRuntime": "monopod",
+            "ConmonPidFile": "",
+            "PidFile": "",
+            "Name": record.name,
+            "RestartCount": 0,
+            "Driver": driver,
+            "MountLabel": "",
+            "ProcessLabel": "",
+            "AppArmorProfile": config.apparmor.clone().unwrap_or_default(),
+            "EffectiveCaps": capability::names(config.capabilities),
+            "BoundingCaps": capability::names(config.capabilities),
+            "ExecIDs": [],
+            "GraphDriver": { "Name": driver, "Data": {} },
+            "Mounts": mounts(config),
+            "Dependencies": dependencies(config),
+            "NetworkSettings": network(config),
+            "Namespace": "",
+            "IsInfra": false,
+            "IsService": false,
+            "Config": described(config),
+            "HostConfig": self.host_config(config),
+        })
+    }
+
+    fn host_config(&self, config: &Config) -> Value {
+        let limits = &config.resources;
+        let binds: Vec<String> = config
+            .mounts
+            .iter()
+            .filter_map(|m| match &m.kind {
+                MountKind::Bind { source } => Some(format!("{}:{}:{}", source.display(), m.destination, m.options.join(","))),
+                MountKind::Tmpfs => None,
+            })
+            .collect();
+        let tmpfs: Map<String, Value> = config
+            .mounts
+            .iter()
+            .filter(|m| m.kind == MountKind::Tmpfs)
+            .map(|m| (m.destination.clone(), json!(m.options.join(","))))
+            .collect();
+        let devices: Vec<Value> = config
+            .devices
+            .iter()
+            .map(|d| json!({ "PathOnHost": d.source, "PathInContainer": d.destination, "CgroupPermissions": d.permissions }))
+            .collect();
+        let default = capability::DEFAULT;
+        let ulimits: Vec<Value> =
+            config.rlimits.iter().map(|r| json!({ "Name": r.name, "Soft": signed(r.soft), "Hard": signed(r.hard) })).collect();
+        let spaces = &config.namespaces;
+        json!({
+            "Binds": binds,
+            "CgroupManager": "cgroupfs",
+            "CgroupMode": mode(&spaces.cgroup),
+            "ContainerIDFile": config.cid_file.as_ref().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default(),
+            "LogConfig": {
+                "Type": config.log.driver.name(),
+                "Config": null,
+                "Path": self.log_path(config).to_string_lossy(),
+                "Tag": config.log.tag,
+                "Size": format!("{}B", config.log.max_size),
+            },
+            "NetworkMode": if spaces.network == Namespace::Private { "none".to_owned() } else { mode(&spaces.network) },
+            "PortBindings": {},
+            "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+            "AutoRemove": config.remove,
+            "Annotations": config.annotations,
+            "VolumeDriver": "",
+            "VolumesFrom": null,
+            "CapAdd": capability::names(config.capabilities & !default),
+            "CapDrop": capability::names(default & !config.capabilities),
+            "Dns": config.names.dns,
+            "DnsOptions": config.names.dns_options,
+            "DnsSearch": config.names.dns_search,
+            "ExtraHosts": config.names.add_hosts.iter().map(|(n, ip)| format!("{n}:{ip}")).collect::<Vec<_>>(),
+            "GroupAdd": config.additional_groups,
+            "IpcMode": mode(&spaces.ipc),
+            "Cgroup": "",
+            "Cgroups": "default",
+            "Links": null,
+            "OomScoreAdj": config.oom_score_adj.unwrap_or(0),
+            "PidMode": mode(&spaces.pid),
+            "Privileged": config.privileged,
+            "PublishAllPorts": false,
+            "ReadonlyRootfs": config.read_only,
+            "SecurityOpt": security_options(config),
+            "Tmpfs": tmpfs,
+            "UTSMode": mode(&spaces.uts),
+            "UsernsMode": spaces.user_mode,
+            "ShmSize": config.shm_size,
+            "Runtime": "oci",
+            "ConsoleSize": [0, 0],
+            "Isolation": "",
+            "CpuShares": limits.cpu_shares.unwrap_or(0),
+            "Memory": limits.memory.unwrap_or(0),
+            "NanoCpus": nano_cpus(config),
+            "CgroupParent": config.cgroup_parent,
+            "BlkioWeight": limits.blkio_weight.unwrap_or(0),
+            "BlkioWeightDevice": null,
+            "CpuPeriod": limits.cpu_period.unwrap_or(0),
+            "CpuQuota": limits.cpu_quota.unwrap_or(0),
+            "CpuRealtimePeriod": 0,
+            "CpuRealtimeRuntime": 0,
+            "CpusetCpus": limits.cpuset_cpus.clone().unwrap_or_default(),
+            "CpusetMems": limits.cpuset_mems.clone().unwrap_or_default(),
+            "Devices": devices,
+            "DiskQuota": 0,
+            "KernelMemory": 0,
+            "MemoryReservation": limits.memory_reservation.unwrap_or(0),
+            "MemorySwap": limits.memory_swap.unwrap_or(0),
+            "MemorySwappiness": 0,
+            "OomKillDisable": false,
+            "PidsLimit": limits.pids.unwrap_or(0),
+            "Ulimits": ulimits,
+            "CpuCount": 0,
+            "CpuPercent": 0,
+            "IOMaximumIOps": 0,
+            "IOMaximumBandwidth": 0,
+        })
+    }
+}
+
+fn state(record: &Record, status: Status, running: Option<&Running>) -> Value {
+    let started = running.map_or(record.started, |r| if r.started_ns != 0 { r.started_ns } else { record.started });
+    json!({
+        "OciVersion": "1.2.0",
+        "Status": word(status),
+        "Running": matches!(status, Status::Running | Status::Paused | Status::Stopping),
+        "Paused": status == Status::Paused,
+        "Restarting": false,
+        "OOMKilled": running.is_none() && record.oom,
+        "Dead": false,
+        "Pid": running.map_or(0, |r| r.pid),
+        "ConmonPid": running.map_or(0, |r| r.monitor_pid),
+        "ExitCode": if running.is_some() { 0 } else { record.exit_code },
+        "Error": record.error,
+        "StartedAt": time(started),
+        "FinishedAt": time(record.finished),
+        "CgroupPath": running.and_then(|r| r.cgroup.clone()).unwrap_or_default(),
+        "Checkpointed": false,
+        "Restored": false,
+    })
+}
+
+fn described(config: &Config) -> Value {
+    json!({
+        "Hostname": config.hostname,
+        "Domainname": "",
+        "User": config.user,
+        "AttachStdin": config.interactive,
+        "AttachStdout": true,
+        "AttachStderr": true,
+        "Tty": config.terminal,
+        "OpenStdin": config.interactive,
+        "StdinOnce": false,
+        "Env": config.environment,
+        "Cmd": config.command,
+        "Image": config.image,
+        "Volumes": null,
+        "WorkingDir": config.working_directory,
+        "Entrypoint": config.entrypoint,
+        "OnBuild": null,
+        "Labels": config.labels,
+        "Annotations": config.annotations,
+        "StopSignal": config.stop_signal.name(),
+        "StopTimeout": config.stop_timeout,
+        "CreateCommand": config.create_command,
+        "Umask": format!("{:04o}", config.umask),
+        "Timezone": "",
+        "sdNotifyMode": "",
+        "sdNotifySocket": "",
+    })
+}
+
+fn mounts(config: &Config) -> Vec<Value> {
+    config
+        .mounts
+        .iter()
+        .map(|m| {
+            let propagation = m.options.iter().find(|o| o.ends_with("private") || o.ends_with("shared") || o.ends_with("slave"));
+            let (kind, source) = match &m.kind {
+                MountKind::Bind { source } => ("bind", source.to_string_lossy().into_owned()),
+                MountKind::Tmpfs => ("tmpfs", String::new()),
+            };
+            let plain: Vec<&String> = m.options.iter().filter(|o| Some(*o) != propagation && !matches!(o.as_str(), "ro" | "rw")).collect();
+            json!({
+                "Type": kind,
+                "Source": source,
+                "Destination": m.destination,
+                "Driver": "",
+                "Mode": "",
+                "Options": plain,
+                "RW": !m.options.iter().any(|o| o == "ro"),
+                "Propagation": propagation.cloned().unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// No network of ours has addresses yet: a container has the loopback interface, or another's network.
+fn network(config: &Config) -> Value {
+    json!({
+        "EndpointID": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "MacAddress": "",
+        "Bridge": "",
+        "SandboxID": "",
+        "HairpinMode": false,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "Ports": {},
+        "SandboxKey": if let Namespace::Path(path) = &config.namespaces.network { path.to_string_lossy().into_owned() } else { String::new() },
+        "Networks": super::network_names(config).into_iter().map(|n| (n, json!({}))).collect::<Map<_, _>>(),
+    })
+}
+
+fn dependencies(config: &Config) -> Vec<String> {
+    let spaces = &config.namespaces;
+    let mut ids: Vec<String> = [&spaces.network, &spaces.pid, &spaces.ipc, &spaces.uts, &spaces.cgroup]
+        .into_iter()
+        .filter_map(|s| if let Namespace::Container(id) = s { Some(id.to_string()) } else { None })
+        .collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+fn security_options(config: &Config) -> Vec<String> {
+    let mut all = Vec::new();
+    if config.no_new_privileges {
+        all.push("no-new-privileges".to_owned());
+    }
+    match &config.seccomp {
+        Seccomp::Unconfined if !config.privileged => all.push("seccomp=unconfined".to_owned()),
+        Seccomp::Profile { path, .. } => all.push(format!("seccomp={path}")),
+        _ => {}
+    }
+    if let Some(profile) = &config.apparmor {
+        all.push(format!("apparmor={profile}"));
+    }
+    all
+}
+
+fn mode(space: &Namespace) -> String {
+    match space {
+        Namespace::Private => "private".to_owned(),
+        Namespace::Host => "host".to_owned(),
+        Namespace::Container(id) => format!("container:{id}"),
+        Namespace::Path(path) => format!("ns:{}", path.display()),
+    }
+}
+
+fn nano_cpus(config: &Config) -> i64 {
+    match (config.resources.cpu_quota, config.resources.cpu_period) {
+        (Some(quota), Some(period)) if quota > 0 && period > 0 => {
+            i64::try_from(i128::from(quota) * 1_000_000_000 / i128::from(period)).unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
+fn signed(limit: u64) -> i64 {
+    i64::try_from(limit).unwrap_or(-1)
+}
+
+/// RFC 3339 in UTC, as fine as it is known.
+fn time(nanoseconds: i64) -> String {
+    if nanoseconds == 0 {
+        return NEVER.to_owned();
+    }
+    match jiff::Timestamp::from_nanosecond(nanoseconds.into()) {
+        Ok(time) => time.to_string(),
+        Err(_) => NEVER.to_owned(),
+    }
+}

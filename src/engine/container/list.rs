@@ -1,0 +1,210 @@
+//! Finding and listing containers: one query, and two small files for each that runs.
+
+use super::init::no_such;
+use crate::Engine;
+use crate::database::{Mark, Record};
+use ops::container::{List, Status, Summary};
+use ops::{Fault, Kind};
+use types::Id;
+
+impl Engine {
+    /// The container named by a name, an id or a prefix of one.
+    pub fn find(&self, name: &str) -> Result<Id, Fault> {
+        Ok(self.record_of(name)?.id)
+    }
+
+    /// True if there is such a container.
+    pub fn exists(&self, name: &str) -> Result<bool, Fault> {
+        match self.record_of(name) {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.kind == Kind::NotFound => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    pub(crate) fn record_of(&self, name: &str) -> Result<Record, Fault> {
+        let mut found = self.database()?.matching(name)?;
+        match found.len() {
+            0 => Err(no_such(name)),
+            1 => Ok(found.remove(0)),
+            _ => Err(Fault::new(Kind::Conflict, format!("more than one result for container name or ID {name:?}: container already exists"))
+                .hint("give more digits of the id")),
+        }
+    }
+
+    /// The containers, newest first. An ended one that nobody has noticed yet is recorded as such on the way.
+    pub fn list(&self, asked: &List) -> Result<Vec<Summary>, Fault> {
+        let filters = asked.filters.iter().map(|f| self.filter(f)).collect::<Result<Vec<_>, _>>()?;
+        let by_status = filters.iter().any(|f| matches!(f, Filter::Status(_) | Filter::Exited(_)));
+        let mut all = Vec::new();
+        for record in self.database()?.all()? {
+            let (record, status) = if record.mark == Mark::Active {
+                let state = self.observe(&record);
+                match state.over {
+                    Some(_) => {
+                        let record = self.settle(record)?;
+                        let status = self.observe(&record).status;
+                        (with_running(record, None), status)
+                    }
+                    None => (with_running(record, state.running), state.status),
+                }
+            } else {
+                let status = self.observe(&record).status;
+                ((record, 0), status)
+            };
+            let shown = asked.all
+                || by_status
+                || asked.last.is_some()
+                || matches!(status, Status::Running | Status::Paused | Status::Stopping);
+            if shown && Filter::pass(&filters, &record.0, status) {
+                all.push(summary(record.0, record.1, status));
+            }
+        }
+        all.reverse();
+        if let Some(last) = asked.last {
+            all.truncate(last);
+        }
+        Ok(all)
+    }
+
+    fn filter(&self, text: &str) -> Result<Filter, Fault> {
+        let (key, value) = text.split_once('=').ok_or_else(|| Fault::invalid(format!("invalid filter {text:?}: expected KEY=VALUE")))?;
+        let owned = value.to_owned();
+        let seq = || -> Result<i64, Fault> { Ok(self.record_of(value)?.seq) };
+        Ok(match key {
+            "id" => Filter::Id(owned),
+            "name" => Filter::Name(owned),
+            "status" => Filter::Status(match value {
+                "created" | "configured" => Status::Created,
+                "initialized" => Status::Initialized,
+                "running" => Status::Running,
+                "paused" => Status::Paused,
+                "stopping" | "stopped" => Status::Stopping,
+                "exited" => Status::Exited,
+                "removing" => Status::Removing,
+                _ => return Err(Fault::invalid(format!("invalid value {value:?} for filter status: unknown container state"))),
+            }),
+            "exited" => Filter::Exited(
+                value.parse().map_err(|_| Fault::invalid(format!("exited code out of range {value:?}: expected a number")))?,
+            ),
+            "label" => match value.split_once('=') {
+                Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
+                None => Filter::Label(owned, None),
+            },
+            "label!" => match value.split_once('=') {
+                Some((key, value)) => Filter::NoLabel(key.to_owned(), Some(value.to_owned())),
+                None => Filter::NoLabel(owned, None),
+            },
+            "ancestor" => Filter::Image(owned.clone(), self.image_id(value).ok()),
+            "volume" => Filter::Volume(owned),
+            "network" => Filter::Network(owned),
+            "before" => Filter::Before(seq()?),
+            "since" | "after" => Filter::Since(seq()?),
+            _ => return Err(Fault::invalid(format!("{key} is an invalid filter"))
+                .hint("use id, name, status, exited, label, ancestor, volume, network, before or since")),
+        })
+    }
+}
+
+/// One condition. Those of one key are alternatives, but for labels, which must all be there.
+enum Filter {
+    Id(String),
+    Name(String),
+    Status(Status),
+    Exited(i32),
+    Label(String, Option<String>),
+    NoLabel(String, Option<String>),
+    Image(String, Option<String>),
+    Volume(String),
+    Network(String),
+    Before(i64),
+    Since(i64),
+}
+
+impl Filter {
+    fn pass(filters: &[Filter], record: &Record, status: Status) -> bool {
+        filters.iter().enumerate().all(|(at, filter)| {
+            if matches!(filter, Filter::Label(..) | Filter::NoLabel(..)) {
+                return filter.holds(record, status);
+            }
+            let same = |other: &&Filter| std::mem::discriminant(*other) == std::mem::discriminant(filter);
+            // The first of a key speaks for all of them.
+            filters[..at].iter().any(|f| same(&f)) || filters.iter().filter(same).any(|f| f.holds(record, status))
+        })
+    }
+
+    fn holds(&self, record: &Record, status: Status) -> bool {
+        let label = |key: &str, value: &Option<String>| {
+            record.labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|wanted| wanted == v))
+        };
+        match self {
+            Filter::Id(id) => record.id.as_str().starts_with(id),
+            Filter::Name(name) => matches_name(name, &record.name),
+            Filter::Status(Status::Stopping) => status == Status::Stopping,
+            Filter::Status(wanted) => *wanted == status,
+            Filter::Exited(code) => status == Status::Exited && record.exit_code == *code,
+            Filter::Label(key, value) => label(key, value),
+            Filter::NoLabel(key, value) => !label(key, value),
+            Filter::Image(name, id) => {
+                id.as_ref().is_some_and(|id| *id == record.image_id) || record.image == *name || record.image_id.starts_with(name.as_str())
+            }
+            Filter::Volume(path) => record.mounts.contains(path),
+            Filter::Network(name) => record.networks.contains(name),
+            Filter::Before(seq) => record.seq < *seq,
+            Filter::Since(seq) => record.seq > *seq,
+        }
+    }
+}
+
+/// As Podman's regular expressions, of which `^` and `$` are understood and the rest stands for itself.
+fn matches_name(pattern: &str, name: &str) -> bool {
+    match (pattern.strip_prefix('^'), pattern.strip_suffix('$')) {
+        (Some(_), Some(_)) => name == pattern[1..].trim_end_matches('$'),
+        (Some(start), None) => name.starts_with(start),
+        (None, Some(end)) => name.ends_with(end),
+        (None, None) => name.contains(pattern),
+    }
+}
+
+fn with_running(mut record: Record, running: Option<monitor::record::Running>) -> (Record, i32) {
+    match running {
+        Some(running) => {
+            if running.started_ns != 0 {
+                record.started = running.started_ns;
+                record.finished = 0;
+            }
+            (record, running.pid)
+        }
+        None => (record, 0),
+    }
+}
+
+fn summary(record: Record, pid: i32, status: Status) -> Summary {
+    const SECOND: i64 = 1_000_000_000;
+    Summary {
+        id: record.id,
+        name: record.name,
+        image: record.image,
+        image_id: record.image_id,
+        command: record.command,
+        created: record.created / SECOND,
+        status,
+        started: record.started / SECOND,
+        finished: record.finished / SECOND,
+        exit_code: record.exit_code,
+        pid,
+        labels: record.labels,
+        mounts: record.mounts,
+        networks: record.networks,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn anchors_of_names() {
+        for (pattern, yes) in [("we", true), ("^web", true), ("^eb", false), ("web$", true), ("^web$", true), ("^we$", false)] {
+            assert_eq!(super::matches_name(pattern, "web"), yes, "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The mounts of a container: those that every one has, the files in /etc, and those that were asked for.
+
+use super::Place;
+use crate::container::config::{Config, MountKind, Namespace};
+use crate::container::facts::Facts;
+use serde_json::{Value, json};
+
+/// In the order in which they are made.
+pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Vec<Value> {
+    let mut all = vec![proc(config, facts), dev(), pts(config, facts), sys(config, facts), mqueue(config), shm(config)];
+    // What is bound from the host's /sys brings the host's cgroups with it.
+    if !binds_sys(config, facts) && facts.controllers.version != 0 {
+        let mode = if config.privileged { "rw" } else { "ro" };
+        all.push(mount("cgroup", "cgroup", "/sys/fs/cgroup", &["rprivate", "nosuid", "noexec", "nodev", "relatime", mode]));
+    }
+    let replaced = |path: &str| config.mounts.iter().any(|m| m.destination == path);
+    all.retain(|m| !m["destination"].as_str().is_some_and(replaced));
+    // `/run` must be there before `/run/.containerenv`.
+    let mut rest: Vec<(usize, Value)> = Vec::new();
+    let depth = |path: &str| path.matches('/').count();
+    for (source, destination) in place.files.iter().filter(|(_, d)| !replaced(d)) {
+        let bound = json!({ "type": "bind", "source": source, "destination": destination, "options": ["bind", "rprivate"] });
+        rest.push((depth(destination), bound));
+    }
+    for asked in &config.mounts {
+        let (kind, source) = match &asked.kind {
+            MountKind::Bind { source } => ("bind", json!(source)),
+            MountKind::Tmpfs => ("tmpfs", json!("tmpfs")),
+        };
+        let mount = json!({ "type": kind, "source": source, "destination": asked.destination, "options": asked.options });
+        rest.push((depth(&asked.destination), mount));
+    }
+    rest.sort_by_key(|(depth, _)| *depth);
+    all.extend(rest.into_iter().map(|(_, mount)| mount));
+    if facts.rootless {
+        all.extend(config.devices.iter().filter(|d| place.devices.contains_key(&d.source)).map(|d| {
+            let mode = if d.permissions.contains('w') { "rw" } else { "ro" };
+            json!({ "type": "bind", "source": d.source, "destination": d.destination, "options": ["bind", "rprivate", "nosuid", "noexec", mode] })
+        }));
+    }
+    all
+}
+
+fn mount(kind: &str, source: &str, destination: &str, options: &[&str]) -> Value {
+    json!({ "type": kind, "source": source, "destination": destination, "options": options })
+}
+
+/// The process namespace of the host can be shown by a new mount only to its owner; others bind what is there.
+fn proc(config: &Config, facts: &Facts) -> Value {
+    if config.namespaces.pid != Namespace::Private && in_user_namespace(config, facts) {
+        return mount("bind", "/proc", "/proc", &["rbind", "rprivate", "nosuid", "noexec", "nodev"]);
+    }
+    let mut options = vec!["nosuid", "noexec", "nodev"];
+    options.extend(config.proc_options.iter().map(String::as_str));
+    mount("proc", "proc", "/proc", &options)
+}
+
+fn dev() -> Value {
+    mount("tmpfs", "tmpfs", "/dev", &["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"])
+}
+
+/// Group 5 is `tty` everywhere; where it is not mapped the terminal's group is that of its owner.
+fn pts(config: &Config, facts: &Facts) -> Value {
+    let mut options = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    let has_group = match &config.namespaces.user {
+        Some(map) => types::idmap::to_host(&map.gids, 5).is_some(),
+        None => !facts.single_id,
+    };
+    if has_group {
+        options.push("gid=5");
+    }
+    mount("devpts", "devpts", "/dev/pts", &options)
+}
+
+/// sysfs shows the network namespace, and can be mounted only by whose namespace owns that.
+fn binds_sys(config: &Config, facts: &Facts) -> bool {
+    config.namespaces.network != Namespace::Private && in_user_namespace(config, facts)
+}
+
+fn sys(config: &Config, facts: &Facts) -> Value {
+    let mode = if config.privileged { "rw" } else { "ro" };
+    if binds_sys(config, facts) {
+        return mount("bind", "/sys", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", mode]);
+    }
+    mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", mode])
+}
+
+fn mqueue(config: &Config) -> Value {
+    match config.namespaces.ipc {
+        Namespace::Host => mount("bind", "/dev/mqueue", "/dev/mqueue", &["bind", "rprivate", "nosuid", "noexec", "nodev"]),
+        _ => mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
+    }
+}
+
+fn shm(config: &Config) -> Value {
+    if config.namespaces.ipc == Namespace::Host {
+        return mount("bind", "/dev/shm", "/dev/shm", &["bind", "rprivate", "nosuid", "noexec", "nodev"]);
+    }
+    let size = format!("size={}", config.shm_size);
+    mount("tmpfs", "shm", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &size])
+}
+
+fn in_user_namespace(config: &Config, facts: &Facts) -> bool {
+    facts.rootless || config.namespaces.user.is_some()
+}

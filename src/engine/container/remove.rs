@@ -1,0 +1,83 @@
+//! Removal. Any state with `force` ends in "gone"; a removal that was killed is finished by the next.
+
+use super::end::{improper, word};
+use super::lock;
+use crate::Engine;
+use crate::database::{Ended, Mark, Record};
+use monitor::record::Running;
+use ops::container::{Remove, Status};
+use ops::{Fault, Kind};
+use types::Id;
+
+impl Engine {
+    /// Removes a container. `None`: there is none, and that was to be ignored.
+    pub fn remove(&self, asked: &Remove) -> Result<Option<Id>, Fault> {
+        self.host()?;
+        let record = match self.record_of(&asked.name) {
+            Err(fault) if (asked.ignore || asked.force) && fault.kind == Kind::NotFound && asked.ignore => return Ok(None),
+            other => other?,
+        };
+        let id = record.id.clone();
+        let state = self.observe(&record);
+        if matches!(state.status, Status::Running | Status::Paused | Status::Stopping | Status::Initialized) {
+            if !asked.force && state.status != Status::Initialized {
+                return Err(improper(format!(
+                    "cannot remove container {id} as it is {} - running or paused containers cannot be removed without force",
+                    word(state.status)
+                )));
+            }
+            self.end(record, asked.timeout)?;
+        }
+        if self.database()?.record(&id)?.is_none() {
+            return Ok(Some(id));
+        }
+        let held = lock::wait(&self.container_directory(&id))?;
+        let Some(record) = self.database()?.record(&id)? else {
+            let _ = std::fs::remove_dir(self.container_directory(&id));
+            return Ok(Some(id));
+        };
+        let state = self.observe(&record);
+        if matches!(state.status, Status::Running | Status::Paused) && !asked.force {
+            return Err(improper(format!("cannot remove container {id} as it is {}", word(state.status))));
+        }
+        let running = Running::read(&self.run_directory(&id, record.run));
+        if let Some(running) = state.running {
+            // Started again between both looks.
+            let _ = sys::process::kill(running.pid, running.start_time, 9);
+            super::end::gone_within(&running, std::time::Duration::from_secs(10))?;
+        }
+        if record.mark != Mark::Removing {
+            self.database()?.removing(&id)?;
+        }
+        self.remove_all(&record, running.and_then(|r| r.cgroup), None, held)?;
+        Ok(Some(id))
+    }
+
+    /// Removes everything of a container that does not run, its row last. With the lock.
+    pub(crate) fn remove_all(
+        &self,
+        record: &Record,
+        cgroup: Option<String>,
+        ended: Option<&Ended>,
+        held: lock::Lock,
+    ) -> Result<(), Fault> {
+        self.free_run(record, cgroup);
+        self.store()?.remove_snapshot(&record.id).map_err(crate::fault::store)?;
+        let cid_file = self.database()?.config(record.seq).ok().and_then(|c| c.cid_file);
+        if let Some(path) = cid_file
+            && std::fs::read_to_string(&path).is_ok_and(|t| t.trim() == record.id.as_str())
+        {
+            let _ = std::fs::remove_file(path);
+        }
+        let directory = self.container_directory(&record.id);
+        match std::fs::remove_dir_all(&directory) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Fault::internal(format!("cannot remove container directory {directory:?}: {e}")));
+            }
+            _ => {}
+        }
+        self.database()?.delete(record.seq, &record.id, ended)?;
+        drop(held);
+        Ok(())
+    }
+}

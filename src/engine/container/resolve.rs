@@ -1,0 +1,272 @@
+//! Asked → decided: a pure function, and the only place with defaults. They are Podman's wherever it has one.
+
+mod limits;
+mod mounts;
+mod namespaces;
+mod security;
+
+use super::config::{Config, Log, LogDriver, Names};
+use super::facts::Facts;
+use store::Configuration;
+use ops::container::Create;
+use ops::{Fault, Kind};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use types::{Id, Signal, size};
+
+/// The image that a container is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    /// Its name as it will be shown.
+    pub name: String,
+    /// Its id: 64 hex digits.
+    pub id: String,
+    /// Its configuration.
+    pub config: Configuration,
+}
+
+/// Where programs are looked for if the image does not say.
+pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Seconds that `stop` waits if nothing was said.
+pub const STOP_TIMEOUT: u32 = 10;
+/// Bytes of /dev/shm: 64000k.
+pub const SHM_SIZE: u64 = 65_536_000;
+/// Processes of a container, where they can be limited.
+pub const PIDS: i64 = 2048;
+/// File mode mask.
+pub const UMASK: u32 = 0o022;
+
+/// Decides everything about a container that will have `id` and `name`. Returns what the user should know, too.
+pub fn resolve(
+    asked: &Create,
+    image: &Image,
+    facts: &Facts,
+    id: &Id,
+    name: &str,
+) -> Result<(Config, Vec<String>), Fault> {
+    let mut warnings = Vec::new();
+    let defaults = &image.config.config;
+    let namespaces = namespaces::namespaces(asked, facts)?;
+    let (entrypoint, command) = command(asked, defaults);
+    let mut arguments = entrypoint.clone();
+    arguments.extend(command.iter().cloned());
+    if arguments.first().is_none_or(|a| a.is_empty()) {
+        return Err(Fault::invalid("no command or entrypoint provided, and no CMD or ENTRYPOINT from image"));
+    }
+    let hostname = namespaces::hostname(asked, &namespaces, facts, id)?;
+    let user = asked.user.clone().unwrap_or_else(|| defaults.user.clone());
+    let user = if user.is_empty() { namespaces::user_of(&namespaces.user_mode, facts)? } else { user };
+    let security = security::security(asked, facts, &user, &mut warnings)?;
+    let resources = limits::resources(&asked.resources, facts)?;
+    let init = asked.init;
+    let config = Config {
+        id: id.clone(),
+        name: name.to_owned(),
+        image: image.name.clone(),
+        image_id: image.id.clone(),
+        environment: environment(asked, &defaults.env, &hostname, facts)?,
+        labels: labels(asked, &defaults.labels)?,
+        annotations: pairs("annotation", &asked.annotations)?,
+        working_directory: working_directory(asked, &defaults.working_dir)?,
+        user,
+        additional_groups: asked.additional_groups.clone(),
+        terminal: asked.terminal,
+        interactive: asked.interactive,
+        remove: asked.remove,
+        read_only: asked.read_only,
+        mounts: mounts::mounts(asked, facts)?,
+        shm_size: asked.shm_size.unwrap_or(SHM_SIZE),
+        devices: mounts::devices(asked, facts)?,
+        capabilities: security.capabilities,
+        user_capabilities: security.user_capabilities,
+        no_new_privileges: security.no_new_privileges,
+        seccomp: security.seccomp,
+        apparmor: security.apparmor,
+        masked_paths: security.masked_paths,
+        read_only_paths: security.read_only_paths,
+        proc_options: security.proc_options,
+        privileged: asked.privileged,
+        sysctl: limits::sysctl(&asked.sysctl, &namespaces)?,
+        rlimits: limits::rlimits(&asked.ulimits, facts, &mut warnings)?,
+        resources,
+        oom_score_adj: oom_score_adj(asked)?,
+        umask: umask(asked)?,
+        init,
+        stop_signal: stop_signal(asked, &defaults.stop_signal)?,
+        stop_timeout: asked.stop_timeout.unwrap_or(STOP_TIMEOUT),
+        log: log(asked)?,
+        names: names(asked)?,
+        cgroup_parent: asked.cgroup_parent.clone().unwrap_or_default(),
+        cid_file: asked.cid_file.clone(),
+        create_command: asked.create_command.clone(),
+        entrypoint,
+        command,
+        arguments,
+        hostname,
+        namespaces,
+    };
+    Ok((config, warnings))
+}
+
+/// A given entry point drops the image's command; a given command replaces only the command.
+fn command(asked: &Create, defaults: &store::configuration::Process) -> (Vec<String>, Vec<String>) {
+    match &asked.entrypoint {
+        Some(entrypoint) => {
+            let entrypoint: Vec<String> = entrypoint.iter().filter(|e| !e.is_empty()).cloned().collect();
+            (entrypoint, asked.command.clone())
+        }
+        None => {
+            let command = if asked.command.is_empty() { defaults.cmd.clone().unwrap_or_default() } else { asked.command.clone() };
+            (defaults.entrypoint.clone().unwrap_or_default(), command)
+        }
+    }
+}
+
+/// In rising order of weight: our defaults, the caller's proxies, the image, what was asked. An image's entry counts
+/// only as `KEY=VALUE`. `container=podman` because that is the word that systemd and scripts know (container_other
+/// would tell them nothing), `HOSTNAME` as shells expect it.
+fn environment(asked: &Create, image: &[String], hostname: &str, facts: &Facts) -> Result<Vec<String>, Fault> {
+    let mut all: Vec<String> = Vec::with_capacity(image.len() + asked.environment.len() + 4);
+    let mut set = |entry: String| {
+        let key = entry.split('=').next().unwrap_or_default().len();
+        match all.iter().position(|e| e.len() > key && e.as_bytes()[key] == b'=' && e[..key] == entry[..key]) {
+            Some(at) => all[at] = entry,
+            None => all.push(entry),
+        }
+    };
+    set(PATH.to_owned());
+    set("container=podman".to_owned());
+    if asked.terminal {
+        set("TERM=xterm".to_owned());
+    }
+    set(format!("HOSTNAME={hostname}"));
+    for entry in facts.proxies.iter().chain(image.iter().filter(|e| e.find('=').is_some_and(|at| at > 0))) {
+        set(entry.clone());
+    }
+    for entry in &asked.environment {
+        match entry.find('=') {
+            Some(0) | None => {
+                return Err(Fault::invalid(format!("invalid environment variable {entry:?}: expected KEY=VALUE")));
+            }
+            Some(_) => set(entry.clone()),
+        }
+    }
+    if let Some(entry) = all.iter().find(|e| e.contains('\0')) {
+        return Err(Fault::invalid(format!("invalid environment variable {entry:?}: it holds a zero byte")));
+    }
+    Ok(all)
+}
+
+fn labels(asked: &Create, image: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Fault> {
+    let mut labels = image.clone();
+    labels.extend(pairs("label", &asked.labels)?);
+    Ok(labels)
+}
+
+/// `KEY=VALUE` or `KEY`, which is the same as `KEY=`.
+fn pairs(what: &str, entries: &[String]) -> Result<BTreeMap<String, String>, Fault> {
+    entries
+        .iter()
+        .map(|entry| match entry.split_once('=').unwrap_or((entry, "")) {
+            ("", _) => Err(Fault::invalid(format!("invalid {what} {entry:?}: the key is empty"))),
+            (key, value) => Ok((key.to_owned(), value.to_owned())),
+        })
+        .collect()
+}
+
+fn working_directory(asked: &Create, image: &str) -> Result<String, Fault> {
+    match &asked.working_directory {
+        Some(path) if path.starts_with('/') => Ok(path.clone()),
+        Some(path) if !path.is_empty() => {
+            Err(Fault::invalid(format!("working directory {path:?} must be an absolute path")))
+        }
+        _ if image.starts_with('/') => Ok(image.to_owned()),
+        // Docker's builder writes absolute paths; others have written relative ones, meant from the root.
+        _ => Ok(format!("/{image}")),
+    }
+}
+
+fn oom_score_adj(asked: &Create) -> Result<Option<i32>, Fault> {
+    match asked.oom_score_adj {
+        Some(value) if !(-1000..=1000).contains(&value) => {
+            Err(Fault::invalid(format!("invalid value for --oom-score-adj: {value} is not within -1000 and 1000")))
+        }
+        value => Ok(value),
+    }
+}
+
+fn umask(asked: &Create) -> Result<u32, Fault> {
+    match &asked.umask {
+        None => Ok(UMASK),
+        Some(text) => u32::from_str_radix(text, 8)
+            .ok()
+            .filter(|mask| *mask <= 0o777 && text.len() <= 4)
+            .ok_or_else(|| Fault::invalid(format!("invalid umask string {text:?}: must match ^[0-7]{{1,4}}$ and be at most 0777"))),
+    }
+}
+
+/// An image's bad signal name must not keep its containers from being made.
+fn stop_signal(asked: &Create, image: &str) -> Result<Signal, Fault> {
+    Ok(asked.stop_signal.or_else(|| image.parse().ok()).unwrap_or(Signal::TERM))
+}
+
+fn log(asked: &Create) -> Result<Log, Fault> {
+    let driver = match asked.log_driver.as_deref() {
+        None | Some("k8s-file" | "") => LogDriver::K8sFile,
+        Some("json-file") => LogDriver::JsonFile,
+        Some("none") => LogDriver::None,
+        Some(other @ ("journald" | "passthrough" | "passthrough-tty")) => {
+            return Err(Fault::new(Kind::Unsupported, format!("log driver {other:?} is not supported yet"))
+                .hint("use k8s-file, json-file or none"));
+        }
+        Some(other) => return Err(Fault::invalid(format!("invalid log driver {other:?}")).hint("use k8s-file, json-file or none")),
+    };
+    let mut log = Log { driver, path: None, max_size: 0, tag: String::new() };
+    for option in &asked.log_options {
+        match option.split_once('=') {
+            Some(("path", path)) if path.starts_with('/') => log.path = Some(PathBuf::from(path)),
+            Some(("path", path)) => return Err(Fault::invalid(format!("log path {path:?} must be absolute"))),
+            Some(("max-size", "-1")) => log.max_size = 0,
+            Some(("max-size", text)) => log.max_size = size::parse(text)?,
+            Some(("tag", tag)) => log.tag = tag.to_owned(),
+            _ => return Err(Fault::invalid(format!("invalid log option {option:?}")).hint("use path=, max-size= or tag=")),
+        }
+    }
+    Ok(log)
+}
+
+fn names(asked: &Create) -> Result<Names, Fault> {
+    if asked.no_hosts && !asked.add_hosts.is_empty() {
+        return Err(Fault::invalid("--no-hosts and --add-host cannot be set together"));
+    }
+    let mut add_hosts = Vec::new();
+    for entry in &asked.add_hosts {
+        let (names, ip) = entry.split_once(':').filter(|(n, ip)| !n.is_empty() && !ip.is_empty()).ok_or_else(|| {
+            Fault::invalid(format!("unable to parse host entry {entry:?}: incorrect format")).hint("expected NAME:IP")
+        })?;
+        let ip = ip.trim_start_matches('[').trim_end_matches(']');
+        if ip != "host-gateway" && ip.parse::<std::net::IpAddr>().is_err() {
+            return Err(Fault::invalid(format!("invalid IP address in add-host: {ip:?}")));
+        }
+        if ip == "host-gateway" {
+            return Err(Fault::new(Kind::Unsupported, "--add-host NAME:host-gateway needs a network with a gateway, which is not built yet")
+                .hint("give the address"));
+        }
+        add_hosts.extend(names.split(';').map(|n| (n.to_owned(), ip.to_owned())));
+    }
+    for server in &asked.dns {
+        if server != "none" && server.parse::<std::net::IpAddr>().is_err() {
+            return Err(Fault::invalid(format!("{server} is not an ip address")));
+        }
+    }
+    Ok(Names {
+        add_hosts,
+        no_hosts: asked.no_hosts,
+        dns: asked.dns.clone(),
+        dns_search: asked.dns_search.clone(),
+        dns_options: asked.dns_options.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! Which namespaces are new, shared or joined.
+
+use crate::container::config::{Namespace, Namespaces};
+use crate::container::facts::Facts;
+use ops::container::Create;
+use ops::{Fault, Kind};
+use std::path::PathBuf;
+use types::{Id, IdMap, IdRange};
+
+/// Decides all of them.
+pub fn namespaces(asked: &Create, facts: &Facts) -> Result<Namespaces, Fault> {
+    let (user, user_mode) = user(asked, facts)?;
+    Ok(Namespaces {
+        network: network(asked.network.as_deref(), facts)?,
+        pid: one("pid", asked.pid.as_deref(), facts)?,
+        ipc: match asked.ipc.as_deref() {
+            // `shareable` lets others join; `none` is without /dev/shm, which nobody can tell from an unused one.
+            Some("shareable") => Namespace::Private,
+            // /dev/shm of the other container would have to come with it.
+            Some(text) if text.starts_with("container:") || text.starts_with("ns:") => {
+                return Err(Fault::new(Kind::Unsupported, format!("--ipc {text} is not supported yet")).hint("use private, shareable or host"));
+            }
+            other => one("ipc", other, facts)?,
+        },
+        uts: one("uts", asked.uts.as_deref(), facts)?,
+        // Version 1 hierarchies have no private view that programs expect; Podman shares the host's there.
+        cgroup: match asked.cgroupns.as_deref() {
+            None | Some("") if facts.controllers.version != 2 => Namespace::Host,
+            other => one("cgroupns", other, facts)?,
+        },
+        user,
+        user_mode,
+    })
+}
+
+fn one(flag: &str, asked: Option<&str>, facts: &Facts) -> Result<Namespace, Fault> {
+    match asked {
+        None | Some("" | "private") => Ok(Namespace::Private),
+        Some("host") => Ok(Namespace::Host),
+        Some(text) => match text.split_once(':') {
+            Some(("container", name)) => match facts.containers.get(name) {
+                Some(id) => Ok(Namespace::Container(id.clone())),
+                None => Err(Fault::new(Kind::NotFound, format!("no container with name or ID {name:?} found: no such container"))),
+            },
+            Some(("ns", path)) if path.starts_with('/') => Ok(Namespace::Path(PathBuf::from(path))),
+            _ => Err(Fault::invalid(format!("invalid value {text:?} for --{flag}: unrecognized namespace mode"))
+                .hint("use private, host, container:NAME or ns:PATH")),
+        },
+    }
+}
+
+/// Without a word: `none`, until networks are built.
+fn network(asked: Option<&str>, facts: &Facts) -> Result<Namespace, Fault> {
+    match asked {
+        None | Some("" | "none") => Ok(Namespace::Private),
+        Some(text @ ("private" | "bridge" | "slirp4netns" | "pasta" | "default")) => Err(unbuilt(text)),
+        Some(text) => {
+            if text == "host" || text.starts_with("container:") || text.starts_with("ns:") {
+                one("network", asked, facts)
+            } else {
+                Err(unbuilt(text))
+            }
+        }
+    }
+}
+
+fn unbuilt(mode: &str) -> Fault {
+    Fault::new(Kind::Unsupported, format!("network {mode:?} is not supported yet"))
+        .hint("use --network none, host, container:NAME or ns:PATH")
+}
+
+/// The host name: what was asked; the host's where the network or the UTS namespace is the host's; the short id.
+pub fn hostname(asked: &Create, namespaces: &Namespaces, facts: &Facts, id: &Id) -> Result<String, Fault> {
+    match &asked.hostname {
+        Some(name) if !name.is_empty() => {
+            let fine = name.len() <= 64
+                && name.split('.').all(|label| {
+                    !label.is_empty()
+                        && !label.starts_with('-')
+                        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                });
+            if !fine {
+                return Err(Fault::invalid(format!("invalid hostname {name:?}: expected at most 64 letters, digits, - and .")));
+            }
+            if namespaces.uts != Namespace::Private {
+                return Err(Fault::invalid("cannot set hostname when running in the host UTS namespace"));
+            }
+            Ok(name.clone())
+        }
+        _ => Ok(match (&namespaces.uts, &namespaces.network) {
+            (Namespace::Host, _) | (Namespace::Private, Namespace::Host) => facts.host_name.clone(),
+            (Namespace::Private, _) => id.short().to_owned(),
+            _ => String::new(),
+        }),
+    }
+}
+
+/// The user that a mode of the user namespace implies where none was named.
+pub fn user_of(mode: &str, facts: &Facts) -> Result<String, Fault> {
+    if mode.split(':').next() != Some("keep-id") {
+        return Ok(String::new());
+    }
+    let (uid, gid) = keep_id(mode, facts)?;
+    Ok(format!("{uid}:{gid}"))
+}
+
+fn user(asked: &Create, facts: &Facts) -> Result<(Option<IdMap>, String), Fault> {
+    let Some(text) = asked.userns.as_deref().filter(|t| !t.is_empty() && *t != "host") else {
+        return Ok((None, asked.userns.clone().unwrap_or_default()));
+    };
+    let map = match text.split(':').next().unwrap_or_default() {
+        "auto" => auto(text, facts)?,
+        "keep-id" if !facts.rootless => {
+            return Err(Fault::invalid("keep-id is only supported in rootless mode"));
+        }
+        "keep-id" => {
+            let (uid, gid) = keep_id(text, facts)?;
+            let (uids, gids) = (count(&facts.id_map.uids), count(&facts.id_map.gids));
+            IdMap { uids: kept(uid, uids), gids: kept(gid, gids) }
+        }
+        "nomap" if !facts.rootless => return Err(Fault::invalid("nomap is only supported in rootless mode")),
+        "nomap" if facts.single_id => return Err(single("nomap")),
+        "nomap" => {
+            let without_caller = |ranges: &[IdRange]| vec![IdRange { container: 0, host: 1, size: count(ranges) - 1 }];
+            IdMap { uids: without_caller(&facts.id_map.uids), gids: without_caller(&facts.id_map.gids) }
+        }
+        "container" | "ns" | "private" => {
+            return Err(Fault::new(Kind::Unsupported, format!("--userns {text} is not supported yet"))
+                .hint("use host, auto, keep-id or nomap"));
+        }
+        _ => return Err(Fault::invalid(format!("unrecognized namespace mode {text:?} passed"))
+            .hint("use host, auto, keep-id or nomap")),
+    };
+    Ok((Some(map), text.to_owned()))
+}
+
+fn single(mode: &str) -> Fault {
+    Fault::new(Kind::Unsupported, format!("--userns {mode} needs more than one id"))
+        .hint("install newuidmap and newgidmap, and give the user ranges in /etc/subuid and /etc/subgid")
+}
+
+fn count(ranges: &[IdRange]) -> u32 {
+    ranges.iter().map(|r| r.size).sum()
+}
+
+/// The caller (0 in the engine's namespace) is seen as `id`; the others keep their order around it.
+fn kept(id: u32, ids: u32) -> Vec<IdRange> {
+    let below = id.min(ids - 1);
+    let ranges = [
+        IdRange { container: 0, host: 1, size: below },
+        IdRange { container: id, host: 0, size: 1 },
+        IdRange { container: id + 1, host: below + 1, size: ids - 1 - below },
+    ];
+    ranges.into_iter().filter(|r| r.size > 0).collect()
+}
+
+fn keep_id(text: &str, facts: &Facts) -> Result<(u32, u32), Fault> {
+    let (mut uid, mut gid) = (facts.uid, facts.gid);
+    for (key, value) in options(text)? {
+        let number = || {
+            value
+                .parse::<u32>()
+                .ok()
+                .filter(|n| *n < u32::MAX - 1)
+                .ok_or_else(|| Fault::invalid(format!("invalid value {value:?} for {key} of --userns keep-id: expected a number")))
+        };
+        match key {
+            "uid" => uid = number()?,
+            "gid" => gid = number()?,
+            _ => return Err(Fault::invalid(format!("unknown option specified: {key:?}")).hint("keep-id takes uid= and gid=")),
+        }
+    }
+    Ok((uid, gid))
+}
+
+/// Ids that no other container has, as many as asked for or 65536.
+fn auto(text: &str, facts: &Facts) -> Result<IdMap, Fault> {
+    if facts.single_id {
+        return Err(single("auto"));
+    }
+    let (first, free) = facts.free_ids;
+    let mut size = free.min(65536);
+    for (key, value) in options(text)? {
+        match key {
+            "size" => {
+                size = value.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
+                    Fault::invalid(format!("invalid value {value:?} for size of --userns auto: expected a number"))
+                })?;
+            }
+            "uidmapping" | "gidmapping" => {
+                return Err(Fault::new(Kind::Unsupported, format!("{key} of --userns auto is not supported yet")));
+            }
+            _ => return Err(Fault::invalid(format!("unknown option specified: {key:?}")).hint("auto takes size=")),
+        }
+    }
+    if size == 0 || size > free {
+        return Err(Fault::new(Kind::Conflict, format!("not enough unused IDs in user namespace: {size} asked for, {free} left"))
+            .hint("remove containers made with --userns auto, or ask for less with auto:size=N"));
+    }
+    let range = vec![IdRange { container: 0, host: first, size }];
+    Ok(IdMap { uids: range.clone(), gids: range })
+}
+
+fn options(text: &str) -> Result<Vec<(&str, &str)>, Fault> {
+    match text.split_once(':') {
+        None => Ok(Vec::new()),
+        Some((_, options)) => options
+            .split(',')
+            .map(|o| o.split_once('=').ok_or_else(|| Fault::invalid(format!("invalid option {o:?} of --userns: expected KEY=VALUE"))))
+            .collect(),
+    }
+}
+

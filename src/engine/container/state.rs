@@ -1,0 +1,120 @@
+//! What a container really does: its row, and for an active one the records that its monitor keeps in
+//! `RUNROOT/containers/ID.RUN`.
+//!
+//! | row | boot | `exit` | `pid` | process | monitor | then it is |
+//! |---|---|---|---|---|---|---|
+//! | active | another | | | | | exited, 137 |
+//! | active | this | there | | | | exited, as recorded; not started at all if it has an error and no start |
+//! | active | this | – | – | | | being started if its lock is held, else as before |
+//! | active | this | – | there | lives | | running, or parked (initialized) while its start is not recorded |
+//! | active | this | – | there | – | lives | stopping: the record is about to be written |
+//! | active | this | – | there | – | – | exited, 137: its monitor was killed, so nobody knows better; as before if it was never released |
+
+use crate::Engine;
+use crate::database::{Ended, Mark, Record};
+use monitor::record::{Exit, Running};
+use ops::Fault;
+use ops::container::Status;
+
+/// What was observed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// In Podman's words.
+    pub status: Status,
+    /// The first process and the monitor, if there is something to them.
+    pub running: Option<Running>,
+    /// For an active row: that it is over, and how.
+    pub over: Option<Over>,
+}
+
+/// An active row that is active no more.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Over {
+    /// It ran and ended.
+    Ended(Ended),
+    /// It did not come to run; the text says why, if that is known.
+    NeverRan(String),
+}
+
+/// The exit code of a container whose end nobody saw.
+const UNSEEN: i32 = 137;
+
+impl Engine {
+    /// Observes without changing anything.
+    pub(crate) fn observe(&self, record: &Record) -> State {
+        match record.mark {
+            Mark::Created => State { status: Status::Created, running: None, over: None },
+            Mark::Exited => State { status: Status::Exited, running: None, over: None },
+            Mark::Removing => State { status: Status::Removing, running: None, over: None },
+            Mark::Active => self.observe_active(record),
+        }
+    }
+
+    fn observe_active(&self, record: &Record) -> State {
+        let directory = self.run_directory(&record.id, record.run);
+        let unseen = |started: i64| {
+            over(Over::Ended(Ended {
+                started,
+                finished: super::now(),
+                exit_code: UNSEEN,
+                oom: false,
+                error: String::new(),
+            }))
+        };
+        if record.boot != self.boot() {
+            return unseen(record.started);
+        }
+        let running = Running::read(&directory);
+        let exit = |running: &Option<Running>| {
+            Exit::read(&directory).map(|exit| ended(exit, running.as_ref().map_or(0, |r| r.started_ns)))
+        };
+        if let Some(over) = exit(&running) {
+            return over;
+        }
+        let Some(running) = running else {
+            if super::lock::is_held(&self.container_directory(&record.id)) {
+                let status = if record.started == 0 { Status::Created } else { Status::Exited };
+                return State { status, running: None, over: None };
+            }
+            return over(Over::NeverRan(String::new()));
+        };
+        if sys::process::is_alive(running.pid, running.start_time) {
+            let status = match (running.started_ns, record.paused) {
+                (0, _) => Status::Initialized,
+                (_, true) => Status::Paused,
+                _ => Status::Running,
+            };
+            return State { status, running: Some(running), over: None };
+        }
+        if running.monitor_lives() {
+            return State { status: Status::Stopping, running: Some(running), over: None };
+        }
+        // The monitor may have written the record between both looks. One that was never released was given up.
+        let started = running.started_ns;
+        exit(&Some(running)).unwrap_or_else(|| if started == 0 { over(Over::NeverRan(String::new())) } else { unseen(started) })
+    }
+
+    /// Writes down that an active container is over, if it is. Gives the record as it then is.
+    pub(crate) fn settle(&self, record: Record) -> Result<Record, Fault> {
+        let Some(over) = self.observe(&record).over else { return Ok(record) };
+        match over {
+            Over::Ended(ended) => {
+                self.database()?.finish(&record.id, record.run, &ended)?;
+            }
+            Over::NeverRan(error) => self.database()?.deactivate(&record.id, record.run, &error)?,
+        }
+        Ok(self.database()?.record(&record.id)?.unwrap_or(record))
+    }
+}
+
+fn over(over: Over) -> State {
+    let status = if matches!(over, Over::Ended(_)) { Status::Exited } else { Status::Created };
+    State { status, running: None, over: Some(over) }
+}
+
+fn ended(exit: Exit, started: i64) -> State {
+    if started == 0 && !exit.error.is_empty() {
+        return over(Over::NeverRan(exit.error));
+    }
+    over(Over::Ended(Ended { started, finished: exit.finished_ns, exit_code: exit.code, oom: exit.oom, error: exit.error }))
+}

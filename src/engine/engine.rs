@@ -1,0 +1,117 @@
+//! The engine: what it holds, and where its files are.
+//!
+//! ```text
+//! ROOT/monopod.db              see `database` (the store's tables too)
+//! ROOT/idmap                   the ids of an ordinary user's store, see `rootless`
+//! ROOT/containers/ID/          files of one container; flock(2) on it is the container's lock
+//!   ctr.log                    its output
+//!   hosts hostname resolv.conf containerenv
+//! RUNROOT/members              who is in an ordinary user's namespace, see `rootless`
+//! RUNROOT/containers/ID.RUN/   records of one run, see `monitor::record`
+//! ```
+
+use crate::Settings;
+use crate::database::Database;
+use crate::rootless::{self, Host};
+use ops::Fault;
+use std::cell::OnceCell;
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use store::Store;
+use types::Id;
+
+/// A host with containers. Opening is cheap: the database is opened, and a user's namespace entered, by the first
+/// operation that needs it; so a process that uses it must have one thread until then.
+pub struct Engine {
+    pub(crate) settings: Settings,
+    host: OnceCell<Host>,
+    database: OnceCell<Database>,
+    store: OnceCell<Store>,
+    boot: OnceCell<String>,
+}
+
+/// A connection to the monitor of a container or of an exec session: [`types::attach`] frames, one a packet.
+#[derive(Debug)]
+pub struct Session {
+    /// The container.
+    pub container: Id,
+    /// The exec session, if this is one.
+    pub exec: Option<Id>,
+    /// The `SOCK_SEQPACKET` socket.
+    pub socket: OwnedFd,
+    /// Packets that came before `start` saw its answer: to be read before those of the socket.
+    pub pending: VecDeque<Vec<u8>>,
+    /// The process has a terminal.
+    pub terminal: bool,
+    /// Its standard input is open.
+    pub interactive: bool,
+    /// The container goes when it ends (`--rm`).
+    pub remove: bool,
+    /// The process has executed its program.
+    pub started: bool,
+}
+
+impl Engine {
+    /// An engine for `settings`. Touches nothing.
+    pub fn open(settings: Settings) -> Result<Engine, Fault> {
+        Ok(Engine {
+            settings,
+            host: OnceCell::new(),
+            database: OnceCell::new(),
+            store: OnceCell::new(),
+            boot: OnceCell::new(),
+        })
+    }
+
+    /// What it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The namespace that containers live in, entered by the first call.
+    pub(crate) fn host(&self) -> Result<&Host, Fault> {
+        once(&self.host, || rootless::enter(&self.settings))
+    }
+
+    /// The engine's tables.
+    pub(crate) fn database(&self) -> Result<&Database, Fault> {
+        once(&self.database, || Database::open(&self.settings.root))
+    }
+
+    /// The store, from within the namespace.
+    pub(crate) fn store(&self) -> Result<&Store, Fault> {
+        once(&self.store, || {
+            let host = self.host()?;
+            let options =
+                store::Options { in_user_namespace: host.in_user_namespace, single_id: host.single_id, collect: true };
+            Store::open(&self.settings.root, options).map_err(crate::fault::store)
+        })
+    }
+
+    /// The id of this boot; empty where there is no /proc.
+    pub(crate) fn boot(&self) -> &str {
+        self.boot.get_or_init(|| {
+            let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+            text.trim().to_owned()
+        })
+    }
+
+    /// Files of a container that outlast its runs.
+    pub(crate) fn container_directory(&self, id: &Id) -> PathBuf {
+        self.settings.root.join("containers").join(id.as_str())
+    }
+
+    /// Records of one run. Every run has a directory of its own, so that the monitor of an earlier one cannot disturb.
+    pub(crate) fn run_directory(&self, id: &Id, run: i64) -> PathBuf {
+        self.settings.run_root.join("containers").join(format!("{id}.{run}"))
+    }
+}
+
+fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T, Fault>) -> Result<&T, Fault> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = make()?;
+    Ok(cell.get_or_init(|| value))
+}

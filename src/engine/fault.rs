@@ -1,0 +1,56 @@
+//! Other rooms' errors as the one fault that users see: the sort, the sentence with all its causes, a hint where one helps.
+
+use ops::{Fault, Kind};
+use std::error::Error;
+
+/// An error and all that caused it, in one line.
+pub(crate) fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// An error of the store.
+pub(crate) fn store(error: store::Error) -> Fault {
+    use store::Error;
+    let kind = match &error {
+        Error::NoSuchImage { .. } => Kind::NotFound,
+        Error::Ambiguous { .. } | Error::SeveralNames { .. } | Error::InUse { .. } => Kind::Conflict,
+        Error::Compression { .. } | Error::Mismatch { .. } | Error::Entry { .. } | Error::Document { .. } => Kind::Invalid,
+        Error::Newer { .. } => Kind::Unsupported,
+        _ => Kind::Internal,
+    };
+    let fault = Fault::new(kind, sentence(&error));
+    if error.is_disk_full() && !matches!(error, Error::NoSpace { .. }) {
+        return fault.hint("free some space on the disk of the store");
+    }
+    fault
+}
+
+/// An error of a transfer.
+pub(crate) fn transfer(error: transfer::Error) -> Fault {
+    Fault::new(Kind::Invalid, sentence(&error))
+}
+
+/// An error on the way to a monitor.
+pub(crate) fn monitor(error: monitor::Error) -> Fault {
+    Fault::internal(sentence(&error))
+}
+
+/// What a monitor says of a process that could not be made or executed.
+pub(crate) fn launch(code: u8, text: &str) -> Fault {
+    let kind = match code {
+        127 => Kind::CommandNotFound,
+        126 => Kind::CommandFailed,
+        _ => Kind::Internal,
+    };
+    Fault::new(kind, text)
+}

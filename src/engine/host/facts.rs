@@ -1,0 +1,229 @@
+//! Reading the host for [`Facts`].
+
+use crate::Engine;
+use crate::container::facts::{Controllers, Facts};
+use ops::container::Create;
+use ops::{Fault, Kind};
+use runtime::cgroup::{self, Limit};
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use types::IdRange;
+
+/// Where `--userns auto` takes its ids from if /etc/subuid has no line for "containers": a quarter of all ids, from a
+/// place that neither users nor the ranges of useradd(8) and systemd reach.
+const AUTO: (u32, u32) = (0x4000_0000, 0x4000_0000);
+
+impl Engine {
+    /// What every container is decided by.
+    pub(crate) fn facts(&self) -> Result<Facts, Fault> {
+        let host = self.host()?;
+        let limit = |resource| {
+            let limit = rustix::process::getrlimit(resource);
+            (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX))
+        };
+        let capabilities = capabilities();
+        Ok(Facts {
+            rootless: host.in_user_namespace,
+            single_id: host.single_id,
+            id_map: host.map.clone(),
+            uid: self.settings.uid,
+            gid: self.settings.gid,
+            host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            kernel: kernel(),
+            capabilities,
+            nofile: limit(rustix::process::Resource::Nofile),
+            nproc: limit(rustix::process::Resource::Nproc),
+            // In a user namespace CAP_SYS_RESOURCE does not count for limits.
+            can_raise_limits: !host.in_user_namespace && capabilities >> 24 & 1 == 1,
+            controllers: controllers(),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.first() == Some(&b'Y')),
+            thermal_throttle: thermal_throttle(),
+            proxies: self.settings.proxies.clone(),
+            ..Facts::default()
+        })
+    }
+
+    /// With what the options of one container need beyond that.
+    pub(crate) fn facts_for(&self, asked: &Create) -> Result<Facts, Fault> {
+        let mut facts = self.facts()?;
+        for option in [&asked.network, &asked.pid, &asked.ipc, &asked.uts, &asked.cgroupns].into_iter().flatten() {
+            if let Some(name) = option.strip_prefix("container:") {
+                facts.containers.insert(name.to_owned(), self.find(name)?);
+            }
+        }
+        for option in &asked.security_options {
+            if let Some(("seccomp", path)) = option.split_once(['=', ':'])
+                && !matches!(path, "" | "unconfined" | "default" | "builtin")
+            {
+                let text = std::fs::read_to_string(path).map_err(|e| {
+                    let why = if e.kind() == std::io::ErrorKind::NotFound { "no such file or directory".into() } else { e.to_string() };
+                    Fault::new(Kind::NotFound, format!("opening seccomp profile failed: open {path}: {why}"))
+                })?;
+                facts.profiles.insert(path.to_owned(), text);
+            }
+        }
+        if asked.privileged {
+            facts.devices = devices();
+        }
+        if asked.userns.as_deref().is_some_and(|u| u.starts_with("auto")) {
+            facts.free_ids = self.free_ids()?;
+        }
+        Ok(facts)
+    }
+
+    /// Ids that no container with a user namespace of its own has: the first gap behind them.
+    fn free_ids(&self) -> Result<(u32, u32), Fault> {
+        let host = self.host()?;
+        let (first, count) = if host.in_user_namespace {
+            let all: u32 = host.map.uids.iter().map(|r| r.size).sum();
+            (1, all.saturating_sub(1))
+        } else {
+            let text = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+            containers_range(&text).unwrap_or(AUTO)
+        };
+        let mut taken: Vec<IdRange> = self
+            .database()?
+            .configs_with_user_namespace()?
+            .into_iter()
+            .filter(|c| c.namespaces.user_mode.starts_with("auto"))
+            .filter_map(|c| c.namespaces.user)
+            .flat_map(|map| map.uids)
+            .collect();
+        taken.sort_by_key(|r| r.host);
+        Ok(gap(first, count, &taken))
+    }
+}
+
+/// The line of the user "containers", for whom administrators set ids aside.
+fn containers_range(text: &str) -> Option<(u32, u32)> {
+    text.lines().find_map(|line| {
+        let mut fields = line.strip_prefix("containers:")?.split(':');
+        Some((fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?))
+    })
+}
+
+/// The largest stretch of `count` ids from `first` between the `taken` ones, which are sorted.
+fn gap(first: u32, count: u32, taken: &[IdRange]) -> (u32, u32) {
+    let end = first.saturating_add(count);
+    let (mut at, mut best) = (first, (first, 0));
+    for range in taken.iter().map(|r| (r.host, r.host.saturating_add(r.size))).chain([(end, end)]) {
+        let until = range.0.min(end);
+        if until > at && until - at > best.1 {
+            best = (at, until - at);
+        }
+        at = at.max(range.1);
+    }
+    best
+}
+
+fn kernel() -> (u32, u32) {
+    let name = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = name.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Capabilities that a container can be given: permitted and in the bounding set.
+fn capabilities() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = |name: &str| {
+        text.lines().find_map(|l| u64::from_str_radix(l.strip_prefix(name)?.trim(), 16).ok())
+    };
+    match (set("CapPrm:"), set("CapBnd:")) {
+        (Some(permitted), Some(bounding)) => permitted & bounding,
+        // Without /proc nobody can tell; the kernel cuts what is too much.
+        _ => (1 << types::capability::NAMES.len()) - 1,
+    }
+}
+
+/// To be masked in containers; most virtual machines have none.
+fn thermal_throttle() -> Vec<String> {
+    const CPUS: &str = "/sys/devices/system/cpu";
+    if !Path::new(CPUS).join("cpu0/thermal_throttle").exists() {
+        return Vec::new();
+    }
+    let Ok(entries) = std::fs::read_dir(CPUS) else { return Vec::new() };
+    let mut paths: Vec<String> = entries
+        .flatten()
+        .filter_map(|e| e.file_name().into_string().ok())
+        .filter(|n| n.strip_prefix("cpu").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()) && !rest.is_empty()))
+        .map(|n| format!("{CPUS}/{n}/thermal_throttle"))
+        .filter(|p| Path::new(p).exists())
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// All device nodes below /dev but for terminals of others and what every container has of its own.
+fn devices() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut left = vec![(std::path::PathBuf::from("/dev"), 0)];
+    while let Some((directory, depth)) = left.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            let Ok(kind) = entry.file_type() else { continue };
+            let path = entry.path();
+            let Some(text) = path.to_str() else { continue };
+            if kind.is_dir() && depth < 4 && !matches!(text, "/dev/pts" | "/dev/shm" | "/dev/mqueue" | "/dev/fd" | "/dev/hugepages") {
+                left.push((path, depth + 1));
+            } else if (kind.is_char_device() || kind.is_block_device()) && !own(text) {
+                found.push(text.to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn own(path: &str) -> bool {
+    let name = path.strip_prefix("/dev/").unwrap_or(path);
+    matches!(name, "null" | "zero" | "full" | "random" | "urandom" | "tty" | "console" | "ptmx")
+        || name.strip_prefix("tty").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// What the cgroup of containers can limit.
+pub(crate) fn controllers() -> Controllers {
+    let host = cgroup::Host::probe();
+    let mut missing = BTreeMap::new();
+    let mut can = |limit: Limit, name: &str| match host.can(limit) {
+        Ok(()) => true,
+        Err(reason) => {
+            missing.insert(name.to_owned(), (reason.why, reason.fix));
+            false
+        }
+    };
+    let (memory, swap, cpu) = (can(Limit::Memory, "memory"), can(Limit::Swap, "swap"), can(Limit::Cpu, "cpu"));
+    let (cpuset, io, pids) = (can(Limit::Cpuset, "cpuset"), can(Limit::Io, "io"), can(Limit::Pids, "pids"));
+    Controllers {
+        memory,
+        swap,
+        cpu,
+        cpuset,
+        io,
+        pids,
+        freezer: can(Limit::Freezer, "freezer"),
+        version: match host.layout {
+            cgroup::Layout::Unified => 2,
+            cgroup::Layout::None => 0,
+            cgroup::Layout::Hybrid | cgroup::Layout::Legacy => 1,
+        },
+        parent: host.parent().ok(),
+        missing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_gap_is_found() {
+        let range = |host, size| IdRange { container: 0, host, size };
+        assert_eq!(gap(100, 1000, &[]), (100, 1000));
+        assert_eq!(gap(100, 1000, &[range(100, 10)]), (110, 990));
+        assert_eq!(gap(100, 1000, &[range(100, 10), range(900, 50)]), (110, 790));
+        assert_eq!(gap(100, 1000, &[range(0, 5000)]), (100, 0));
+        assert_eq!(containers_range("a:1:2\ncontainers:2147483647:2147483648\n"), Some((2_147_483_647, 2_147_483_648)));
+    }
+}

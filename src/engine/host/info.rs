@@ -1,0 +1,129 @@
+//! `info` and `version`: the host, the store, and what was chosen on this host and why.
+
+use crate::Engine;
+use ops::Fault;
+use ops::container::{List, Status};
+use ops::host::{Info, Version};
+use serde_json::{Value, json};
+use types::{IdRange, Platform, capability};
+
+impl Engine {
+    /// About this file.
+    pub fn version() -> Version {
+        Version {
+            version: env!("CARGO_PKG_VERSION").into(),
+            api_version: API.into(),
+            platform: Platform::native().to_string(),
+        }
+    }
+
+    /// About the host and the store, in the shape of `podman info`.
+    pub fn info(&self) -> Result<Info, Fault> {
+        let facts = self.facts()?;
+        let host = self.host()?;
+        let memory = text("/proc/meminfo");
+        let bytes = |key: &str| memory.lines().find_map(|l| l.strip_prefix(key)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024;
+        let controllers = &facts.controllers;
+        let names: Vec<&str> = [
+            ("cpuset", controllers.cpuset),
+            ("cpu", controllers.cpu),
+            ("io", controllers.io),
+            ("memory", controllers.memory),
+            ("pids", controllers.pids),
+        ]
+        .into_iter()
+        .filter_map(|(name, there)| there.then_some(name))
+        .collect();
+        let (id, release) = distribution();
+        let ranges = |ranges: &[IdRange]| -> Vec<Value> {
+            ranges.iter().map(|r| json!({ "container_id": r.container, "host_id": r.host, "size": r.size })).collect()
+        };
+        let native = Platform::native();
+        let document = json!({
+            "host": {
+                "arch": native.architecture,
+                "cgroupControllers": names,
+                "cgroupManager": "cgroupfs",
+                "cgroupVersion": if controllers.version == 0 { "none".to_owned() } else { format!("v{}", controllers.version) },
+                "cgroupMissing": controllers.missing.iter().map(|(name, (why, fix))| (name.clone(), json!(format!("{why}; {fix}")))).collect::<serde_json::Map<_, _>>(),
+                "cpus": std::thread::available_parallelism().map_or(1, |n| n.get()),
+                "databaseBackend": "sqlite",
+                "distribution": { "distribution": id, "version": release },
+                "hostname": facts.host_name,
+                "idMappings": if host.in_user_namespace { json!({ "uidmap": ranges(&host.map.uids), "gidmap": ranges(&host.map.gids) }) } else { json!({ "uidmap": null, "gidmap": null }) },
+                "kernel": rustix::system::uname().release().to_string_lossy(),
+                "logDriver": "k8s-file",
+                "memFree": bytes("MemFree:"),
+                "memTotal": bytes("MemTotal:"),
+                "networkBackend": "none",
+                "ociRuntime": { "name": "monopod", "package": "built in", "path": std::env::current_exe().unwrap_or_default(), "version": env!("CARGO_PKG_VERSION") },
+                "os": "linux",
+                "pid": std::process::id(),
+                "security": {
+                    "apparmorEnabled": facts.apparmor,
+                    "capabilities": capability::names(capability::DEFAULT & facts.capabilities).join(","),
+                    "rootless": self.settings.uid != 0 || host.in_user_namespace,
+                    "singleId": host.single_id,
+                    "seccompEnabled": std::path::Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+                    "seccompProfilePath": "built in",
+                    "selinuxEnabled": facts.selinux,
+                },
+                "swapFree": bytes("SwapFree:"),
+                "swapTotal": bytes("SwapTotal:"),
+                "uptime": uptime(),
+            },
+            "store": self.store_info()?,
+            "registries": {},
+            "plugins": { "log": ["k8s-file", "json-file", "none"], "network": [], "volume": [] },
+            "version": { "APIVersion": API, "Version": env!("CARGO_PKG_VERSION"), "OsArch": native.to_string(), "Os": "linux" },
+        });
+        Ok(Info { document })
+    }
+
+    fn store_info(&self) -> Result<Value, Fault> {
+        let all = self.list(&List { all: true, ..List::default() })?;
+        let count = |statuses: &[Status]| all.iter().filter(|c| statuses.contains(&c.status)).count();
+        let space = rustix::fs::statvfs(&self.settings.root).ok();
+        let images = self.images(&ops::image::List::default())?.len();
+        let (driver, why) = self.driver_report()?;
+        Ok(json!({
+            "graphDriverName": driver,
+            "graphStatus": { "Reason": why },
+            "graphOptions": {},
+            "graphRoot": self.settings.root,
+            "graphRootAllocated": space.as_ref().map_or(0, |s| s.f_blocks * s.f_frsize),
+            "graphRootUsed": space.as_ref().map_or(0, |s| (s.f_blocks - s.f_bfree) * s.f_frsize),
+            "runRoot": self.settings.run_root,
+            "imageStore": { "number": images },
+            "containerStore": {
+                "number": all.len(),
+                "running": count(&[Status::Running]),
+                "paused": count(&[Status::Paused]),
+                "stopped": count(&[Status::Created, Status::Initialized, Status::Exited, Status::Stopping, Status::Removing]),
+            },
+            "transientStore": false,
+        }))
+    }
+}
+
+/// The version of Podman's interface whose words and shapes are spoken.
+const API: &str = "5.8.0";
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn distribution() -> (String, String) {
+    let release = text("/etc/os-release");
+    let value = |key: &str| {
+        release.lines().find_map(|l| Some(l.strip_prefix(key)?.trim_matches('"').to_owned())).unwrap_or_else(|| "unknown".to_owned())
+    };
+    (value("ID="), value("VERSION_ID="))
+}
+
+/// As Go prints a duration: `2h 3m 4.00s`.
+fn uptime() -> String {
+    let seconds: f64 = text("/proc/uptime").split_whitespace().next().and_then(|t| t.parse().ok()).unwrap_or(0.0);
+    let whole = seconds as u64;
+    format!("{}h {}m {:.2}s", whole / 3600, whole / 60 % 60, seconds % 60.0)
+}

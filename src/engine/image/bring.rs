@@ -1,0 +1,153 @@
+//! Bringing images into the store: from archives, directories and registries.
+
+use crate::container::resolve::Image;
+use crate::{Engine, fault};
+use ops::container::Create;
+use ops::image::{Load, Loaded, Pull};
+use ops::{Fault, Kind};
+use store::Configuration;
+use transfer::Source;
+use types::Reference;
+
+/// When an image is brought that may be there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    Missing,
+    Always,
+    Newer,
+    Never,
+}
+
+impl Policy {
+    fn parse(text: Option<&str>, default: Policy) -> Result<Policy, Fault> {
+        Ok(match text {
+            None | Some("") => default,
+            Some("missing" | "ifnotpresent" | "true") => Policy::Missing,
+            Some("always") => Policy::Always,
+            Some("newer") => Policy::Newer,
+            Some("never" | "false") => Policy::Never,
+            Some(other) => return Err(Fault::invalid(format!("unsupported pull policy {other:?}"))),
+        })
+    }
+}
+
+impl Engine {
+    /// Brings an image into the store. `progress` hears one line of text a step.
+    pub fn pull(&self, asked: &Pull, progress: &mut dyn FnMut(&str)) -> Result<Loaded, Fault> {
+        let policy = Policy::parse(asked.policy.as_deref(), Policy::Always)?;
+        if transfer::source::has_transport(&asked.source) {
+            return self.fetch(&asked.source, asked, progress);
+        }
+        let known = self.store()?.find_image(&asked.source);
+        let there = |image: store::Image| Loaded { id: image.id, names: image.names };
+        match (policy, known) {
+            (Policy::Missing | Policy::Never, Ok(image)) => return Ok(there(image)),
+            (Policy::Never, Err(store::Error::NoSuchImage { name })) => {
+                return Err(Fault::new(Kind::NotFound, format!("{name}: image not known")));
+            }
+            (_, Err(error)) if !matches!(error, store::Error::NoSuchImage { .. }) => return Err(fault::store(error)),
+            _ => {}
+        }
+        let name: Reference = asked.source.parse().map_err(Fault::from)?;
+        let domain = if name.path.contains('/') { "docker.io" } else { "docker.io/library" };
+        let name = name.normalised(domain);
+        self.fetch(&format!("docker://{name}"), asked, progress)
+    }
+
+    fn fetch(&self, source: &str, asked: &Pull, progress: &mut dyn FnMut(&str)) -> Result<Loaded, Fault> {
+        let parsed: Source = transfer::source::parse(source).map_err(fault::transfer)?;
+        progress(&format!("Trying to pull {}...", source.strip_prefix("docker://").unwrap_or(source)));
+        let platform = asked.platform.as_deref().map(str::parse).transpose().map_err(|e: types::Invalid| Fault::from(e))?;
+        let mut registry = transfer::Registry {
+            auth_files: self.settings.auth_files.clone(),
+            tls_verify: asked.tls_verify.unwrap_or(true),
+            ..transfer::Registry::default()
+        };
+        registry.proxies = self.settings.transfer_proxies();
+        if let Some(file) = &asked.auth_file {
+            registry.auth_files = vec![file.into()];
+        }
+        if let Some(credentials) = &asked.credentials {
+            let (user, password) = credentials
+                .split_once(':')
+                .ok_or_else(|| Fault::invalid("credentials must be given as USER:PASSWORD"))?;
+            registry.credentials = Some((user.to_owned(), password.to_owned()));
+        }
+        let options = transfer::Options { platform, registry };
+        let loaded = transfer::fetch(self.store()?, &parsed, &options, &()).map_err(fault::transfer)?;
+        Ok(Loaded { id: loaded.id, names: loaded.names })
+    }
+
+    /// Brings all images of an archive into the store; standard input if no file was named.
+    pub fn load(&self, asked: &Load) -> Result<Vec<Loaded>, Fault> {
+        let store = self.store()?;
+        let mut standard_input = std::io::stdin();
+        let input = match &asked.input {
+            Some(path) => transfer::Input::Path(path.clone()),
+            None => transfer::Input::Reader(&mut standard_input),
+        };
+        let loaded = transfer::load(store, input, &()).map_err(fault::transfer)?;
+        Ok(loaded.into_iter().map(|l| Loaded { id: l.id, names: l.names }).collect())
+    }
+
+    /// The image that a container is to be made of, brought first if need be.
+    pub(crate) fn image_for(&self, asked: &Create, progress: &mut dyn FnMut(&str)) -> Result<Image, Fault> {
+        if asked.image.is_empty() {
+            return Err(Fault::invalid("no image was named"));
+        }
+        let pull = |policy: &str| Pull {
+            source: asked.image.clone(),
+            platform: asked.platform.clone(),
+            policy: Some(policy.to_owned()),
+            ..Pull::default()
+        };
+        if transfer::source::has_transport(&asked.image) {
+            let loaded = self.pull(&pull("always"), &mut |_| {})?;
+            let name = loaded.names.first().cloned().unwrap_or_else(|| loaded.id.hex());
+            return self.image_described(&loaded.id.hex(), Some(name));
+        }
+        let policy = Policy::parse(asked.pull.as_deref(), Policy::Missing)?;
+        let known = match self.store()?.find_image(&asked.image) {
+            Err(store::Error::NoSuchImage { .. }) => None,
+            other => Some(other.map_err(fault::store)?),
+        };
+        match (policy, known) {
+            (Policy::Missing | Policy::Never, Some(image)) => self.described(image, None),
+            (Policy::Never, None) => Err(Fault::new(Kind::NotFound, format!("{}: image not known", asked.image))),
+            (Policy::Newer, Some(image)) => {
+                // A registry that does not answer is no reason not to run what is there.
+                let _ = self.pull(&pull("always"), progress);
+                match self.store()?.find_image(&asked.image) {
+                    Ok(newer) => self.described(newer, None),
+                    Err(_) => self.described(image, None),
+                }
+            }
+            _ => {
+                let loaded = self.pull(&pull("always"), progress)?;
+                let name = loaded.names.first().cloned();
+                self.image_described(&loaded.id.hex(), name)
+            }
+        }
+    }
+
+    fn image_described(&self, id: &str, name: Option<String>) -> Result<Image, Fault> {
+        self.described(self.store()?.find_image(id).map_err(fault::store)?, name)
+    }
+
+    /// With its configuration, under the name by which it was found.
+    fn described(&self, image: store::Image, name: Option<String>) -> Result<Image, Fault> {
+        let name = name.or(image.matched).or_else(|| image.names.first().cloned()).unwrap_or_else(|| image.id.hex());
+        let config = self.configuration(&image.id)?;
+        Ok(Image { name, id: image.id.hex(), config })
+    }
+
+    /// The parsed configuration of an image.
+    pub(crate) fn configuration(&self, id: &types::Digest) -> Result<Configuration, Fault> {
+        let bytes = self
+            .store()?
+            .document(id)
+            .map_err(fault::store)?
+            .ok_or_else(|| Fault::internal(format!("the configuration of image {} is not in the store", id.short())))?;
+        Configuration::parse(&bytes).map_err(fault::store)
+    }
+}

@@ -1,0 +1,232 @@
+//! Listing and describing images.
+
+use crate::{Engine, fault};
+use ops::image::{List, Summary};
+use ops::{Fault, Kind};
+use serde_json::{Value, json};
+use store::{Configuration, Image};
+use types::Reference;
+
+impl Engine {
+    /// The images, newest first.
+    pub fn images(&self, asked: &List) -> Result<Vec<Summary>, Fault> {
+        let filters = asked.filters.iter().map(|f| self.image_filter(f)).collect::<Result<Vec<_>, _>>()?;
+        let users = self.database()?.image_users()?;
+        let images = self.store()?.images().map_err(fault::store)?;
+        Ok(images
+            .into_iter()
+            .filter_map(|image| {
+                let containers = users.get(&image.id.hex()).copied().unwrap_or(0);
+                let mut summary = Summary {
+                    id: image.id,
+                    digest: image.manifest,
+                    names: image.names,
+                    created: image.created,
+                    size: image.size,
+                    labels: image.labels,
+                    containers,
+                };
+                if let Some(name) = &asked.name {
+                    summary.names.retain(|n| fits(name, n));
+                    if summary.names.is_empty() && !summary.id.hex().starts_with(name.as_str()) {
+                        return None;
+                    }
+                }
+                filters.iter().all(|f| f.holds(&mut summary)).then_some(summary)
+            })
+            .collect())
+    }
+
+    /// True if there is such an image.
+    pub fn image_exists(&self, name: &str) -> Result<bool, Fault> {
+        match self.store()?.find_image(name) {
+            Ok(_) => Ok(true),
+            Err(store::Error::NoSuchImage { .. }) => Ok(false),
+            Err(error) => Err(fault::store(error)),
+        }
+    }
+
+    /// Hex digits of the id of the image with this name.
+    pub(crate) fn image_id(&self, name: &str) -> Result<String, Fault> {
+        self.store()?.find_image(name).map(|i| i.id.hex()).map_err(fault::store)
+    }
+
+    /// Gives an image another name.
+    pub fn tag_image(&self, name: &str, new: &str) -> Result<(), Fault> {
+        let image = self.store()?.find_image(name).map_err(fault::store)?;
+        let new: Reference = new.parse().map_err(Fault::from)?;
+        if new.digest.is_some() {
+            return Err(Fault::invalid(format!("refusing to create a tag with a digest reference: {new}")));
+        }
+        self.store()?.tag(&image.id, &new.normalised("localhost").to_string()).map_err(fault::store)
+    }
+
+    /// Takes names away from an image; all of them if none is given.
+    pub fn untag_image(&self, name: &str, names: &[String]) -> Result<(), Fault> {
+        let image = self.store()?.find_image(name).map_err(fault::store)?;
+        let mut gone = Vec::new();
+        for name in names {
+            let found = self.store()?.find_image(name).map_err(fault::store)?;
+            match found.matched.filter(|_| found.id == image.id) {
+                Some(name) => gone.push(name),
+                None => return Err(Fault::new(Kind::NotFound, format!("{name}: tag not known"))),
+            }
+        }
+        if names.is_empty() {
+            gone = image.names;
+        }
+        for name in gone {
+            self.store()?.untag(&name).map_err(fault::store)?;
+        }
+        Ok(())
+    }
+
+    /// All about an image, in the shape of `podman image inspect`.
+    pub fn inspect_image(&self, name: &str) -> Result<Value, Fault> {
+        let image = self.store()?.find_image(name).map_err(fault::store)?;
+        let config = self.configuration(&image.id)?;
+        Ok(document(&image, &config, &self.store_driver()))
+    }
+
+    fn image_filter(&self, text: &str) -> Result<Filter, Fault> {
+        let (key, value) = text.split_once('=').ok_or_else(|| Fault::invalid(format!("invalid image filter {text:?}: expected KEY=VALUE")))?;
+        let created = || -> Result<i64, Fault> { self.store()?.find_image(value).map(|i| i.created).map_err(fault::store) };
+        Ok(match key {
+            "reference" => Filter::Reference(value.to_owned()),
+            "id" => Filter::Id(value.trim_start_matches("sha256:").to_owned()),
+            "label" => match value.split_once('=') {
+                Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
+                None => Filter::Label(value.to_owned(), None),
+            },
+            "dangling" => Filter::Dangling(value == "true"),
+            "containers" => Filter::Containers(value == "true"),
+            "before" => Filter::Before(created()?),
+            "since" | "after" => Filter::Since(created()?),
+            _ => return Err(Fault::invalid(format!("unsupported image filter {key:?}"))
+                .hint("use reference, id, label, dangling, containers, before or since")),
+        })
+    }
+}
+
+enum Filter {
+    Reference(String),
+    Id(String),
+    Label(String, Option<String>),
+    Dangling(bool),
+    Containers(bool),
+    Before(i64),
+    Since(i64),
+}
+
+impl Filter {
+    fn holds(&self, image: &mut Summary) -> bool {
+        match self {
+            Filter::Reference(pattern) => {
+                image.names.retain(|n| fits(pattern, n));
+                !image.names.is_empty()
+            }
+            Filter::Id(id) => image.id.hex().starts_with(id.as_str()),
+            Filter::Label(key, value) => {
+                image.labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|wanted| wanted == v))
+            }
+            Filter::Dangling(wanted) => image.names.is_empty() == *wanted,
+            Filter::Containers(wanted) => (image.containers > 0) == *wanted,
+            Filter::Before(time) => image.created < *time,
+            Filter::Since(time) => image.created > *time,
+        }
+    }
+}
+
+/// True if `pattern` (`busybox`, `*box:1.*`, `localhost/busybox`) means the complete name: as a whole, or what follows
+/// one of its slashes; without its tag if the pattern has none.
+fn fits(pattern: &str, name: &str) -> bool {
+    let tagged = pattern.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    let name = match name.rfind(':') {
+        Some(at) if !tagged && !name[at..].contains('/') => &name[..at],
+        _ => name,
+    };
+    let ends = std::iter::once(name).chain(name.match_indices('/').map(|(at, _)| &name[at + 1..]));
+    ends.into_iter().any(|end| glob(pattern.as_bytes(), end.as_bytes()))
+}
+
+/// `*` is any run of bytes but `/`, `?` one of them.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.first(), text.first()) {
+        (None, None) => true,
+        (Some(b'*'), _) => {
+            glob(&pattern[1..], text) || text.first().is_some_and(|b| *b != b'/') && glob(pattern, &text[1..])
+        }
+        (Some(b'?'), Some(b)) if *b != b'/' => glob(&pattern[1..], &text[1..]),
+        (Some(p), Some(b)) if p == b => glob(&pattern[1..], &text[1..]),
+        _ => false,
+    }
+}
+
+fn document(image: &Image, config: &Configuration, driver: &str) -> Value {
+    let process = &config.config;
+    let repositories: Vec<String> = image
+        .names
+        .iter()
+        .filter_map(|n| Some(format!("{}@{}", n.parse::<Reference>().ok()?.repository(), image.manifest)))
+        .collect();
+    let mut described = json!({
+        "Env": process.env,
+        "Cmd": process.cmd,
+        "Entrypoint": process.entrypoint,
+        "WorkingDir": process.working_dir,
+        "Labels": process.labels,
+        "User": process.user,
+        "StopSignal": process.stop_signal,
+        "ExposedPorts": process.exposed_ports,
+        "Volumes": process.volumes,
+    });
+    // Podman leaves out what the image does not say.
+    if let Value::Object(fields) = &mut described {
+        fields.retain(|_, v| match v {
+            Value::Null => false,
+            Value::String(text) => !text.is_empty(),
+            Value::Array(list) => !list.is_empty(),
+            Value::Object(map) => !map.is_empty(),
+            _ => true,
+        });
+    }
+    json!({
+        "Id": image.id.hex(),
+        "Digest": image.manifest,
+        "RepoTags": image.names,
+        "RepoDigests": repositories,
+        "Parent": "",
+        "Comment": config.comment,
+        "Created": config.created,
+        "Config": described,
+        "Version": config.docker_version,
+        "Author": config.author,
+        "Architecture": config.architecture,
+        "Os": config.os,
+        "Size": image.size,
+        "VirtualSize": image.size,
+        "GraphDriver": { "Name": driver, "Data": {} },
+        "RootFS": { "Type": "layers", "Layers": config.rootfs.diff_ids },
+        "Labels": process.labels,
+        "Annotations": {},
+        "ManifestType": image.media_type,
+        "User": process.user,
+        "History": config.history,
+        "NamesHistory": image.names,
+        "HealthCheck": process.healthcheck,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn patterns_fit_complete_names() {
+        let name = "docker.io/library/busybox:1.36";
+        for pattern in ["busybox", "busybox:1.36", "busybox:1.*", "library/busybox", "docker.io/library/busybox", "busy*", "b?sybox"] {
+            assert!(super::fits(pattern, name), "{pattern}");
+        }
+        for pattern in ["box", "busybox:2", "docker.io/busybox", "docker*"] {
+            assert!(!super::fits(pattern, name), "{pattern}");
+        }
+    }
+}
