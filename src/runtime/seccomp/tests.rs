@@ -347,7 +347,7 @@ fn any_rule() -> impl Strategy<Value = LinuxSyscall> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn programs_agree_with_their_profiles(
