@@ -67,6 +67,10 @@ impl Group {
 
     /// Kills every process in the group and below, also new ones, and returns when none is left but zombies.
     pub fn kill(&self) -> Result<(), Error> {
+        // Who is in none of the groups cannot fork into one.
+        if self.pids().is_empty() {
+            return Ok(());
+        }
         // One write does it (5.14), frozen or not.
         if let Some(directory) = &self.unified
             && fs::write(directory.join("cgroup.kill"), "1").is_ok()
