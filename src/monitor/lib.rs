@@ -24,9 +24,11 @@ mod park;
 mod process;
 pub mod record;
 mod relay;
+mod worker;
 
 pub use client::Client;
 pub use launch::{Handle, Launch, LogFile, Task, spawn};
+pub use worker::main;
 
 use std::path::PathBuf;
 

@@ -1,8 +1,9 @@
 //! The monitor's process from its start to its end.
 
 use crate::relay::Run;
-use crate::{Error, Launch, end, log, park, record};
+use crate::{Error, Launch, Task, end, log, park, record};
 use runtime::Channels;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use sys::reactor::{self, Signals};
 use types::attach::Frame;
@@ -31,11 +32,12 @@ pub(crate) fn detach() -> Result<(), Error> {
     Ok(())
 }
 
-/// Serves one run to its end. `make` runs in the worker; `clear_away` is as in [`end::end`].
+/// Serves one run to its end. `make` runs in the worker, with the launch's `file`; `clear_away` is as in [`end::end`].
 pub(crate) fn serve(
     launch: Launch,
     caller: OwnedFd,
-    make: impl FnOnce(Channels) -> u8,
+    file: File,
+    make: impl FnOnce(&Task, &File, Channels),
     clear_away: impl FnOnce(Option<&str>) -> bool,
 ) -> Result<(), Error> {
     reactor::ignore(&[SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ]).map_err(Error::HandOver)?;
@@ -61,9 +63,11 @@ pub(crate) fn serve(
     sys::role::fork(|| {
         drop(ours.take());
         reactor::reset_signals();
-        make(channels)
+        make(&launch.task, &file, channels);
+        0
     })
     .map_err(Error::HandOver)?;
+    drop(file);
     let Some((caller, ends, signals, log)) = ours.take() else { return Ok(()) };
     let mut run = Run::new(launch, caller, ends, signals, log);
     run.carry()?;
@@ -72,7 +76,7 @@ pub(crate) fn serve(
 }
 
 /// Tells the caller why there will be no run.
-fn refuse(caller: &OwnedFd, error: Error) -> Result<(), Error> {
+pub(crate) fn refuse(caller: &OwnedFd, error: Error) -> Result<(), Error> {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::WaitOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
+use sys::entry::Image;
 use sys::reactor::Signals;
 use types::attach::{Frame, MAX_DATA};
 
@@ -71,6 +72,7 @@ pub(crate) struct Run {
     hung: bool,
     linger_until: Option<Instant>,
     rested: bool,
+    image: Image,
 }
 
 impl Run {
@@ -100,6 +102,7 @@ impl Run {
             hung: false,
             linger_until: None,
             rested: false,
+            image: Image::find(),
         }
     }
 
@@ -168,11 +171,12 @@ impl Run {
         let (mut sources, mut descriptors) = to;
         sources.push(Source::Signals);
         descriptors.push(PollFd::new(&self.signals, PollFlags::IN));
-        let timeout = match self.linger_until {
-            Some(until) => Some(until.saturating_duration_since(Instant::now())),
-            None => (self.hung || !self.rested).then_some(QUIET),
-        };
-        sys::reactor::wait(&mut descriptors, timeout).map_err(Error::Connection)?;
+        match self.linger_until {
+            Some(until) => sys::reactor::wait(&mut descriptors, Some(until.saturating_duration_since(Instant::now()))),
+            None if self.hung || !self.rested => sys::reactor::wait(&mut descriptors, Some(QUIET)),
+            None => self.image.wait_without(&mut descriptors),
+        }
+        .map_err(Error::Connection)?;
         let flags = descriptors.iter().map(PollFd::revents);
         Ok(sources.into_iter().zip(flags).filter(|(_, flags)| !flags.is_empty()).collect())
     }
@@ -211,7 +215,6 @@ impl Run {
             log.rest();
         }
         self.rested = true;
-        sys::entry::release();
     }
 
     fn reap(&mut self) {

@@ -84,10 +84,12 @@ pub enum Rootfs {
         work: Option<PathBuf>,
         /// Use `user.overlay.*` attributes: needed in a user namespace.
         user_xattr: bool,
-        /// Never sync (`volatile`): for containers that do not outlive a crash.
+        /// Never sync (`volatile`). The kernel refuses to mount such an upper directory a second time, so this is for containers
+        /// that are started once (`--rm`).
         volatile: bool,
-        /// Show the directories' owners through this map (idmapped mounts, kernel 5.19 and later): owner `container` on disk
-        /// becomes `host`. It works in the initial user namespace only, so in a nested one (rootless `keep-id`) leave it out:
+        /// Show the lower directories' owners through this map (idmapped mounts, kernel 5.19 and later): owner `container` on
+        /// disk becomes `host`. The upper directory is not mapped: what the container writes is owned by `host` ids on disk. It
+        /// works in the initial user namespace only, so in a nested one (rootless `keep-id`) leave it out:
         /// owners then are what the container's own map makes of them.
         idmap: Option<IdMap>,
     },

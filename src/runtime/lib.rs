@@ -1,15 +1,39 @@
 //! The OCI runtime: from a specification to a parked process, and into a running one.
 //!
-//! The caller (the monitor) forks an intermediate without threads, which calls `create` or `exec` and exits. The
+//! The caller (the monitor) forks an intermediate without threads, which calls [`create()`] or [`exec()`] and exits. The
 //! container's first process is cloned with `CLONE_PARENT`, so that it is the caller's child and not the intermediate's.
 //! All that happens is told through the report pipe ([`report`]).
 //!
 //! Must not know: images, networks, the engine's database, terminals' bytes.
 
 pub mod cgroup;
+mod cgroup_mount;
+mod copy_up;
+mod create;
+mod devices;
+mod error;
+mod exec;
+mod finish;
+mod init;
 pub mod launch;
+mod masks;
+mod mounts;
+mod options;
+mod paths;
+mod placement;
+mod plan;
+mod privileges;
+mod program;
 pub mod report;
+mod rootfs;
 pub mod seccomp;
+mod sysctl;
+mod terminal;
+mod trees;
+pub mod user;
 
+pub use create::create;
+pub use error::Error;
+pub use exec::exec;
 pub use launch::{Channels, Create, Exec, Rootfs, Stdio};
 pub use report::{Report, Reports};

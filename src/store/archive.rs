@@ -10,6 +10,9 @@ mod number;
 mod pax;
 mod sparse;
 
+#[cfg(test)]
+pub(crate) use number::checksums;
+
 use crate::limits;
 use std::io::{self, BufRead};
 

@@ -182,13 +182,13 @@ impl<'b, R: Read> Intake<'b, R> {
     fn zstd(&mut self, sink: &mut impl Sink) -> Result<bool> {
         let damaged =
             |intake: &Self, problem: std::io::Error| intake.damaged(format!("the zstd stream is damaged ({problem})"));
-        let mut decoder = Decoder::new().map_err(|problem| damaged(&self, problem))?;
+        let mut decoder = Decoder::new().map_err(|problem| damaged(self, problem))?;
         // True between frames.
         let mut complete = true;
         loop {
             let mut input = InBuffer::around(&self.buffer[self.start..self.end]);
             let mut output = OutBuffer::around(sink.space());
-            let hint = decoder.run(&mut input, &mut output).map_err(|problem| damaged(&self, problem))?;
+            let hint = decoder.run(&mut input, &mut output).map_err(|problem| damaged(self, problem))?;
             let (used, made) = (input.pos(), output.pos());
             self.start += used;
             if made > 0 && !sink.filled(made) {

@@ -1,7 +1,11 @@
 //! Tests of the whole room, and what they share: scratch stores, archives made by hand, images made of them.
 
+mod hostile;
 mod images;
+mod killed;
 mod layers;
+mod random;
+mod snapshots;
 
 use crate::{Candidate, Descriptor, Error, Expect, Image, Manifest, NewImage, Options, Result, Store};
 use std::io::Write;
@@ -119,6 +123,11 @@ impl Tar {
 
     pub(crate) fn end(mut self) -> Vec<u8> {
         self.0.resize(self.0.len() + 1024, 0);
+        self.0
+    }
+
+    /// Without an end.
+    pub(crate) fn bytes(self) -> Vec<u8> {
         self.0
     }
 }

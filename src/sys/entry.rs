@@ -7,8 +7,11 @@
 //! Must not know: which role does what.
 
 use crate::role::Role;
+use rustix::event::PollFd;
+use rustix::io::{Errno, Result};
+use rustix::mm::Advice;
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::ffi::{CStr, OsStr, c_char};
+use std::ffi::{CStr, OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -81,19 +84,71 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for ByRole<A> {
     }
 }
 
-unsafe extern "C" {
-    /// The first byte of the executable in memory, and the ends of its code and of its read-only data, by the linker.
-    static __executable_start: u8;
-    static __etext: u8;
+/// The parts of the executable in memory that are never written: code and read-only data.
+#[derive(Debug, Default)]
+pub struct Image {
+    parts: [(usize, usize); 8],
+    count: usize,
 }
 
-/// Gives back the memory of the executable's code and read-only data that is mapped here. What is needed again comes back
-/// from the kernel's cache of the file. A no-op where the kernel refuses.
-pub fn release() {
-    const PAGE: usize = 4096;
-    let start = (&raw const __executable_start) as usize & !(PAGE - 1);
-    let end = ((&raw const __etext) as usize).next_multiple_of(PAGE);
-    // SAFETY: a private mapping of a file that nobody writes to reads the same after MADV_DONTNEED (madvise(2)). Between the
-    // first byte of the file and the end of its code lie only its headers, read-only data and code, never written pages.
-    let _ = unsafe { rustix::mm::madvise(start as *mut _, end.saturating_sub(start), rustix::mm::Advice::LinuxDontNeed) };
+impl Image {
+    /// Finds the parts, from the program headers (dl_iterate_phdr(3)).
+    pub fn find() -> Image {
+        let mut image = Image::default();
+        // SAFETY: the callback gets the pointer that is passed here, while `image` is borrowed for nothing else.
+        unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut image).cast()) };
+        image
+    }
+
+    /// Waits as [`reactor::wait`](crate::reactor::wait), having given back the memory of these parts: what is needed again
+    /// comes back from the kernel's cache of the file. Nothing else happens in between, since every page that is touched
+    /// brings its neighbours along (64 KiB, `fault_around_bytes`).
+    #[inline(never)]
+    pub fn wait_without(&self, descriptors: &mut [PollFd<'_>]) -> Result<usize> {
+        for (start, length) in &self.parts[..self.count] {
+            // SAFETY: a private mapping of a file without changes of our own reads the same after MADV_DONTNEED
+            // (madvise(2)); these parts are not writable. A kernel that refuses costs memory only.
+            let _ = unsafe { rustix::mm::madvise(*start as *mut c_void, *length, Advice::LinuxDontNeed) };
+        }
+        match rustix::event::poll(descriptors, None) {
+            Err(Errno::INTR) => Ok(0),
+            other => other,
+        }
+    }
+}
+
+/// Takes the parts of the executable itself, which comes first, and ends the iteration.
+unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _: libc::size_t, image: *mut c_void) -> libc::c_int {
+    // SAFETY: the C library passes a valid object, and `find` its own `Image`.
+    let (info, image) = unsafe { (&*info, &mut *image.cast::<Image>()) };
+    // SAFETY: the program headers are mapped with the executable for its whole life.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    for header in headers.iter().filter(|h| h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W == 0) {
+        const PAGE: usize = 4096;
+        let start = (info.dlpi_addr + header.p_vaddr) as usize;
+        let end = (start + header.p_memsz as usize).next_multiple_of(PAGE);
+        if let Some(part) = image.parts.get_mut(image.count) {
+            *part = (start & !(PAGE - 1), end - (start & !(PAGE - 1)));
+            image.count += 1;
+        }
+    }
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_goes_and_comes_back() {
+        let image = Image::find();
+        assert!(image.count > 0);
+        let here = the_code_goes_and_comes_back as *const () as usize;
+        assert!(image.parts[..image.count].iter().any(|(start, length)| (*start..start + length).contains(&here)));
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        rustix::io::write(write, b"x").unwrap();
+        let mut descriptors = [PollFd::new(&read, rustix::event::PollFlags::IN)];
+        assert_eq!(image.wait_without(&mut descriptors), Ok(1));
+        assert_eq!(format!("{}", 1.5), "1.5");
+    }
 }

@@ -5,8 +5,14 @@
 
 pub mod beneath;
 pub mod bpf;
+pub mod capability;
 pub mod channel;
+pub mod clone;
 pub mod entry;
+pub mod keyring;
+pub mod loopback;
+pub mod mount;
+pub mod namespaces;
 pub mod overlay;
 pub mod own_umask;
 pub mod process;
@@ -15,6 +21,7 @@ pub mod reflink;
 pub mod removal;
 pub mod role;
 pub mod seccomp;
+pub mod signals;
 pub mod terminal;
 pub mod userns;
 pub mod xattr;

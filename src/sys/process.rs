@@ -5,6 +5,7 @@
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
 use rustix::process::{Pid, PidfdFlags, Signal};
+use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 
 /// The time at which process `pid` started, in clock ticks since boot: field 22 of `/proc/PID/stat` (proc_pid_stat(5)).
@@ -88,6 +89,25 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     Ok(())
 }
 
+/// Closes all descriptors from `first` on (close_range(2), 5.9; before that one by one up to the limit).
+///
+/// For a process that is about to do nothing but wait: whatever owned one of them must not be used again.
+pub fn close_from(first: RawFd) {
+    // SAFETY: the caller gives these descriptors up; closing numbers that are not open does nothing.
+    if check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) }).is_err() {
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024).min(1 << 16);
+        (first..most as RawFd).for_each(|number| {
+            // SAFETY: as above.
+            unsafe { libc::close(number) };
+        });
+    }
+}
+
+/// Sends signal `number` to our own child `pid`, whose number cannot have been given to another before we reap it.
+pub fn kill_number(pid: i32, number: i32) {
+    let _ = raw_kill(pid, number);
+}
+
 /// Makes `fd` descriptor number `number` (dup3(2)), inherited by programs; what was there is closed.
 pub fn place(fd: OwnedFd, number: RawFd) -> Result<()> {
     use std::os::fd::{AsRawFd, IntoRawFd};
@@ -129,6 +149,17 @@ pub fn set_dumpable(yes: bool) -> Result<()> {
 pub fn set_domain_name(name: &[u8]) -> Result<()> {
     // SAFETY: pointer and length are those of one slice.
     check(unsafe { libc::syscall(libc::SYS_setdomainname, name.as_ptr(), name.len()) }).map(drop)
+}
+
+/// Executes a program (execve(2)); comes back only with the reason why not.
+pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
+    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: C strings and null-terminated arrays of them, all of which live through the call.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    errno(std::io::Error::last_os_error())
 }
 
 /// The result of a raw system call, or the errno it left.

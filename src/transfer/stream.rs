@@ -26,11 +26,10 @@ use types::Digest;
 
 /// Bytes that all documents of an archive may have together.
 const DOCUMENTS: u64 = 64 << 20;
-/// Layers that are unpacked at once.
-const WORKERS: usize = 3;
-/// Size of a piece of a layer, and how many of them wait for its worker.
-const PIECE: usize = 256 << 10;
-const QUEUE: usize = 24;
+/// Size of a piece of a layer, and how many of them wait for its worker: enough to begin the next layer while the one
+/// before is still being unpacked; more only costs memory.
+const PIECE: usize = 128 << 10;
+const QUEUE: usize = 8;
 /// Most layers in an archive of several images.
 const LAYERS: usize = 4 * document::LAYERS;
 
@@ -219,7 +218,7 @@ impl<'s, 'env> Sink<'s, 'env> {
         member: &Member,
         start: Vec<u8>,
     ) -> Result<()> {
-        self.finish(WORKERS - 1);
+        self.finish(intake::threads().max(2) - 1);
         let digest = member.name.starts_with("blobs/sha256/").then(|| named(&member.name)).flatten();
         let (store, progress) = (self.store, self.progress);
         let (send, pieces) = sync_channel(QUEUE);

@@ -105,7 +105,7 @@ impl Reader {
     fn fill(&mut self) -> Result<bool, Error> {
         loop {
             // Asked before reading: what was written before the end of the run is then surely read.
-            let over = self.options.follow.as_deref().is_none_or(is_over);
+            let over = self.options.follow.as_deref().is_none_or(|run_dir| is_over(run_dir) || self.is_past());
             if self.read_block()? {
                 return Ok(true);
             }
@@ -117,6 +117,11 @@ impl Reader {
             }
             self.pause();
         }
+    }
+
+    /// True if every record still to come would be after `until`.
+    fn is_past(&self) -> bool {
+        self.options.until.is_some_and(|until| until < crate::relay::now_ns())
     }
 
     fn read_block(&mut self) -> Result<bool, Error> {
@@ -154,10 +159,12 @@ impl Reader {
             }
             return Ok(shrunk);
         }
-        if let Ok(older) = File::open(older(&self.path)) {
-            if !same(last, &older) && !same(&older, &now) {
-                self.files.push(older);
-            }
+        // Renamed twice since: what came between is the older file.
+        if let Ok(older) = File::open(older(&self.path))
+            && !same(last, &older)
+            && !same(&older, &now)
+        {
+            self.files.push(older);
         }
         self.files.push(now);
         Ok(true)

@@ -20,14 +20,12 @@ pub(super) fn start(file: &File, driver: Driver, left: &mut u64, open_end: &mut 
         while let Some(end) = tail.len().checked_sub(1).filter(|_| begin == 0 || tail[..tail.len() - 1].contains(&b'\n')) {
             let first = tail[..end].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
             let raw = tail[first..].strip_suffix(b"\n").unwrap_or(&tail[first..]);
-            if let Some(line) = parse(driver, raw) {
-                if !line.partial || *open_end {
-                    if *left == 0 {
-                        return Ok(Some(begin + tail.len() as u64));
-                    }
-                    *left -= 1;
-                    *open_end = false;
+            if parse(driver, raw).is_some_and(|line| !line.partial || *open_end) {
+                if *left == 0 {
+                    return Ok(Some(begin + tail.len() as u64));
                 }
+                *left -= 1;
+                *open_end = false;
             }
             tail.truncate(first);
         }

@@ -1,6 +1,7 @@
 //! The monitor on the real kernel, with a shell in place of a container: what it relays, survives and records.
 
 mod ends;
+mod logs;
 mod streams;
 
 use crate::record::Exit;
@@ -64,7 +65,8 @@ impl Monitored {
         sys::role::fork(|| {
             drop(ours.take());
             process::detach().unwrap();
-            process::serve(launch, theirs, |channels| make(&dir, channels), |_| false).is_err().into()
+            let file = std::fs::File::open("/proc/self/exe").unwrap();
+            process::serve(launch, theirs, file, |_, _, channels| _ = make(&dir, channels), |_| false).is_err().into()
         })
         .unwrap();
         Monitored { client: Client::new(ours.take().unwrap()), dir }

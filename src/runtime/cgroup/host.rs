@@ -110,6 +110,7 @@ impl Host {
                 if hierarchy.mount.join("memory.memsw.limit_in_bytes").exists() { Ok(()) } else { Err(no_swap()) }
             }
             Place::Legacy(_) => Ok(()),
+            Place::Unified if limit == Limit::Swap && !accounts_swap() => Err(no_swap()),
             Place::Unified => match (limit.unified(), &self.unified, &self.base) {
                 (Some(controller), Some(mount), Ok(base)) => {
                     let inventory = self.inventory.get_or_init(|| Inventory::read(&mount.join(&base[1..])));
@@ -180,6 +181,12 @@ impl Host {
 
 fn not_mounted() -> Reason {
     Reason::new("no cgroup filesystem is mounted", "mount one: mount -t cgroup2 none /sys/fs/cgroup")
+}
+
+/// The root of version 2 has no files that would tell.
+fn accounts_swap() -> bool {
+    let told_not_to = |text: String| text.split_ascii_whitespace().any(|word| word == "swapaccount=0");
+    Path::new("/proc/swaps").exists() && !fs::read_to_string("/proc/cmdline").is_ok_and(told_not_to)
 }
 
 pub(super) fn no_swap() -> Reason {

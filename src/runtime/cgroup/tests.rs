@@ -118,6 +118,50 @@ fn limits_are_set_updated_and_found_again() {
 }
 
 #[test]
+fn swap_is_limited_beside_memory() {
+    let resources = r#"{"memory": {"limit": 67108864, "swap": 134217728, "reservation": 33554432}}"#;
+    let Some(mut made) = make("swap", &[Limit::Memory, Limit::Swap], resources) else { return };
+    let swap = |made: &Made| file(made, Limit::Swap, "memory.swap.max", "memory.memsw.limit_in_bytes");
+    let unified = matches!(made.0.place(Limit::Swap), Ok(host::Place::Unified));
+    assert_eq!(swap(&made), if unified { "67108864" } else { "134217728" });
+    assert_eq!(file(&made, Limit::Memory, "memory.low", "memory.soft_limit_in_bytes"), "33554432");
+    // Above what both together were limited to.
+    let Made(host, group) = &mut made;
+    let more = serde_json::from_str(r#"{"memory": {"limit": 268435456, "swap": 268435456}}"#).unwrap();
+    group.update(host, &more).unwrap();
+    assert_eq!(swap(&made), if unified { "0" } else { "268435456" });
+}
+
+#[test]
+fn rates_of_a_disk_are_limited() {
+    let partitions = std::fs::read_to_string("/proc/partitions").unwrap_or_default();
+    let first = partitions.lines().skip(2).find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        Some((fields.next()?.parse::<u32>().ok()?, fields.next()?.parse::<u32>().ok()?))
+    });
+    let Some((major, minor)) = first else { return eprintln!("skipped: no block device here") };
+    let resources = format!(
+        r#"{{"blockIO": {{"throttleReadBpsDevice": [{{"major": {major}, "minor": {minor}, "rate": 1048576}}],
+            "throttleWriteIOPSDevice": [{{"major": {major}, "minor": {minor}, "rate": 300}}]}}}}"#
+    );
+    let Some(made) = make("io", &[Limit::Io], &resources) else { return };
+    let read = file(&made, Limit::Io, "io.max", "blkio.throttle.read_bps_device");
+    assert!(read.starts_with(&format!("{major}:{minor} ")) && read.contains("1048576"), "{read}");
+    let write = file(&made, Limit::Io, "io.max", "blkio.throttle.write_iops_device");
+    assert!(write.contains("300"), "{write}");
+}
+
+#[test]
+fn huge_pages_are_limited() {
+    let resources = r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]}"#;
+    if !std::path::Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists() {
+        return eprintln!("skipped: no huge pages of 2 MB here");
+    }
+    let Some(made) = make("hugetlb", &[Limit::Hugetlb], resources) else { return };
+    assert_eq!(file(&made, Limit::Hugetlb, "hugetlb.2MB.max", "hugetlb.2MB.limit_in_bytes"), "4194304");
+}
+
+#[test]
 fn processes_are_frozen_thawed_and_killed() {
     let Some(made) = make("freeze", &[Limit::Freezer], "{}") else { return };
     let mut sleeper = child("sleep");

@@ -171,55 +171,47 @@ pub(super) fn comparison(argument: usize, op: LinuxSeccompOperator, value: u64) 
 /// On 32-bit x86, `socketcall` and `ipc` are doors to calls which rules name (socketcall(2), ipc(2)): the door's number, and its
 /// first argument that means the call. A rule that looks at arguments cannot be kept behind a door: those are in memory there.
 fn multiplexed(name: &str) -> Option<(u32, u64)> {
-    let functions = [(SOCKETCALL_NUMBER, &SOCKETCALL[..]), (IPC_NUMBER, &IPC[..])];
-    // Most names are none of these: their first letter tells.
-    if !matches!(name.as_bytes().first(), Some(b's' | b'b' | b'c' | b'l' | b'a' | b'g' | b'r' | b'm')) {
-        return None;
-    }
-    functions
-        .into_iter()
-        .find_map(|(door, calls)| calls.iter().find(|(call, _)| *call == name).map(|(_, function)| (door, *function)))
+    let at = DOORS.binary_search_by(|(known, ..)| (*known).cmp(name)).ok()?;
+    Some((DOORS[at].1, DOORS[at].2))
 }
 
-const SOCKETCALL_NUMBER: u32 = 102;
-const IPC_NUMBER: u32 = 117;
-
-/// `SYS_*` of `linux/net.h`.
-const SOCKETCALL: [(&str, u64); 20] = [
-    ("socket", 1),
-    ("bind", 2),
-    ("connect", 3),
-    ("listen", 4),
-    ("accept", 5),
-    ("getsockname", 6),
-    ("getpeername", 7),
-    ("socketpair", 8),
-    ("send", 9),
-    ("recv", 10),
-    ("sendto", 11),
-    ("recvfrom", 12),
-    ("shutdown", 13),
-    ("setsockopt", 14),
-    ("getsockopt", 15),
-    ("sendmsg", 16),
-    ("recvmsg", 17),
-    ("accept4", 18),
-    ("recvmmsg", 19),
-    ("sendmmsg", 20),
-];
-
+/// `SYS_*` of `linux/net.h`
+const SOCKETCALL: u32 = 102;
 /// `linux/ipc.h`
-const IPC: [(&str, u64); 12] = [
-    ("semop", 1),
-    ("semget", 2),
-    ("semctl", 3),
-    ("semtimedop", 4),
-    ("msgsnd", 11),
-    ("msgrcv", 12),
-    ("msgget", 13),
-    ("msgctl", 14),
-    ("shmat", 21),
-    ("shmdt", 22),
-    ("shmget", 23),
-    ("shmctl", 24),
+const IPC: u32 = 117;
+
+/// Sorted by name.
+static DOORS: [(&str, u32, u64); 32] = [
+    ("accept", SOCKETCALL, 5),
+    ("accept4", SOCKETCALL, 18),
+    ("bind", SOCKETCALL, 2),
+    ("connect", SOCKETCALL, 3),
+    ("getpeername", SOCKETCALL, 7),
+    ("getsockname", SOCKETCALL, 6),
+    ("getsockopt", SOCKETCALL, 15),
+    ("listen", SOCKETCALL, 4),
+    ("msgctl", IPC, 14),
+    ("msgget", IPC, 13),
+    ("msgrcv", IPC, 12),
+    ("msgsnd", IPC, 11),
+    ("recv", SOCKETCALL, 10),
+    ("recvfrom", SOCKETCALL, 12),
+    ("recvmmsg", SOCKETCALL, 19),
+    ("recvmsg", SOCKETCALL, 17),
+    ("semctl", IPC, 3),
+    ("semget", IPC, 2),
+    ("semop", IPC, 1),
+    ("semtimedop", IPC, 4),
+    ("send", SOCKETCALL, 9),
+    ("sendmmsg", SOCKETCALL, 20),
+    ("sendmsg", SOCKETCALL, 16),
+    ("sendto", SOCKETCALL, 11),
+    ("setsockopt", SOCKETCALL, 14),
+    ("shmat", IPC, 21),
+    ("shmctl", IPC, 24),
+    ("shmdt", IPC, 22),
+    ("shmget", IPC, 23),
+    ("shutdown", SOCKETCALL, 13),
+    ("socket", SOCKETCALL, 1),
+    ("socketpair", SOCKETCALL, 8),
 ];

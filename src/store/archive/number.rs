@@ -51,7 +51,7 @@ pub(super) fn time(text: &[u8]) -> Option<(i64, u32)> {
 }
 
 /// Checksum of a header, over unsigned bytes as POSIX wants it and over signed ones as old Suns wrote it.
-pub(super) fn checksums(block: &[u8; 512]) -> (i64, i64) {
+pub(crate) fn checksums(block: &[u8; 512]) -> (i64, i64) {
     // The field itself counts as spaces.
     const FIELD: std::ops::Range<usize> = 148..156;
     let unsigned: u32 = block.iter().map(|byte| u32::from(*byte)).sum();

@@ -84,7 +84,7 @@ impl<R: BufRead> Archive<R> {
         if size > limits::UNPACKED {
             return Err(self.bad(format!("its size {size} is more than {}", limits::UNPACKED)));
         }
-        if numbers.len() % 2 != 0 {
+        if !numbers.len().is_multiple_of(2) {
             return Err(bad());
         }
         let mut pieces = Vec::with_capacity(numbers.len() / 2);

@@ -1,0 +1,315 @@
+//! Creating a container: the intermediate's side, and the first process's side up to [`crate::finish`].
+//!
+//! The intermediate does what needs the host: it opens bind sources and the root, makes the cgroup, clones, writes id maps.
+//! The copy waits for it only where it must (maps, cgroups of version 1), and builds its world meanwhile.
+
+use crate::cgroup_mount;
+use crate::devices;
+use crate::error::{Context, Error};
+use crate::finish::{self, Finish, Streams};
+use crate::launch::{Channels, Create, Stdio};
+use crate::masks;
+use crate::mounts::{self, Facts};
+use crate::options;
+use crate::placement::Placement;
+use crate::plan::{self, Namespaces};
+use crate::privileges;
+use crate::report::Report;
+use crate::rootfs;
+use crate::seccomp::Filter;
+use crate::sysctl;
+use crate::terminal;
+use crate::trees::Interface;
+use oci_spec::runtime::{Linux, Process};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::clone::{NEW_CGROUP, NEW_NET, NEW_USER, Side};
+use sys::mount::{Change, READ_ONLY};
+use types::idmap::{render, to_host};
+
+/// Creates the container, as a child of the caller's parent, and returns when its first process is on its way. The caller has
+/// no other threads, and ends after this. All results are [`Report`]s.
+pub fn create(create: &Create, channels: Channels) {
+    let report = match sys::process::out_of_the_way(channels.report) {
+        Ok(report) => report,
+        Err(_) => return,
+    };
+    if let Err(error) = launch(create, channels.stdio, channels.start, report.as_fd()) {
+        fail(report.as_fd(), &error);
+    }
+}
+
+/// Reports `error`. There is nobody else to tell if that fails.
+pub(crate) fn fail(report: BorrowedFd<'_>, error: &Error) {
+    let _ = rustix::io::write(report, &Report::Failed { code: error.code(), message: error.to_string() }.line());
+}
+
+/// All that the first process takes along from the intermediate.
+struct First<'a> {
+    create: &'a Create,
+    process: &'a Process,
+    linux: &'a Linux,
+    plan: &'a Namespaces,
+    interface: Interface,
+    mounts: Vec<mounts::Prepared>,
+    root: Option<rootfs::Prepared>,
+    filter: Option<Filter>,
+    stdio: Option<Stdio>,
+    start: Option<OwnedFd>,
+    may_make_devices: bool,
+    /// One byte comes when the original has done its part.
+    wait: Option<OwnedFd>,
+}
+
+fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<'_>) -> Result<(), Error> {
+    sys::process::close_on_exec_from(3).step("close descriptors")?;
+    sys::signals::ignore_broken_pipes().step("ignore broken pipes")?;
+    let missing = |what: &str| Error::Unsupported { what: format!("a specification without {what}"), instead: "add it" };
+    let process = create.spec.process().as_ref().ok_or_else(|| missing("process"))?;
+    let linux = create.spec.linux().as_ref().ok_or_else(|| missing("linux"))?;
+    plan::refuse(&create.spec)?;
+    let plan = plan::namespaces(linux)?;
+    let filter = linux.seccomp().as_ref().map(crate::seccomp::compile).transpose().map_err(|e| Error::Seccomp(e.to_string()))?;
+    let interface = Interface::probe();
+    let stdio = own_streams(stdio, &plan)?;
+    let start = start.map(sys::process::out_of_the_way).transpose().step("move the start pipe")?;
+    let specified = create.spec.mounts().as_deref().unwrap_or_default();
+    let mounts = mounts::prepare(interface, specified, &create.bundle, &plan.uids, &plan.gids)?;
+    if let Some(score) = process.oom_score_adj() {
+        // Less than what this host allows us is cut to it (EACCES without CAP_SYS_RESOURCE).
+        let _ = std::fs::write("/proc/self/oom_score_adj", score.to_string());
+    }
+    privileges::raise_limits(process.rlimits().as_deref().unwrap_or_default());
+    let may_make_devices = plan.new & NEW_USER == 0
+        && !plan.join.iter().any(|(kind, _)| *kind == NEW_USER)
+        && sys::namespaces::in_initial_user_namespace();
+    let mut placement = Placement::create(linux, &create.id)?;
+    let launched = (|| {
+        let root = rootfs::prepare(interface, &create.rootfs)?;
+        let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
+        join(&plan, &mut placement)?;
+        let mut first = First {
+            create, process, linux, plan: &plan, interface, mounts, root: Some(root), filter, stdio: Some(stdio), start,
+            may_make_devices, wait: Some(wait),
+        };
+        let namespaces = plan.new & !NEW_CGROUP;
+        let pid = match placement.clone(namespaces).map_err(|source| namespace(plan.new, "make", source))? {
+            Side::Child => {
+                drop(go);
+                let error = first.run(&placement, report);
+                fail(report, &error);
+                sys::clone::exit_now(i32::from(error.code()))
+            }
+            Side::Parent(pid) => pid,
+        };
+        first.wait = None;
+        settle(pid, &plan, &placement).inspect_err(|_| sys::process::kill_number(pid, 9))?;
+        let start_time = sys::process::start_time(pid).step("read the start time of the first process")?;
+        let created = Report::Created { pid, start_time, cgroup: placement.name() };
+        rustix::io::write(report, &created.line()).step("report")?;
+        // The first process may have failed and gone already: what it reported counts.
+        let _ = rustix::io::write(&go, b"g");
+        Ok(())
+    })();
+    if launched.is_err() {
+        placement.remove();
+    }
+    launched
+}
+
+fn namespace(kinds: u64, step: &'static str, source: Errno) -> Error {
+    let kind = (0..64).map(|bit| 1 << bit).filter(|bit| kinds & bit != 0).map(plan::name).collect::<Vec<_>>().join(", ");
+    Error::Namespace { kind, step, source }
+}
+
+/// The streams at numbers that placing others at 0, 1 and 2 cannot hit, and owned by the container's root.
+fn own_streams(stdio: Stdio, plan: &Namespaces) -> Result<Stdio, Error> {
+    Ok(match stdio {
+        Stdio::Terminal(socket) => Stdio::Terminal(sys::process::out_of_the_way(socket).step("move the terminal's socket")?),
+        Stdio::Descriptors(streams) => {
+            let [a, b, c] = streams.map(sys::process::out_of_the_way);
+            let streams = [a.step("move a stream")?, b.step("move a stream")?, c.step("move a stream")?];
+            if let (Some(uid), Some(gid)) = (to_host(&plan.uids, 0), to_host(&plan.gids, 0)) {
+                for stream in &streams {
+                    let mode = rustix::fs::fstat(stream).step("look at a stream")?.st_mode;
+                    if rustix::fs::FileType::from_raw_mode(mode) == rustix::fs::FileType::Fifo {
+                        let _ = rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+                    }
+                }
+            }
+            Stdio::Descriptors(streams)
+        }
+    })
+}
+
+/// Enters the namespaces that are joined, the user namespace last: until then this process has its rights.
+fn join(plan: &Namespaces, placement: &mut Placement) -> Result<(), Error> {
+    let mut files = Vec::new();
+    for (kind, path) in &plan.join {
+        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|source| namespace(*kind, "open", source))?;
+        files.push((*kind, file));
+    }
+    files.sort_by_key(|(kind, _)| *kind == NEW_USER);
+    for (kind, file) in files {
+        if kind == NEW_USER {
+            placement.enter_before_birth()?;
+        }
+        sys::namespaces::enter(file.as_fd(), kind).map_err(|source| namespace(kind, "join", source))?;
+    }
+    Ok(())
+}
+
+/// What the copy waits for: its cgroup and its id maps.
+fn settle(pid: i32, plan: &Namespaces, placement: &Placement) -> Result<(), Error> {
+    placement.settle(pid)?;
+    if plan.new & NEW_USER != 0 {
+        let deny = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+        sys::namespaces::write_maps(pid, &render(&plan.uids), &render(&plan.gids), deny)
+            .map_err(|source| namespace(NEW_USER, "write the id maps", source))?;
+    }
+    Ok(())
+}
+
+impl First<'_> {
+    /// Becomes the program; comes back only with the reason why not.
+    fn run(mut self, placement: &Placement, report: BorrowedFd<'_>) -> Error {
+        match self.build(placement) {
+            Ok(streams) => {
+                let finish = Finish {
+                    process: self.process,
+                    user: self.create.user.as_deref(),
+                    groups: &self.create.groups,
+                    create_cwd: self.create.create_cwd,
+                    init: self.create.init,
+                    preserve_fds: self.create.preserve_fds,
+                    filter: self.filter.as_ref(),
+                    report,
+                    start: self.start.as_ref(),
+                };
+                finish.run(streams)
+            }
+            Err(error) => error,
+        }
+    }
+
+    fn build(&mut self, placement: &Placement) -> Result<Streams, Error> {
+        self.settle_down(placement)?;
+        // Nothing of the container's must reach the host's mounts; what the host mounts later may reach the container's, if
+        // the specification says so.
+        const MS_REC: u64 = 1 << 14;
+        const MS_PRIVATE: u64 = 1 << 18;
+        const MS_SLAVE: u64 = 1 << 19;
+        let asked = match self.linux.rootfs_propagation().as_deref() {
+            None | Some("") => None,
+            Some(name) => Some(options::root_propagation(name).ok_or_else(|| Error::Unsupported {
+                what: format!("rootfsPropagation {name:?}"), instead: "use private, slave, shared or unbindable, or each with r",
+            })?),
+        };
+        let outer = if asked.is_some_and(|flags| flags & MS_PRIVATE == 0) { MS_SLAVE } else { MS_PRIVATE };
+        sys::mount::propagate_root(MS_REC | outer).step("keep mounts to this mount namespace")?;
+        let root = rootfs::attach(self.root.take().ok_or(Errno::BADF).step("take the root")?)?;
+        let streams = self.furnish(root.as_fd())?;
+        rootfs::change_root(root.as_fd(), self.interface)?;
+        if let Some(flags) = asked {
+            sys::mount::propagate_root(flags).step("set the propagation of the root")?;
+        }
+        Ok(streams)
+    }
+
+    /// The process itself: session, user namespace, cgroup namespace, keys, names, loopback.
+    fn settle_down(&mut self, placement: &Placement) -> Result<(), Error> {
+        sys::signals::reset().step("reset signals")?;
+        rustix::process::umask(Mode::empty());
+        rustix::process::setsid().map(drop).step("start a session")?;
+        placement.enter()?;
+        if let Some(wait) = self.wait.take().filter(|_| placement.must_wait(self.plan)) {
+            let mut byte = [0u8; 1];
+            match rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut byte)).step("wait for the intermediate")? {
+                1 => {}
+                // It reported why.
+                _ => sys::clone::exit_now(125),
+            }
+        }
+        if self.plan.new & NEW_USER != 0 {
+            become_root()?;
+        }
+        match sys::keyring::join_new_session() {
+            // No keys in this kernel, or no more of them for this user: none of ours is seen either way but the session's.
+            Ok(()) | Err(Errno::NOSYS | Errno::PERM | Errno::DQUOT | Errno::ACCESS) => {}
+            Err(error) => return Err(error).step("make a session keyring"),
+        }
+        let own = self.plan.new & sys::clone::NEW_UTS != 0;
+        if let Some(name) = self.create.spec.hostname().as_deref().filter(|name| own && !name.is_empty()) {
+            rustix::system::sethostname(name.as_bytes()).step("set the host name")?;
+        }
+        if let Some(name) = self.create.spec.domainname().as_deref().filter(|name| own && !name.is_empty()) {
+            sys::process::set_domain_name(name.as_bytes()).step("set the domain name")?;
+        }
+        if self.plan.new & NEW_NET != 0 {
+            sys::loopback::up().step("bring the loopback device up")?;
+        }
+        Ok(())
+    }
+
+    /// Everything below the new root, while the host's is still there.
+    fn furnish(&mut self, root: BorrowedFd<'_>) -> Result<Streams, Error> {
+        let own_cgroup = self.plan.new & NEW_CGROUP != 0;
+        let facts = Facts {
+            interface: self.interface,
+            cgroup_namespace: own_cgroup || self.plan.join.iter().any(|(kind, _)| *kind == NEW_CGROUP),
+            hierarchies: if mounts::has_cgroup(&self.mounts) { cgroup_mount::own_hierarchies() } else { Vec::new() },
+        };
+        if own_cgroup {
+            // Only now: its root is where this process is at this moment.
+            sys::namespaces::unshare(NEW_CGROUP).map_err(|source| namespace(NEW_CGROUP, "make", source))?;
+        }
+        let mounted = mounts::attach(root, std::mem::take(&mut self.mounts), &facts)?;
+        let asked = self.linux.devices().as_deref().unwrap_or_default();
+        devices::make(self.interface, root, &mounted, asked, self.may_make_devices)?;
+        sysctl::write(self.linux.sysctl().as_ref(), mounted.proc.as_ref().map(|fd| fd.as_fd()), self.plan.new)?;
+        let stdio = self.stdio.take().ok_or(Errno::BADF).step("take the streams")?;
+        let streams = finish::streams(stdio, finish::size(self.process), mounted.pts.as_ref().map(|fd| fd.as_fd()))?;
+        if let Streams::Terminal(slave) = &streams {
+            terminal::bind_console(self.interface, root, &mounted, slave.as_fd())?;
+        }
+        let paths = |paths: &Option<Vec<String>>| paths.clone().unwrap_or_default();
+        masks::read_only(self.interface, root, &paths(self.linux.readonly_paths()))?;
+        masks::mask(self.interface, root, &paths(self.linux.masked_paths()))?;
+        if self.create.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
+            self.make_read_only(root)?;
+        }
+        if let Some(personality) = self.linux.personality() {
+            const LINUX32: u64 = 8;
+            let wants32 = personality.domain() == oci_spec::runtime::LinuxPersonalityDomain::PerLinux32;
+            sys::process::set_personality(if wants32 { LINUX32 } else { 0 }).step("set the personality")?;
+        }
+        Ok(streams)
+    }
+
+    fn make_read_only(&self, root: BorrowedFd<'_>) -> Result<(), Error> {
+        match self.interface {
+            Interface::New => sys::mount::change(root, false, Change { set: READ_ONLY, ..Change::default() }),
+            Interface::Classic => {
+                const REMOUNT_BIND: u64 = 1 << 5 | 1 << 12;
+                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root));
+                let flags = rustix::fs::fstatvfs(root).step("look at the root")?.f_flag.bits();
+                let path = std::ffi::CString::new(path).map_err(|_| Errno::INVAL).step("name the root")?;
+                sys::mount::classic(c"", &path, c"", REMOUNT_BIND | flags | 1, c"")
+            }
+        }
+        .step("make the root read-only")
+    }
+}
+
+/// In a new user namespace: become its root, and leave the host's groups.
+pub(crate) fn become_root() -> Result<(), Error> {
+    match rustix::thread::set_thread_groups(&[]) {
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(error) => return Err(error).step("leave the host's groups"),
+    }
+    let mapped = |what| move |_| Error::NotMapped { what, id: 0 };
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).map_err(mapped("group id"))?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).map_err(mapped("user id"))
+}

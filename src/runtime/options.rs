@@ -1,0 +1,163 @@
+//! Mount options of a specification (OCI runtime specification, config-linux.md, "Linux mount options").
+//!
+//! Pure. What is not a property of mounts is left as data for the file system.
+
+use sys::mount;
+
+/// Options of one mount, understood.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Properties to set on the mount ([`sys::mount`] bits).
+    pub set: u64,
+    /// Properties to clear.
+    pub clear: u64,
+    /// Properties to set on it and on all mounts below it.
+    pub set_below: u64,
+    /// Properties to clear on it and on all mounts below it.
+    pub clear_below: u64,
+    /// `bind` or `rbind` was given.
+    pub bind: bool,
+    /// `rbind`: with all mounts below.
+    pub recursive: bool,
+    /// `MS_PRIVATE`, …, each with whether it goes for all mounts below.
+    pub propagation: Vec<(u64, bool)>,
+    /// `idmap` or `ridmap` (true): owners are shown through the mount's or the container's map.
+    pub id_map: Option<bool>,
+    /// `tmpcopyup`: a tmpfs starts with what it hides.
+    pub copy_up: bool,
+    /// `src-nofollow`: the source may be a link, which is bound itself.
+    pub no_follow: bool,
+    /// The file system's own: key, and value if it has one.
+    pub data: Vec<(String, Option<String>)>,
+}
+
+const MS_UNBINDABLE: u64 = 1 << 17;
+const MS_PRIVATE: u64 = 1 << 18;
+const MS_SLAVE: u64 = 1 << 19;
+const MS_SHARED: u64 = 1 << 20;
+
+/// `name`, bits, and whether it sets them.
+const PROPERTIES: [(&str, u64, bool); 14] = [
+    ("ro", mount::READ_ONLY, true), ("rw", mount::READ_ONLY, false),
+    ("nosuid", mount::NO_SUID, true), ("suid", mount::NO_SUID, false),
+    ("nodev", mount::NO_DEV, true), ("dev", mount::NO_DEV, false),
+    ("noexec", mount::NO_EXEC, true), ("exec", mount::NO_EXEC, false),
+    ("nodiratime", mount::NO_DIR_ATIME, true), ("diratime", mount::NO_DIR_ATIME, false),
+    ("nosymfollow", mount::NO_SYMLINK_FOLLOW, true), ("symfollow", mount::NO_SYMLINK_FOLLOW, false),
+    ("noatime", mount::NO_ATIME, true), ("strictatime", mount::STRICT_ATIME, true),
+];
+
+/// Reads the options in order; later ones win.
+pub fn parse<S: AsRef<str>>(options: &[S]) -> Options {
+    let mut parsed = Options::default();
+    options.iter().for_each(|option| parsed.take(option.as_ref()));
+    parsed
+}
+
+impl Options {
+    fn take(&mut self, option: &str) {
+        if self.take_property(option) || self.take_propagation(option) {
+            return;
+        }
+        match option {
+            "defaults" | "" => {}
+            "bind" => self.bind = true,
+            "rbind" => (self.bind, self.recursive) = (true, true),
+            "idmap" => self.id_map = Some(false),
+            "ridmap" => self.id_map = Some(true),
+            "tmpcopyup" => self.copy_up = true,
+            "src-nofollow" => self.no_follow = true,
+            _ => self.data.push(match option.split_once('=') {
+                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                None => (option.to_owned(), None),
+            }),
+        }
+    }
+
+    fn take_property(&mut self, option: &str) -> bool {
+        // Access times are one property with three values: whichever is set, the other bits are cleared.
+        let (below, name) = match option.strip_prefix('r') {
+            Some(rest) if is_property(rest) && !is_property(option) => (true, rest),
+            _ => (false, option),
+        };
+        let (set, clear) = match name {
+            "relatime" | "atime" | "nostrictatime" | "norelatime" => (0, mount::ATIME),
+            _ => match PROPERTIES.iter().find(|(known, _, _)| *known == name) {
+                Some((_, bits, true)) if bits & mount::ATIME != 0 => (*bits, mount::ATIME),
+                Some((_, bits, true)) => (*bits, 0),
+                Some((_, bits, false)) => (0, *bits),
+                None => return false,
+            },
+        };
+        let (all_set, all_clear) =
+            if below { (&mut self.set_below, &mut self.clear_below) } else { (&mut self.set, &mut self.clear) };
+        *all_set = *all_set & !clear | set;
+        *all_clear = *all_clear & !set | clear;
+        true
+    }
+
+    fn take_propagation(&mut self, option: &str) -> bool {
+        let (below, name) = match option {
+            "rprivate" | "rslave" | "rshared" | "runbindable" => (true, &option[1..]),
+            _ => (false, option),
+        };
+        let Some(flag) = propagation(name) else { return false };
+        self.propagation.push((flag, below));
+        true
+    }
+}
+
+fn is_property(name: &str) -> bool {
+    matches!(name, "relatime" | "atime" | "nostrictatime" | "norelatime") || PROPERTIES.iter().any(|(known, _, _)| *known == name)
+}
+
+fn propagation(name: &str) -> Option<u64> {
+    Some(match name {
+        "private" => MS_PRIVATE,
+        "slave" => MS_SLAVE,
+        "shared" => MS_SHARED,
+        "unbindable" => MS_UNBINDABLE,
+        _ => return None,
+    })
+}
+
+/// The flags of `rootfsPropagation` (`rprivate`, `slave`, …) for mount(2), with `MS_REC`.
+pub fn root_propagation(name: &str) -> Option<u64> {
+    const MS_REC: u64 = 1 << 14;
+    match name.strip_prefix('r') {
+        Some(rest) => propagation(rest).map(|flag| flag | MS_REC),
+        None => propagation(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_and_data() {
+        let got = parse(&["nosuid", "noexec", "ro", "rw", "size=64k", "nr_inodes", "strictatime", "rro", "relatime"]);
+        assert_eq!(got.set, mount::NO_SUID | mount::NO_EXEC);
+        assert_eq!(got.clear, mount::READ_ONLY | mount::ATIME);
+        assert_eq!(got.set_below, mount::READ_ONLY);
+        assert_eq!(got.data, [("size".into(), Some("64k".into())), ("nr_inodes".into(), None)]);
+    }
+
+    #[test]
+    fn binds() {
+        let got = parse(&["rbind", "rprivate", "slave", "rnosuid", "ridmap"]);
+        assert!(got.bind && got.recursive && got.data.is_empty());
+        assert_eq!(got.propagation, [(MS_PRIVATE, true), (MS_SLAVE, false)]);
+        assert_eq!((got.set_below, got.id_map), (mount::NO_SUID, Some(true)));
+        assert_eq!(parse(&["relatime"]), parse(&["norelatime"]));
+        assert_eq!(parse(&["rrelatime"]).clear_below, mount::ATIME);
+        assert_eq!(parse(&["noatime"]).clear, mount::ATIME);
+    }
+
+    #[test]
+    fn propagation_of_roots() {
+        assert_eq!(root_propagation("rslave"), Some(MS_SLAVE | 1 << 14));
+        assert_eq!(root_propagation("private"), Some(MS_PRIVATE));
+        assert_eq!(root_propagation("roof"), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! What a specification asks of the runtime, checked before anything is done: namespaces, and what is not built.
+
+use crate::error::Error;
+use oci_spec::runtime::{Linux, Process, Spec};
+use std::path::PathBuf;
+use sys::clone::{NEW_CGROUP, NEW_IPC, NEW_MOUNT, NEW_NET, NEW_PID, NEW_TIME, NEW_USER, NEW_UTS};
+use types::IdRange;
+
+/// The namespaces of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// New ones, as `NEW_*` bits.
+    pub new: u64,
+    /// Those to join, in the specification's order.
+    pub join: Vec<(u64, PathBuf)>,
+    /// Maps of a new user namespace.
+    pub uids: Vec<IdRange>,
+    /// Maps of a new user namespace.
+    pub gids: Vec<IdRange>,
+}
+
+/// The name of a `NEW_*` bit in messages.
+pub fn name(kind: u64) -> &'static str {
+    match kind {
+        NEW_MOUNT => "mount",
+        NEW_CGROUP => "cgroup",
+        NEW_UTS => "uts",
+        NEW_IPC => "ipc",
+        NEW_USER => "user",
+        NEW_PID => "pid",
+        NEW_NET => "network",
+        NEW_TIME => "time",
+        _ => "unknown",
+    }
+}
+
+/// Reads the namespaces. A container always has a mount namespace of its own.
+pub fn namespaces(linux: &Linux) -> Result<Namespaces, Error> {
+    let mut plan = Namespaces::default();
+    for namespace in linux.namespaces().iter().flatten() {
+        // The specification's types are numbered as the kernel's flags.
+        let kind = namespace.typ() as u64;
+        match namespace.path() {
+            Some(path) => plan.join.push((kind, path.clone())),
+            None => plan.new |= kind,
+        }
+    }
+    let unsupported = |what: &str, instead| Err(Error::Unsupported { what: what.to_owned(), instead });
+    if plan.new & NEW_MOUNT == 0 {
+        return unsupported("a container without a mount namespace of its own", "add {\"type\": \"mount\"} to its namespaces");
+    }
+    let ranges = |maps: &Option<Vec<_>>| maps.as_ref().map(|m| crate::mounts::ranges(m)).unwrap_or_default();
+    (plan.uids, plan.gids) = (ranges(linux.uid_mappings()), ranges(linux.gid_mappings()));
+    if plan.new & NEW_USER != 0 && (plan.uids.is_empty() || plan.gids.is_empty()) {
+        return unsupported("a user namespace without maps", "give uidMappings and gidMappings");
+    }
+    if plan.new & NEW_USER == 0 && !plan.uids.is_empty() && !plan.join.iter().any(|(kind, _)| *kind == NEW_USER) {
+        return unsupported("id maps without a user namespace", "add {\"type\": \"user\"} to its namespaces");
+    }
+    Ok(plan)
+}
+
+/// Refuses what a specification may ask for and this runtime has not: nothing is ignored in silence.
+pub fn refuse(spec: &Spec) -> Result<(), Error> {
+    let unsupported = |what: &str, instead| Err(Error::Unsupported { what: what.to_owned(), instead });
+    if let Some(linux) = spec.linux() {
+        if linux.intel_rdt().is_some() {
+            return unsupported("linux.intelRdt", "leave it out");
+        }
+        if linux.memory_policy().is_some() {
+            return unsupported("linux.memoryPolicy", "use linux.resources.cpu.mems");
+        }
+        if linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()) {
+            return unsupported("linux.netDevices", "move the devices into a network namespace and join it");
+        }
+        if linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty()) {
+            return unsupported("linux.timeOffsets", "leave them out");
+        }
+        if linux.mount_label().as_ref().is_some_and(|l| !l.is_empty()) {
+            return unsupported("linux.mountLabel", "use --security-opt label=disable");
+        }
+    }
+    if let Some(hooks) = spec.hooks() {
+        let any = |hooks: &Option<Vec<_>>| hooks.as_ref().is_some_and(|h| !h.is_empty());
+        #[allow(deprecated)]
+        let given = any(hooks.prestart()) || any(hooks.create_runtime()) || any(hooks.create_container());
+        if given || any(hooks.start_container()) || any(hooks.poststart()) || any(hooks.poststop()) {
+            return unsupported("hooks", "remove them from the specification");
+        }
+    }
+    spec.process().as_ref().map_or(Ok(()), refuse_of_process)
+}
+
+/// The same for a process alone.
+pub fn refuse_of_process(process: &Process) -> Result<(), Error> {
+    let unsupported = |what: &str, instead| Err(Error::Unsupported { what: what.to_owned(), instead });
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty() && t != "unconfined");
+    if given(process.apparmor_profile()) {
+        return unsupported("an AppArmor profile", "use --security-opt apparmor=unconfined");
+    }
+    if given(process.selinux_label()) {
+        return unsupported("an SELinux label", "use --security-opt label=disable");
+    }
+    if process.io_priority().is_some() || process.scheduler().is_some() || process.exec_cpu_affinity().is_some() {
+        return unsupported("process.ioPriority, scheduler and execCPUAffinity", "use linux.resources");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linux(json: &str) -> Linux {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn new_and_joined() {
+        let plan = namespaces(&linux(
+            r#"{"namespaces":[{"type":"mount"},{"type":"pid"},{"type":"network","path":"/run/netns/a"},{"type":"cgroup"}]}"#,
+        ))
+        .unwrap();
+        assert_eq!(plan.new, NEW_MOUNT | NEW_PID | NEW_CGROUP);
+        assert_eq!(plan.join, [(NEW_NET, PathBuf::from("/run/netns/a"))]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for json in [
+            r#"{"namespaces":[{"type":"pid"}]}"#,
+            r#"{"namespaces":[{"type":"mount"},{"type":"user"}]}"#,
+            r#"{"namespaces":[{"type":"mount"}],"uidMappings":[{"containerID":0,"hostID":5,"size":1}]}"#,
+        ] {
+            assert!(namespaces(&linux(json)).is_err(), "{json}");
+        }
+        let spec: Spec = serde_json::from_str(
+            r#"{"ociVersion":"1.2.0","hooks":{"poststop":[{"path":"/bin/true"}]},"process":{"user":{},"cwd":"/"}}"#,
+        )
+        .unwrap();
+        assert!(refuse(&spec).unwrap_err().to_string().contains("hooks"));
+    }
+}

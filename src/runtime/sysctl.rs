@@ -1,0 +1,78 @@
+//! Kernel parameters of the container's own namespaces, written through its own procfs.
+//!
+//! Names with dots or slashes; those of no namespace of the container are refused: they would change the host
+//! (CVE-2022-0811). The file is found below the procfs that was just mounted, without links or other mounts.
+
+use crate::error::Error;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use sys::clone::{NEW_IPC, NEW_NET, NEW_UTS};
+
+/// Writes them. `new` are the container's new namespaces.
+pub fn write(sysctl: Option<&HashMap<String, String>>, proc: Option<BorrowedFd<'_>>, new: u64) -> Result<(), Error> {
+    for (name, value) in sysctl.into_iter().flatten() {
+        let path = path(name).ok_or_else(|| Error::SysctlRefused { name: name.clone(), why: "not a name of a parameter" })?;
+        if owner(&path).is_none_or(|kind| new & kind == 0) {
+            return Err(Error::SysctlRefused { name: name.clone(), why: "it is of no namespace of this container's own" });
+        }
+        let proc = proc.ok_or_else(|| Error::SysctlRefused { name: name.clone(), why: "the container has no /proc" })?;
+        write_one(proc, &path, value).map_err(|source| Error::Sysctl { name: name.clone(), source })?;
+    }
+    Ok(())
+}
+
+fn write_one(proc: BorrowedFd<'_>, path: &str, value: &str) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let fd = match rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve) {
+        // Kernels before 5.6; the procfs is our own and has no links there.
+        Err(Errno::NOSYS) => rustix::fs::openat(proc, path, flags | OFlags::NOFOLLOW, Mode::empty())?,
+        other => other?,
+    };
+    rustix::io::write(&fd, value.as_bytes()).map(drop)
+}
+
+/// `sys/net/ipv4/ip_forward` for `net.ipv4.ip_forward`. As sysctl(8): whichever of `.` and `/` comes first is the separator,
+/// and the other is part of names.
+fn path(name: &str) -> Option<String> {
+    let separator = name.find(['.', '/'])?;
+    let path = if name.as_bytes()[separator] == b'/' {
+        name.to_owned()
+    } else {
+        name.chars().map(|c| match c { '.' => '/', '/' => '.', c => c }).collect()
+    };
+    let normal = path.split('/').all(|name| !matches!(name, "" | "." | ".."));
+    normal.then(|| format!("sys/{path}"))
+}
+
+/// The kind of namespace that a parameter belongs to.
+fn owner(path: &str) -> Option<u64> {
+    let path = path.strip_prefix("sys/")?;
+    let ipc = ["kernel/shm", "kernel/msg", "kernel/sem", "fs/mqueue/"];
+    match path {
+        "kernel/hostname" | "kernel/domainname" => Some(NEW_UTS),
+        _ if path.starts_with("net/") => Some(NEW_NET),
+        _ if ipc.iter().any(|prefix| path.starts_with(prefix)) => Some(NEW_IPC),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert_eq!(path("net.ipv4.conf.eth0/1.forwarding").as_deref(), Some("sys/net/ipv4/conf/eth0.1/forwarding"));
+        assert_eq!(path("kernel/shmmax").as_deref(), Some("sys/kernel/shmmax"));
+        for name in ["", "kernel", "kernel/../../x", "/etc/passwd", "net..//x/../.."] {
+            assert_eq!(path(name), None, "{name}");
+        }
+        assert_eq!(owner("sys/kernel/shmmax"), Some(NEW_IPC));
+        assert_eq!(owner("sys/kernel/core_pattern"), None);
+        let map = HashMap::from([("kernel.core_pattern".to_owned(), "|/x".to_owned())]);
+        assert!(write(Some(&map), None, u64::MAX).unwrap_err().to_string().contains("namespace"));
+    }
+}

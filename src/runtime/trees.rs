@@ -1,0 +1,251 @@
+//! Mounts that are made first and attached later.
+//!
+//! With the new interface (kernel 5.12 and later for all of it) a mount is a descriptor until it is moved to its place, so
+//! nothing is looked up by path twice. On older kernels the same is kept as a note, and mounted in place by mount(2) through
+//! `/proc/self/fd`, with its properties set by remounts.
+
+use crate::options::Options;
+use crate::paths;
+use rustix::fs::{CWD, OFlags};
+use rustix::io::{Errno, Result};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use sys::mount::{self, Change};
+
+const MS_REMOUNT: u64 = 1 << 5;
+const MS_BIND: u64 = 1 << 12;
+const MS_REC: u64 = 1 << 14;
+
+/// Which interface mounts are made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interface {
+    /// fsopen, open_tree, mount_setattr, move_mount.
+    New,
+    /// mount(2).
+    Classic,
+}
+
+impl Interface {
+    /// What this kernel has.
+    pub fn probe() -> Interface {
+        if mount::has_new_interface() { Interface::New } else { Interface::Classic }
+    }
+}
+
+/// A place below a root to mount on.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// The root.
+    pub root: BorrowedFd<'a>,
+    /// The path below it.
+    pub path: PathBuf,
+    /// What was found there.
+    pub fd: OwnedFd,
+}
+
+/// A mount, or a tree of mounts, that is not attached.
+#[derive(Debug)]
+pub enum Tree {
+    /// It exists, detached.
+    Detached(OwnedFd),
+    /// It will be mounted in place.
+    Noted(Noted),
+}
+
+/// What mount(2) will be told.
+#[derive(Debug)]
+pub struct Noted {
+    source: CString,
+    kind: CString,
+    flags: u64,
+    data: CString,
+    changes: Vec<(bool, u64, u64, u64)>,
+    /// Keeps the source open, where it is named by a descriptor.
+    _source: Option<OwnedFd>,
+}
+
+/// A failed step and why; a file system's own explanation is part of the step.
+#[derive(Debug)]
+pub struct Failed(pub String, pub Errno);
+
+fn failed(step: &str) -> impl FnOnce(Errno) -> Failed {
+    let step = step.to_owned();
+    move |errno| Failed(step, errno)
+}
+
+impl Tree {
+    /// A new file system of type `kind`.
+    pub fn filesystem(interface: Interface, kind: &str, source: &str, options: &Options) -> std::result::Result<Tree, Failed> {
+        if interface == Interface::Classic {
+            let data: Vec<String> = options
+                .data
+                .iter()
+                .map(|(key, value)| value.as_ref().map_or(key.clone(), |value| format!("{key}={value}")))
+                .collect();
+            return Ok(Tree::Noted(Noted {
+                source: text(source)?,
+                kind: text(kind)?,
+                flags: classic_flags(options.set),
+                data: text(&data.join(","))?,
+                changes: Vec::new(),
+                _source: None,
+            }));
+        }
+        let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed("open the file system"))?;
+        rustix::mount::fsconfig_set_string(&context, "source", source).map_err(failed("set the source"))?;
+        for (key, value) in &options.data {
+            let set = match value {
+                Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str()),
+                None => rustix::mount::fsconfig_set_flag(&context, key.as_str()),
+            };
+            set.map_err(|errno| Failed(explain(&context, &format!("option {key:?}")), errno))?;
+        }
+        rustix::mount::fsconfig_create(context.as_fd())
+            .map_err(|errno| Failed(explain(&context, "create the file system"), errno))?;
+        Tree::from_context(context.as_fd(), options.set)
+    }
+
+    /// The mount of a configured and created file system context.
+    pub fn from_context(context: BorrowedFd<'_>, attributes: u64) -> std::result::Result<Tree, Failed> {
+        let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+        rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(Tree::Detached).map_err(failed("mount"))
+    }
+
+    /// A copy of what is mounted at the host's `path`; with `recursive`, of all below it too.
+    pub fn bind_path(interface: Interface, path: &Path, recursive: bool, no_follow: bool) -> std::result::Result<Tree, Failed> {
+        match interface {
+            Interface::New => {
+                let mut flags = clone_flags(recursive);
+                if no_follow {
+                    flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+                }
+                rustix::mount::open_tree(CWD, path, flags).map(Tree::Detached).map_err(failed("open the source"))
+            }
+            Interface::Classic => Ok(Tree::Noted(Noted {
+                source: CString::new(path.as_os_str().as_bytes()).map_err(|_| Failed("source".into(), Errno::INVAL))?,
+                kind: CString::default(),
+                flags: MS_BIND | if recursive { MS_REC } else { 0 },
+                data: CString::default(),
+                changes: Vec::new(),
+                _source: None,
+            })),
+        }
+    }
+
+    /// A copy of what `fd` refers to, in this mount namespace.
+    pub fn bind(interface: Interface, fd: BorrowedFd<'_>, recursive: bool) -> Result<Tree> {
+        match interface {
+            Interface::New => {
+                rustix::mount::open_tree(fd, c"", clone_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH).map(Tree::Detached)
+            }
+            Interface::Classic => {
+                let source = rustix::io::fcntl_dupfd_cloexec(fd, 3)?;
+                Ok(Tree::Noted(Noted {
+                    source: CString::new(through_proc(source.as_fd())).map_err(|_| Errno::INVAL)?,
+                    kind: CString::default(),
+                    flags: MS_BIND | if recursive { MS_REC } else { 0 },
+                    data: CString::default(),
+                    changes: Vec::new(),
+                    _source: Some(source),
+                }))
+            }
+        }
+    }
+
+    /// Changes properties of it; with `recursive`, of all mounts below it too.
+    pub fn change(&mut self, recursive: bool, change: Change<'_>) -> Result<()> {
+        match self {
+            Tree::Detached(fd) => mount::change(fd.as_fd(), recursive, change),
+            Tree::Noted(_) if change.id_map.is_some() => Err(Errno::NOSYS),
+            Tree::Noted(noted) => {
+                noted.changes.push((recursive, change.set, change.clear, change.propagation));
+                Ok(())
+            }
+        }
+    }
+
+    /// True if its root is a directory. (A classic bind is asked at its source.)
+    pub fn is_directory(&self) -> Result<bool> {
+        match self {
+            Tree::Detached(fd) => paths::is_directory(fd.as_fd()),
+            Tree::Noted(noted) if noted.flags & MS_BIND != 0 => {
+                let mode = rustix::fs::stat(noted.source.as_c_str())?.st_mode;
+                Ok(rustix::fs::FileType::from_raw_mode(mode) == rustix::fs::FileType::Directory)
+            }
+            Tree::Noted(_) => Ok(true),
+        }
+    }
+
+    /// Attaches it, and returns a descriptor of its root.
+    pub fn attach(self, place: &Place<'_>) -> Result<OwnedFd> {
+        match self {
+            Tree::Detached(fd) => {
+                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+                rustix::mount::move_mount(&fd, c"", &place.fd, c"", flags)?;
+                Ok(fd)
+            }
+            Tree::Noted(noted) => noted.attach(place),
+        }
+    }
+}
+
+impl Noted {
+    fn attach(self, place: &Place<'_>) -> Result<OwnedFd> {
+        let target = CString::new(through_proc(place.fd.as_fd())).map_err(|_| Errno::INVAL)?;
+        mount::classic(&self.source, &target, &self.kind, self.flags, &self.data)?;
+        let fd = paths::open(place.root, &place.path, OFlags::PATH)?;
+        let target = CString::new(through_proc(fd.as_fd())).map_err(|_| Errno::INVAL)?;
+        for (recursive, set, clear, propagation) in self.changes {
+            if propagation != 0 {
+                mount::propagate(&target, propagation | if recursive { MS_REC } else { 0 })?;
+            }
+            if recursive && (set | clear) != 0 && self.flags & MS_REC != 0 {
+                // Only mount_setattr(2) reaches the mounts below; less than what was asked for is not an answer.
+                return Err(Errno::NOSYS);
+            }
+            if set | clear != 0 {
+                let now = rustix::fs::fstatvfs(&fd)?.f_flag.bits();
+                let flags = now & !classic_flags(clear) | classic_flags(set) | MS_REMOUNT | MS_BIND;
+                mount::classic(c"", &target, c"", flags, c"")?;
+            }
+        }
+        Ok(fd)
+    }
+}
+
+fn clone_flags(recursive: bool) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }
+}
+
+/// The path by which mount(2) finds `fd`.
+fn through_proc(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+fn text(text: &str) -> std::result::Result<CString, Failed> {
+    CString::new(text).map_err(|_| Failed("read a text with a zero byte".into(), Errno::INVAL))
+}
+
+/// Properties as mount(2) and statvfs(3) number them. They differ from mount_setattr's only beyond the first four bits.
+fn classic_flags(attributes: u64) -> u64 {
+    const PAIRS: [(u64, u64); 3] =
+        [(mount::NO_ATIME, 1 << 10), (mount::NO_DIR_ATIME, 1 << 11), (mount::STRICT_ATIME, 1 << 24)];
+    let low = attributes & 0xf;
+    PAIRS.iter().filter(|(new, _)| attributes & mount::ATIME == *new || attributes & new == *new && *new == mount::NO_DIR_ATIME)
+        .fold(low, |flags, (_, old)| flags | old)
+}
+
+/// `step` with the last message that the file system left in its context (kernel 5.4 and later: `e KIND: TEXT`).
+fn explain(context: &OwnedFd, step: &str) -> String {
+    let mut last = None;
+    let mut line = [0u8; 512];
+    while let Ok(length @ 1..) = rustix::io::read(context, &mut line) {
+        let text = String::from_utf8_lossy(&line[..length]);
+        last = Some(text.trim_start_matches("e ").trim_end().to_owned());
+    }
+    last.map_or(step.to_owned(), |text| format!("{step} ({text})"))
+}
