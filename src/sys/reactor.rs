@@ -50,6 +50,12 @@ pub fn ignore(numbers: &[i32]) -> Result<()> {
     numbers.iter().try_for_each(|number| disposition(*number, SigHandler::SigIgn))
 }
 
+/// Ends the process, as programs do, when it writes to a pipe that nobody reads: Rust's runtime ignores SIGPIPE.
+pub fn end_on_broken_pipe() {
+    // The kernel refuses only numbers that are no signals.
+    let _ = disposition(libc::SIGPIPE, SigHandler::SigDfl);
+}
+
 /// Sends the signal with this number to the child process `pid`, which was not reaped yet: so its id cannot be another's.
 pub fn send_to_child(pid: i32, number: i32) -> Result<()> {
     // SAFETY: kill(2) touches no memory of ours.

@@ -1,0 +1,189 @@
+//! From the words of the command line to the verb that is meant; and what needs no verb: help and the version.
+
+use crate::failure::Failure;
+use crate::flag::{Description, Flag, Grammar, short, switch};
+use crate::program::{GLOBALS, Globals, Program, note, print};
+use crate::surface;
+use crate::verb::{AnyVerb, Entry, GROUPS, Group, TOP, options_help};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Does what `words` (the program's name first) ask. Returns the exit code.
+pub fn main(words: Vec<OsString>) -> u8 {
+    let result = command(&words);
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            // Nowhere to tell that it cannot be told.
+            let _ = std::io::stderr().lock().write_all(failure.text().as_bytes());
+            failure.code
+        }
+    }
+}
+
+#[derive(Default)]
+struct Top {
+    version: bool,
+}
+
+const TOP_FLAGS: &[Flag<Top>] = &[short('v', switch("version", "Print the version", |top, on| top.version = on))];
+
+fn command(words: &[OsString]) -> Result<u8, Failure> {
+    let (name, words) = words.split_first().map_or((None, words), |(name, rest)| (Some(name), rest));
+    let mut program = Program::called(Path::new(name.unwrap_or(&OsString::new())));
+    program.words = std::iter::once(program.name.clone())
+        .chain(words.iter().map(|word| word.to_string_lossy().into_owned()))
+        .collect();
+    let first_is_verb = words.first().is_some_and(|word| !word.as_encoded_bytes().starts_with(b"-"));
+    if first_is_verb {
+        return verb(program, words);
+    }
+    let called = program.name.clone();
+    let grammar =
+        Grammar { path: "(global)", called: &called, interspersed: false, flags: &[TOP_FLAGS], globals: GLOBALS };
+    let parsed = grammar.read(Globals::default(), words)?;
+    program.globals = parsed.globals;
+    if parsed.help {
+        print(&top_help(&program.name))?;
+    } else if parsed.request.version {
+        print(&format!("{} version {VERSION}\n", program.name))?;
+    } else if parsed.arguments.is_empty() {
+        note(top_help(&program.name).trim_end());
+        return Err(Failure::new(format!("missing command '{} COMMAND'", program.name)));
+    } else {
+        let at = words.len() - parsed.arguments.len();
+        return verb(program, &words[at..]);
+    }
+    Ok(0)
+}
+
+/// `words` begins with what should be a verb or a group.
+fn verb(program: Program, words: &[OsString]) -> Result<u8, Failure> {
+    let word = words[0].to_string_lossy().into_owned();
+    let called = format!("{} {word}", program.name);
+    if let Some(verb) = find(TOP, &word) {
+        return verb.invoke(program, &called, &words[1..]);
+    }
+    if let Some(group) = GROUPS.iter().find(|group| group.name == word) {
+        return in_group(program, group, &called, &words[1..]);
+    }
+    if word == "help" {
+        return help(&program, &words[1..]);
+    }
+    Err(unrecognized(&program.name, &program.name, &word, TOP.iter().map(|entry| entry.0)))
+}
+
+fn in_group(program: Program, group: &Group, called: &str, words: &[OsString]) -> Result<u8, Failure> {
+    let word = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    if let Some(verb) = find(group.verbs, &word).or_else(|| find(group.hidden, &word)) {
+        return verb.invoke(program, &format!("{called} {word}"), &words[1..]);
+    }
+    match word.as_str() {
+        "--help" | "-h" => {
+            print(&group_help(group, called))?;
+            Ok(0)
+        }
+        "" => {
+            note(group_help(group, called).trim_end());
+            Err(Failure::new(format!("missing command '{called} COMMAND'")))
+        }
+        _ => Err(unrecognized(&program.name, called, &word, group.verbs.iter().map(|entry| entry.0))),
+    }
+}
+
+fn help(program: &Program, words: &[OsString]) -> Result<u8, Failure> {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let name = &program.name;
+    let text = match words.as_slice() {
+        [] => top_help(name),
+        [word] if find(TOP, word).is_some() => {
+            find(TOP, word).map(|verb| verb.help(&format!("{name} {word}"))).unwrap_or_default()
+        }
+        [word, rest @ ..] => {
+            let called = format!("{name} {}", words.join(" "));
+            match (GROUPS.iter().find(|group| group.name == *word), rest) {
+                (Some(group), []) => group_help(group, &called),
+                (Some(group), [verb]) if find(group.verbs, verb).is_some() => {
+                    find(group.verbs, verb).map(|verb| verb.help(&called)).unwrap_or_default()
+                }
+                _ => return Err(unrecognized(name, name, &words.join(" "), TOP.iter().map(|entry| entry.0))),
+            }
+        }
+    };
+    print(&text)?;
+    Ok(0)
+}
+
+fn find(entries: &[Entry], word: &str) -> Option<&'static dyn AnyVerb> {
+    entries.iter().find(|(name, _)| *name == word).map(|(_, verb)| *verb)
+}
+
+/// Podman's words for a command it does not know, and monopod's for one that only Podman has.
+fn unrecognized<'a>(program: &str, called: &str, word: &str, verbs: impl Iterator<Item = &'a str>) -> Failure {
+    let group = called.strip_prefix(program).unwrap_or("").trim_start();
+    let path = if group.is_empty() { word.to_owned() } else { format!("{group} {word}") };
+    if surface::is_command(&path) {
+        return Failure::new(format!("{path:?} is not built into this version of monopod ({VERSION})"));
+    }
+    if word.starts_with('-') {
+        return Failure::new(format!("unknown flag: {word}")).advice(format!("See '{called} --help'"));
+    }
+    let mut advice = String::new();
+    let near: Vec<_> = verbs.filter(|verb| distance(verb, word) <= 2 || verb.starts_with(word)).collect();
+    if !near.is_empty() {
+        advice = format!("\nDid you mean this?\n\t{}\n\n", near.join("\n\t"));
+    }
+    Failure::new(format!("unrecognized command `{called} {word}`"))
+        .advice(format!("{advice}Try '{called} --help' for more information"))
+}
+
+/// Levenshtein's distance between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let next = (corner + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
+            corner = row[j + 1];
+            row[j + 1] = next;
+        }
+    }
+    row[b.len()]
+}
+
+fn top_help(name: &str) -> String {
+    let mut text = format!("Manage containers and images\n\nUsage:\n  {name} [options] [command]\n\nAvailable Commands:\n");
+    let groups = GROUPS.iter().map(|group| (group.name, group.about));
+    let mut lines: Vec<_> = TOP.iter().map(|(word, verb)| (*word, verb.about())).chain(groups).collect();
+    lines.sort();
+    commands_help(&mut text, &lines);
+    text.push_str("\nOptions:\n");
+    let mut flags: Vec<_> = GLOBALS.iter().map(Flag::describe).chain(TOP_FLAGS.iter().map(Flag::describe)).collect();
+    flags.push(Description { long: "help", aliases: &[], short: None, word: "", help: "Print this help" });
+    flags.sort_by_key(|flag| flag.long);
+    text.push_str(&options_help(&flags));
+    text
+}
+
+fn group_help(group: &Group, called: &str) -> String {
+    let mut text = format!("{}\n\nUsage:\n  {called} [command]\n\nAvailable Commands:\n", group.about);
+    let lines: Vec<_> = group.verbs.iter().map(|(word, verb)| (*word, verb.about())).collect();
+    commands_help(&mut text, &lines);
+    text
+}
+
+fn commands_help(text: &mut String, lines: &[(&str, &str)]) {
+    let width = lines.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
+    for (word, about) in lines {
+        let _ = writeln!(text, "  {word:width$} {about}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use super::*;
+
+fn run(line: &str) -> (u8, String) {
+    let words: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
+    match command(&words) {
+        Ok(code) => (code, String::new()),
+        Err(failure) => (failure.code, failure.text()),
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_as_podman_says_it() {
+    let version = env!("CARGO_PKG_VERSION");
+    let not_yet = |flag: &str, verb: &str| format!("{flag} is not supported by monopod {version} yet\nSee '{verb} --help'\n");
+    let not_built = |verb: &str| format!("{verb:?} is not built into this version of monopod ({version})\n");
+    for (line, wanted) in [
+        ("monopod frobnicate", "unrecognized command `monopod frobnicate`\nTry 'monopod --help' for more information\n"),
+        (
+            "podman runn",
+            "unrecognized command `podman runn`\n\nDid you mean this?\n\trun\n\nTry 'podman --help' for more information\n",
+        ),
+        (
+            "monopod container foo",
+            "unrecognized command `monopod container foo`\nTry 'monopod container --help' for more information\n",
+        ),
+        ("monopod build .", &not_built("build")),
+        ("monopod image push x", &not_built("image push")),
+        ("monopod network create", &not_built("network")),
+        ("monopod --foo", "unknown flag: --foo\nSee 'monopod --help'\n"),
+        ("monopod --storage-driver=vfs ps", &not_yet("--storage-driver", "monopod")),
+        ("monopod run --foo=1 x", "unknown flag: --foo\nSee 'monopod run --help'\n"),
+        ("monopod run -itZ x", "unknown shorthand flag: 'Z' in -itZ\nSee 'monopod run --help'\n"),
+        ("monopod run -p 80:80 x", &not_yet("--publish (-p)", "monopod run")),
+        ("monopod run --publish=80 x", &not_yet("--publish", "monopod run")),
+        ("monopod container run --health-cmd x y", &not_yet("--health-cmd", "monopod container run")),
+        ("monopod run --name", "flag needs an argument: --name\nSee 'monopod run --help'\n"),
+        ("monopod run -de", "flag needs an argument: 'e' in -de\nSee 'monopod run --help'\n"),
+        (
+            "monopod run --rm=x busybox",
+            "invalid argument \"x\" for \"--rm\" flag: strconv.ParseBool: parsing \"x\": invalid syntax\n\
+             See 'monopod run --help'\n",
+        ),
+        ("monopod run", "requires at least 1 arg(s), only received 0\n"),
+        ("monopod ps --fo", "unknown flag: --fo\nSee 'monopod ps --help'\n"),
+        ("monopod ps extra", "`monopod ps` takes no arguments\n"),
+        (
+            "monopod --cgroup-manager=systemd ps",
+            "invalid argument \"systemd\" for \"--cgroup-manager\" flag: monopod makes cgroups itself and does not ask \
+             systemd for them: use cgroupfs\nSee 'monopod --help'\n",
+        ),
+        ("monopod attach a b", "`monopod attach` accepts at most one argument\n"),
+        ("monopod logs --since zz x", "parsing --since \"zz\": unable to interpret time value\n"),
+        (
+            "monopod kill -s FOO x",
+            "invalid argument \"FOO\" for \"-s, --signal\" flag: invalid signal: FOO\nSee 'monopod kill --help'\n",
+        ),
+        ("monopod start", "start requires at least one argument\n"),
+        ("monopod rmi", "image name or ID must be specified\n"),
+        ("monopod ps --format {{.ID", "template: 1:5: unclosed action\n"),
+    ] {
+        assert_eq!(run(line), (125, format!("Error: {wanted}")), "{line}");
+    }
+}
+
+/// All verbs with the words that lead to them.
+fn verbs() -> Vec<(String, &'static dyn AnyVerb)> {
+    let top = TOP.iter().map(|(word, verb)| (word.to_string(), *verb));
+    let grouped = GROUPS.iter().flat_map(|group| {
+        group.verbs.iter().chain(group.hidden).map(|(word, verb)| (format!("{} {word}", group.name), *verb))
+    });
+    top.chain(grouped).collect()
+}
+
+#[test]
+fn every_built_flag_is_podmans() {
+    // Older spellings that Podman still takes, and its table leaves out.
+    const OTHERS: [(&str, &str); 3] = [("stop", "--timeout"), ("create", "--dns-opt"), ("run", "--dns-opt")];
+    for (words, verb) in verbs() {
+        let path = verb.path();
+        assert!(surface::is_command(path), "{words}: {path} is not a command of Podman");
+        let mut seen = Vec::new();
+        for flag in verb.flags() {
+            let known = surface::options(path).unwrap_or_default();
+            let long = format!("--{}", flag.long);
+            let row = known.iter().find(|known| known.spellings[0] == long);
+            let row = row.unwrap_or_else(|| panic!("{path} {long} is not an option of Podman"));
+            if let Some(short) = flag.short {
+                assert!(row.spellings.contains(&format!("-{short}").as_str()), "{path} {long}: -{short}");
+            }
+            for alias in flag.aliases {
+                let alias = format!("--{alias}");
+                let other = OTHERS.contains(&(path, alias.as_str()));
+                assert!(row.spellings.contains(&alias.as_str()) || other, "{path} {alias}");
+            }
+            assert!(!seen.contains(&flag.long), "{path} {long} is there twice");
+            assert!(flag.help.len() < 90 && !flag.help.ends_with('.'), "{path} {long}: {}", flag.help);
+            seen.push(flag.long);
+        }
+    }
+}
+
+#[test]
+fn every_option_of_podman_that_is_not_built_is_named() {
+    let globals: Vec<_> = GLOBALS.iter().map(|flag| flag.long).collect();
+    for (words, verb) in verbs() {
+        let flags = verb.flags();
+        for known in surface::options(verb.path()).unwrap_or_default() {
+            let name = known.spellings[0].trim_start_matches('-');
+            if flags.iter().any(|flag| flag.long == name) || globals.contains(&name) {
+                continue;
+            }
+            for spelling in known.spellings {
+                // A short name may be another flag's: `rm -f` is --force, not --filter.
+                if flags.iter().any(|f| f.short.is_some_and(|short| spelling == format!("-{short}"))) {
+                    continue;
+                }
+                let (code, text) = run(&format!("monopod {words} {spelling}"));
+                assert_eq!(code, 125, "{words} {spelling}");
+                let named = text.contains(&format!("--{name}")) && text.contains("is not supported by monopod");
+                assert!(named, "{words} {spelling}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn help_names_what_there_is() {
+    let text = top_help("podman");
+    assert!(text.contains("  podman [options] [command]"), "{text}");
+    assert!(text.contains("\n  run       Run a command in a new container\n"), "{text}");
+    for (words, verb) in verbs() {
+        let text = verb.help(&format!("monopod {words}"));
+        assert!(text.contains(&format!("Usage:\n  monopod {words}")), "{text}");
+        assert!(text.lines().all(|line| line.len() < 140), "{text}");
+        for flag in verb.flags() {
+            assert!(text.contains(&format!("--{}", flag.long)), "{words} {}", flag.long);
+        }
+    }
+}

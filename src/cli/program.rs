@@ -1,0 +1,96 @@
+//! The program as it was called: its name, and the flags that come before the verb.
+
+use crate::failure::Failure;
+use crate::flag::{Flag, value};
+use engine::{Engine, Settings};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The flags of the program itself.
+#[derive(Debug, Clone, Default)]
+pub struct Globals {
+    root: Option<PathBuf>,
+    run_root: Option<PathBuf>,
+    log_level: Option<String>,
+}
+
+/// Their rows; every verb takes them too.
+pub const GLOBALS: &[Flag<Globals>] = &[
+    value("cgroup-manager", "string", "Cgroup manager to use: cgroupfs", |_, text| match text {
+        "cgroupfs" => Ok(()),
+        "systemd" => Err("monopod makes cgroups itself and does not ask systemd for them: use cgroupfs".into()),
+        _ => Err("cgroup manager must be cgroupfs".into()),
+    }),
+    value("log-level", "string", "Print messages of this level and above (debug, info, warn, error)", |g, text| {
+        const LEVELS: [&str; 8] = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
+        if !LEVELS.contains(&text.to_ascii_lowercase().as_str()) {
+            return Err(format!("not one of {}", LEVELS.join(", ")));
+        }
+        g.log_level = Some(text.to_ascii_lowercase());
+        Ok(())
+    }),
+    value("root", "string", "Directory of images and containers", |g, text| {
+        g.root = Some(text.into());
+        Ok(())
+    }),
+    value("runroot", "string", "Directory of what a reboot forgets", |g, text| {
+        g.run_root = Some(text.into());
+        Ok(())
+    }),
+];
+
+/// Who was called, and how.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// `monopod`, or `podman` or `docker` when called so.
+    pub name: String,
+    /// The flags before the verb and those of the program after it.
+    pub globals: Globals,
+    /// All words, from the program's name on.
+    pub words: Vec<String>,
+}
+
+impl Program {
+    /// The program called as `path`.
+    pub fn called(path: &Path) -> Program {
+        let name = match path.file_name().and_then(|n| n.to_str()) {
+            Some(name @ ("podman" | "docker")) => name,
+            _ => "monopod",
+        };
+        Program { name: name.into(), globals: Globals::default(), words: Vec::new() }
+    }
+
+    /// The engine for the directories that were asked for.
+    pub fn engine(&self) -> Result<Engine, Failure> {
+        let settings = Settings::read(self.globals.root.clone(), self.globals.run_root.clone()).map_err(plain)?;
+        Engine::open(settings).map_err(plain)
+    }
+
+    /// A warning on standard error, unless `--log-level` is above it.
+    pub fn warn(&self, message: &str) {
+        if !matches!(self.globals.log_level.as_deref(), Some("error" | "fatal" | "panic")) {
+            note(&format!("Warning: {message}"));
+        }
+    }
+}
+
+/// The failure of a fault in a verb that has only one exit code for all of them, 125.
+pub fn plain(fault: ops::Fault) -> Failure {
+    Failure::from(fault).code(125)
+}
+
+/// Writes `text` to standard output.
+pub fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes `bytes` to standard output.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(bytes).and_then(|()| output.flush()).map_err(|e| Failure::new(format!("cannot write the output: {e}")))
+}
+
+/// Writes a line to standard error. That it cannot be written is nowhere to be told.
+pub fn note(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,206 @@
+//! What a verb is: its words, its rows of flags and what it does; and the table of all of them.
+
+use crate::failure::Failure;
+use crate::flag::{Description, Flag, Grammar};
+use crate::program::{GLOBALS, Program, print};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+mod attach;
+mod cleanup;
+mod create;
+mod create_flags;
+mod exec;
+mod images;
+mod info;
+mod init;
+mod inspect;
+mod kill;
+mod load;
+mod logs;
+mod many;
+mod pause;
+mod ps;
+mod pull;
+mod resource_flags;
+mod rm;
+mod rmi;
+mod run;
+mod start;
+mod stop;
+mod version;
+mod wait;
+
+/// A verb whose flags fill an `R`.
+pub struct Verb<R: 'static> {
+    /// Podman's name of the command: `run`, `image inspect`.
+    pub path: &'static str,
+    /// What follows the options in a usage line.
+    pub usage: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// Command lines without the program and the verb.
+    pub examples: &'static [&'static str],
+    /// Flags may follow the first argument.
+    pub interspersed: bool,
+    /// Its rows of flags.
+    pub flags: &'static [&'static [Flag<R>]],
+    /// Does it; returns the exit code.
+    pub execute: fn(&Program, R, Vec<String>) -> Result<u8, Failure>,
+}
+
+/// Any verb.
+pub trait AnyVerb: Sync {
+    /// Podman's name of the command.
+    #[cfg(test)]
+    fn path(&self) -> &'static str;
+    /// One line for people.
+    fn about(&self) -> &'static str;
+    /// Its flags, in the order of their names.
+    fn flags(&self) -> Vec<Description>;
+    /// Its help; `called` is the program and the verb as the user wrote them.
+    fn help(&self, called: &str) -> String;
+    /// Reads the words after the verb and does it.
+    fn invoke(&self, program: Program, called: &str, words: &[OsString]) -> Result<u8, Failure>;
+}
+
+impl<R: Default> AnyVerb for Verb<R> {
+    #[cfg(test)]
+    fn path(&self) -> &'static str {
+        self.path
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn flags(&self) -> Vec<Description> {
+        let mut flags: Vec<_> = self.flags.iter().copied().flatten().map(Flag::describe).collect();
+        flags.sort_by_key(|f| f.long);
+        flags
+    }
+
+    fn help(&self, called: &str) -> String {
+        let options = if self.flags.is_empty() { "" } else { " [options]" };
+        let usage = format!("{called}{options} {}", self.usage);
+        let mut text = format!("{}\n\nUsage:\n  {}\n", self.about, usage.trim_end());
+        if !self.examples.is_empty() {
+            text.push_str("\nExamples:\n");
+            for example in self.examples {
+                let _ = writeln!(text, "  {called} {example}");
+            }
+        }
+        if !self.flags.is_empty() {
+            text.push_str("\nOptions:\n");
+            text.push_str(&options_help(&AnyVerb::flags(self)));
+        }
+        text
+    }
+
+    fn invoke(&self, program: Program, called: &str, words: &[OsString]) -> Result<u8, Failure> {
+        let (path, interspersed, flags) = (self.path, self.interspersed, self.flags);
+        let grammar = Grammar { path, called, interspersed, flags, globals: GLOBALS };
+        let parsed = grammar.read(program.globals.clone(), words)?;
+        if parsed.help {
+            print(&self.help(called))?;
+            return Ok(0);
+        }
+        (self.execute)(&Program { globals: parsed.globals, ..program }, parsed.request, parsed.arguments)
+    }
+}
+
+/// The lines of help for `flags`: names in one column, purposes in the next.
+pub fn options_help(flags: &[Description]) -> String {
+    let name = |flag: &Description| {
+        let short = flag.short.map_or("    ".into(), |short| format!("-{short}, "));
+        let aliases: String = flag.aliases.iter().map(|alias| format!(", --{alias}")).collect();
+        format!("  {short}--{}{aliases}{}{}", flag.long, if flag.word.is_empty() { "" } else { " " }, flag.word)
+    };
+    let width = flags.iter().map(|f| name(f).len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for flag in flags {
+        let _ = writeln!(text, "{:width$}   {}", name(flag), flag.help);
+    }
+    text
+}
+
+/// A word of the command line and the verb it leads to.
+pub type Entry = (&'static str, &'static dyn AnyVerb);
+
+/// The verbs that need no group, in the order of help.
+pub const TOP: &[Entry] = &[
+    ("attach", &attach::VERB),
+    ("create", &create::VERB),
+    ("exec", &exec::VERB),
+    ("images", &images::VERB),
+    ("info", &info::VERB),
+    ("init", &init::VERB),
+    ("inspect", &inspect::VERB),
+    ("kill", &kill::VERB),
+    ("load", &load::VERB),
+    ("logs", &logs::VERB),
+    ("pause", &pause::PAUSE),
+    ("ps", &ps::VERB),
+    ("pull", &pull::VERB),
+    ("rm", &rm::VERB),
+    ("rmi", &rmi::VERB),
+    ("run", &run::VERB),
+    ("start", &start::VERB),
+    ("stop", &stop::VERB),
+    ("unpause", &pause::UNPAUSE),
+    ("version", &version::VERB),
+    ("wait", &wait::VERB),
+];
+
+/// A group: its name, its purpose, its verbs.
+pub struct Group {
+    /// Its word.
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// Its verbs.
+    pub verbs: &'static [Entry],
+    /// Verbs by other names, and those that people do not call.
+    pub hidden: &'static [Entry],
+}
+
+/// The groups of verbs.
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "container",
+        about: "Manage containers",
+        verbs: &[
+            ("attach", &attach::VERB),
+            ("create", &create::VERB),
+            ("exec", &exec::VERB),
+            ("exists", &inspect::CONTAINER_EXISTS),
+            ("init", &init::VERB),
+            ("inspect", &inspect::CONTAINER),
+            ("kill", &kill::VERB),
+            ("list", &ps::VERB),
+            ("logs", &logs::VERB),
+            ("pause", &pause::PAUSE),
+            ("rm", &rm::VERB),
+            ("run", &run::VERB),
+            ("start", &start::VERB),
+            ("stop", &stop::VERB),
+            ("unpause", &pause::UNPAUSE),
+            ("wait", &wait::VERB),
+        ],
+        hidden: &[("ps", &ps::VERB), ("ls", &ps::VERB), ("cleanup", &cleanup::VERB)],
+    },
+    Group {
+        name: "image",
+        about: "Manage images",
+        verbs: &[
+            ("exists", &inspect::IMAGE_EXISTS),
+            ("inspect", &inspect::IMAGE),
+            ("list", &images::VERB),
+            ("load", &load::VERB),
+            ("pull", &pull::VERB),
+            ("rm", &rmi::VERB),
+        ],
+        hidden: &[("ls", &images::VERB), ("remove", &rmi::VERB)],
+    },
+    Group { name: "system", about: "Manage monopod", verbs: &[("info", &info::VERB)], hidden: &[] },
+];

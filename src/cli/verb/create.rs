@@ -1,0 +1,41 @@
+//! `create`: a container, without starting it.
+
+use super::create_flags::{self, Asked};
+use super::{Verb, resource_flags};
+use crate::failure::Failure;
+use crate::program::{Program, note, print};
+use ops::container::{Create, Created};
+
+/// The verb.
+pub const VERB: Verb<Asked> = Verb {
+    path: "create",
+    usage: "IMAGE [COMMAND [ARG...]]",
+    about: "Create but do not start a container",
+    examples: &["busybox sh", "--name db -e KEY=value oci-archive:image.tar"],
+    interspersed: false,
+    flags: &[create_flags::FLAGS, resource_flags::FLAGS],
+    execute,
+};
+
+fn execute(program: &Program, mut asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
+    if !asked.attach.is_empty() {
+        return Err(Failure::new("--attach is not supported by \"create\": give it to \"start\""));
+    }
+    let request = asked.finish(program, arguments)?;
+    let created = create(program, &program.engine()?, &request, asked.quiet)?;
+    print(&format!("{}\n", created.id))?;
+    Ok(0)
+}
+
+/// Makes the container, telling about its image and about what it goes without on standard error.
+pub fn create(program: &Program, engine: &engine::Engine, request: &Create, quiet: bool) -> Result<Created, Failure> {
+    let created = engine.create(request, &mut |line| {
+        if !quiet {
+            note(line);
+        }
+    })?;
+    for warning in &created.warnings {
+        program.warn(warning);
+    }
+    Ok(created)
+}

@@ -1,0 +1,158 @@
+//! `inspect`, `container inspect`, `image inspect` and `exists`.
+
+use super::Verb;
+use super::many::latest;
+use crate::failure::Failure;
+use crate::flag::{Flag, short, switch, value};
+use crate::format::{document, indented};
+use crate::program::{Program, plain, print};
+use engine::Engine;
+use ops::{Fault, Kind};
+use serde_json::Value;
+
+/// What the flags fill.
+#[derive(Default)]
+pub struct Asked {
+    format: Option<String>,
+    latest: bool,
+    kind: Option<String>,
+}
+
+const FORMAT: Flag<Asked> = short('f', value("format", "string", "Print with a Go template", |r: &mut Asked, v| {
+    r.format = Some(v.into());
+    Ok(())
+}));
+const LATEST: Flag<Asked> =
+    short('l', switch("latest", "Act on the container made last", |r: &mut Asked, on| r.latest = on));
+
+const FLAGS: &[Flag<Asked>] = &[
+    FORMAT,
+    LATEST,
+    short('t', value("type", "string", "What the names are: container, image, all", |r, v| {
+        if !matches!(v, "container" | "image" | "all") {
+            return Err(format!("{v:?} is not one of container, image, all"));
+        }
+        r.kind = Some(v.into());
+        Ok(())
+    })),
+];
+
+/// `inspect`.
+pub const VERB: Verb<Asked> = Verb {
+    path: "inspect",
+    usage: "CONTAINER|IMAGE [CONTAINER|IMAGE...]",
+    about: "Display the configuration of a container or an image",
+    examples: &["fedora", "--type container --format '{{.State.Status}}' web"],
+    interspersed: true,
+    flags: &[FLAGS],
+    execute: |program, asked, names| {
+        let kind = asked.kind.clone().unwrap_or_else(|| "all".into());
+        inspect(program, &asked, names, &kind)
+    },
+};
+
+/// `container inspect`.
+pub const CONTAINER: Verb<Asked> = Verb {
+    path: "container inspect",
+    usage: "CONTAINER [CONTAINER...]",
+    about: "Display the configuration of a container",
+    examples: &["myctr", "--format '{{.State.Pid}}' myctr"],
+    interspersed: true,
+    flags: &[&[FORMAT, LATEST]],
+    execute: |program, asked, names| inspect(program, &asked, names, "container"),
+};
+
+/// `image inspect`.
+pub const IMAGE: Verb<Asked> = Verb {
+    path: "image inspect",
+    usage: "IMAGE [IMAGE...]",
+    about: "Display the configuration of an image",
+    examples: &["busybox", "--format '{{.Id}}' busybox"],
+    interspersed: true,
+    flags: &[&[FORMAT]],
+    execute: |program, asked, names| inspect(program, &asked, names, "image"),
+};
+
+/// `container exists`.
+pub const CONTAINER_EXISTS: Verb<()> = Verb {
+    path: "container exists",
+    usage: "CONTAINER",
+    about: "Check if a container exists: exit code 0 or 1",
+    examples: &["myctr"],
+    interspersed: true,
+    flags: &[],
+    execute: |program, (), names| {
+        let exists = program.engine()?.exists(&only(names)?).map_err(plain)?;
+        Ok(u8::from(!exists))
+    },
+};
+
+/// `image exists`.
+pub const IMAGE_EXISTS: Verb<()> = Verb {
+    path: "image exists",
+    usage: "IMAGE",
+    about: "Check if an image exists: exit code 0 or 1",
+    examples: &["busybox"],
+    interspersed: true,
+    flags: &[],
+    execute: |program, (), names| {
+        let exists = program.engine()?.image_exists(&only(names)?).map_err(plain)?;
+        Ok(u8::from(!exists))
+    },
+};
+
+fn only(names: Vec<String>) -> Result<String, Failure> {
+    let received = names.len();
+    let [name] = <[String; 1]>::try_from(names)
+        .map_err(|_| Failure::new(format!("accepts 1 arg(s), received {received}")))?;
+    Ok(name)
+}
+
+fn inspect(program: &Program, asked: &Asked, mut names: Vec<String>, kind: &str) -> Result<u8, Failure> {
+    if asked.latest && (!names.is_empty() || kind == "image") {
+        return Err(Failure::new("--latest and arguments cannot be used together"));
+    }
+    let engine = program.engine()?;
+    if asked.latest {
+        names.push(latest(&engine)?.id.to_string());
+    }
+    if names.is_empty() {
+        return Err(Failure::new("no names or ids specified"));
+    }
+    let mut found = Vec::new();
+    let mut messages = Vec::new();
+    for name in &names {
+        match look_up(&engine, name, kind) {
+            Ok(value) => found.push(value),
+            Err(fault) => messages.push(fault.to_string()),
+        }
+    }
+    match asked.format.as_deref() {
+        Some(template) if template.trim() != "json" => {
+            for value in &found {
+                print(&document("inspect", template, value)?)?;
+            }
+        }
+        _ => print(&format!("{}\n", indented(&found, b"     ")))?,
+    }
+    if messages.is_empty() { Ok(0) } else { Err(Failure { code: 125, messages, advice: String::new() }) }
+}
+
+/// A container of the name, or else an image of it.
+fn look_up(engine: &Engine, name: &str, kind: &str) -> Result<Value, Fault> {
+    let not_found = |text: String| Fault::new(Kind::NotFound, text);
+    let or = |result: Result<Value, Fault>, text: String| match result {
+        Err(fault) if fault.kind == Kind::NotFound => Err(not_found(text)),
+        other => other,
+    };
+    match kind {
+        "container" => or(engine.inspect(name), format!("no such container {name:?}")),
+        "image" => or(engine.inspect_image(name), format!("{name}: image not known")),
+        _ => match engine.inspect(name) {
+            Err(fault) if fault.kind == Kind::NotFound => {
+                or(engine.inspect_image(name), format!("no such object: {name:?}"))
+            }
+            other => other,
+        },
+    }
+}

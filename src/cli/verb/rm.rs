@@ -1,0 +1,69 @@
+//! `rm`: removes containers.
+
+use super::Verb;
+use super::many::{ANY, Choice, each};
+use crate::failure::Failure;
+use crate::flag::{Flag, integer, list, short, switch, value};
+use crate::program::{Program, print};
+use ops::Kind;
+use ops::container::Remove;
+
+/// What the flags fill.
+#[derive(Default)]
+pub struct Asked {
+    choice: Choice,
+    force: bool,
+    timeout: Option<u32>,
+}
+
+const FLAGS: &[Flag<Asked>] = &[
+    short('a', switch("all", "Remove all containers", |r, on| r.choice.all = on)),
+    value("cidfile", "string", "Read the container's id from this file", |r, v| {
+        r.choice.id_files.push(v.into());
+        Ok(())
+    }),
+    list("filter", "Remove the containers that these conditions choose", |r, v| r.choice.filters.push(v)),
+    short('f', switch("force", "Remove running and unusable containers too", |r, on| r.force = on)),
+    short('i', switch("ignore", "A container that does not exist is no error", |r, on| r.choice.ignore = on)),
+    short('l', switch("latest", "Act on the container made last", |r, on| r.choice.latest = on)),
+    short('t', value("time", "int", "Seconds between the stop signal and SIGKILL; implies --force", |r, v| {
+        r.timeout = Some(if v == "-1" { u32::MAX } else { integer(v)? });
+        Ok(())
+    })),
+];
+
+/// The verb.
+pub const VERB: Verb<Asked> = Verb {
+    path: "rm",
+    usage: "CONTAINER [CONTAINER...]",
+    about: "Remove one or more containers",
+    examples: &["mywebserver", "--force --all"],
+    interspersed: true,
+    flags: &[FLAGS],
+    execute,
+};
+
+fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
+    if asked.timeout.is_some() && !asked.force {
+        return Err(Failure::new("--force option must be specified to use the --time option"));
+    }
+    let engine = program.engine()?;
+    let names = asked.choice.names(&engine, arguments, ANY)?;
+    each(&names, |name| {
+        let ignore = asked.choice.ignore || asked.force || asked.choice.chosen();
+        let request = Remove { name: name.into(), force: asked.force, timeout: asked.timeout, ignore };
+        match engine.remove(&request) {
+            Ok(Some(_)) => print(&format!("{name}\n")),
+            Ok(None) => Ok(()),
+            Err(fault) => {
+                // podman-rm(1), "Exit Status": 1 if there is no such container, 2 if it is running or paused.
+                let code = match fault.kind {
+                    Kind::NotFound => 1,
+                    Kind::Conflict => 2,
+                    _ => 125,
+                };
+                Err(Failure::from(fault).code(code))
+            }
+        }
+    })
+}

@@ -1,0 +1,94 @@
+//! `wait`: blocks until containers have ended, and prints their exit codes.
+
+use super::Verb;
+use super::many::{ANY, Choice};
+use crate::failure::Failure;
+use crate::flag::{Flag, list, short, switch, value};
+use crate::program::{Program, plain, print};
+use ops::Kind;
+use ops::container::{List, Status};
+use std::time::Duration;
+
+/// What the flags fill.
+#[derive(Default)]
+pub struct Asked {
+    choice: Choice,
+    conditions: Vec<String>,
+    interval: Option<Duration>,
+    ignore: bool,
+}
+
+const FLAGS: &[Flag<Asked>] = &[
+    list("condition", "State to wait for (default stopped)", |r, v| r.conditions.push(v)),
+    switch("ignore", "A container that does not exist is no error; its code is -1", |r, on| r.ignore = on),
+    short('i', value("interval", "string", "Time between two looks, for --condition (default 250ms)", |r, v| {
+        let milliseconds = v.parse::<u64>().map(Duration::from_millis);
+        r.interval = Some(milliseconds.or_else(|_| types::span::parse(v)).map_err(|e| e.to_string())?);
+        Ok(())
+    })),
+    short('l', switch("latest", "Act on the container made last", |r, on| r.choice.latest = on)),
+];
+
+/// The verb.
+pub const VERB: Verb<Asked> = Verb {
+    path: "wait",
+    usage: "CONTAINER [CONTAINER...]",
+    about: "Block on one or more containers",
+    examples: &["ctrID", "--condition running ctrID"],
+    interspersed: true,
+    flags: &[FLAGS],
+    execute,
+};
+
+fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
+    let conditions = asked.conditions.iter().map(|text| condition(text)).collect::<Result<Vec<_>, _>>()?;
+    let engine = program.engine()?;
+    for name in asked.choice.names(&engine, arguments, ANY)? {
+        // The ordinary wait is one wait for the end; only for another state does one have to look again and again.
+        let code = if conditions.iter().flatten().all(|status| *status == Status::Exited) {
+            engine.wait(&name).map(|exit| exit.code)
+        } else {
+            until(&engine, &name, &conditions.concat(), asked.interval.unwrap_or(Duration::from_millis(250)))
+        };
+        match code {
+            Ok(code) => print(&format!("{code}\n"))?,
+            Err(fault) if asked.ignore && fault.kind == Kind::NotFound => print("-1\n")?,
+            Err(fault) => return Err(plain(fault)),
+        }
+    }
+    Ok(0)
+}
+
+fn condition(text: &str) -> Result<Vec<Status>, Failure> {
+    Ok(match text {
+        "configured" | "created" => vec![Status::Created],
+        "initialized" => vec![Status::Initialized],
+        "running" => vec![Status::Running],
+        "paused" => vec![Status::Paused],
+        "stopping" => vec![Status::Stopping],
+        "exited" | "stopped" => vec![Status::Exited],
+        "removing" => vec![Status::Removing],
+        "healthy" | "unhealthy" => {
+            return Err(Failure::new(format!(
+                "--condition {text} is not supported by monopod {} yet: it has no health checks",
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
+        _ => return Err(Failure::new(format!("unknown container state: {text}: invalid argument"))),
+    })
+}
+
+/// Looks every `interval` until the container is in one of the states. Returns its exit code, -1 if it has none.
+fn until(engine: &engine::Engine, name: &str, states: &[Status], interval: Duration) -> Result<i32, ops::Fault> {
+    let id = engine.find(name)?;
+    loop {
+        let list = engine.list(&List { all: true, filters: vec![format!("id={id}")], last: None })?;
+        let Some(container) = list.into_iter().find(|c| c.id == id) else {
+            return Err(ops::Fault::new(Kind::NotFound, format!("no container with ID {id} found: no such container")));
+        };
+        if states.contains(&container.status) {
+            return Ok(if container.status == Status::Exited { container.exit_code } else { -1 });
+        }
+        std::thread::sleep(interval);
+    }
+}
