@@ -105,6 +105,9 @@ fn all(store: &Store, parts: &dyn Parts, demand: Demand, progress: &dyn Progress
     }
     let mut brought = Vec::new();
     if !images.is_empty() {
+        if !parts.begun() {
+            progress.begin();
+        }
         let supply = |layer: &plan::Layer| archive.layer(layer);
         brought = intake::bring(store, images, &supply, intake::threads(), progress)?;
     }
@@ -122,14 +125,18 @@ fn one(
 ) -> Result<Loaded> {
     let archive = Archive::open(parts, demand)?;
     let pending = archive.chosen(choice, wanted)?;
-    // Which platform an image is for stands in its configuration, which was looked at when it was loaded, for that
-    // platform: whoever asks for another one must have it looked at again.
-    if !wanted.asked
-        && let Some(known) = known(store, &archive, &pending)?
-    {
+    let known = known(store, &archive, &pending)?;
+    if let (Some(known), false) = (&known, wanted.asked) {
+        return Ok(known.clone());
+    }
+    // Which platform an image is for stands in its configuration: whoever asks for one has that looked at.
+    let image = archive.complete(pending, wanted)?;
+    if let Some(known) = known {
         return Ok(known);
     }
-    let image = archive.complete(pending, wanted)?;
+    if !parts.begun() {
+        progress.begin();
+    }
     let supply = |layer: &plan::Layer| archive.layer(layer);
     single(intake::bring(store, vec![image], &supply, intake::threads(), progress)?)
 }
@@ -143,12 +150,15 @@ fn pull(
 ) -> Result<Loaded> {
     let repository = Repository::new(name, &options.registry);
     let found = repository.find(wanted)?;
-    if !wanted.asked
-        && let Some(known) = known_manifest(store, &found)?
-    {
-        return Ok(known);
+    let known = known_manifest(store, &found)?;
+    if let (Some(known), false) = (&known, wanted.asked) {
+        return Ok(known.clone());
     }
     let image = plan::complete(&repository, found, wanted)?;
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    progress.begin();
     let supply = |layer: &plan::Layer| repository.layer(layer);
     single(intake::bring(store, vec![image], &supply, registry::THREADS, progress)?)
 }

@@ -52,7 +52,6 @@ pub fn bring(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Loaded>> {
-    progress.begin();
     let missing = missing(store, &images, progress)?;
     let mut candidates = ingest(store, missing, source, threads, progress)?;
     images.into_iter().map(|image| commit(store, image, &mut candidates, progress)).collect()

@@ -24,6 +24,10 @@ pub trait Parts: Sync {
     fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>>;
     /// Where the layer `name` is, once links are followed.
     fn place(&self, name: &str) -> Result<Place>;
+    /// True if layers were read before anything was asked for.
+    fn begun(&self) -> bool {
+        false
+    }
     /// A layer.
     fn layer(&self, name: &str, diff_id: &Digest) -> Result<Supply<'_>>;
 }

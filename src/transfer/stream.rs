@@ -59,6 +59,7 @@ struct Sink<'s, 'env> {
 
 /// Reads the archive `input`, called `title`, to its end; it may be compressed by gzip or zstd.
 pub fn pass(store: &Store, input: &mut (dyn Read + Send), title: &str, progress: &dyn Progress) -> Result<Passed> {
+    progress.begin();
     let failed = |source| Error::Read { archive: title.into(), source };
     let mut input = BufReader::with_capacity(PIECE, input);
     let magic = input.fill_buf().map_err(failed)?;
@@ -202,12 +203,7 @@ fn named(member: &str) -> Option<Digest> {
 impl<'s, 'env> Sink<'s, 'env> {
     /// True if the member is named by a digest and the store has that layer.
     fn known(&self, member: &str) -> Result<bool> {
-        let Some(digest) = named(member) else { return Ok(false) };
-        let known = intake::has(self.store, &digest)?;
-        if known {
-            self.progress.skipped(&digest);
-        }
-        Ok(known)
+        named(member).map_or(Ok(false), |digest| intake::has(self.store, &digest))
     }
 
     /// Sends a layer that began with `start` to a worker.
@@ -352,6 +348,10 @@ impl Parts for Passed {
 
     fn place(&self, name: &str) -> Result<Place> {
         Ok(Place::Member { name: self.resolve(name)?, size: None })
+    }
+
+    fn begun(&self) -> bool {
+        true
     }
 
     fn layer(&self, name: &str, diff_id: &Digest) -> Result<Supply<'_>> {

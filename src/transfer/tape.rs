@@ -16,8 +16,9 @@ pub const RECORD: u64 = 512;
 const EXTENSION: u64 = 1 << 20;
 /// Most members of an archive.
 const MEMBERS: usize = 200_000;
-/// Longest name.
+/// Longest name, and most bytes of all names together.
 const NAME: usize = 4096;
+const NAMES: usize = 32 << 20;
 
 /// What a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,7 @@ pub struct Tape<F> {
     position: u64,
     next: u64,
     members: usize,
+    names: usize,
 }
 
 /// What PAX headers and GNU members say about the member that follows.
@@ -72,7 +74,7 @@ struct Extension {
 impl<F: Feed> Tape<F> {
     /// A walk from the beginning of `feed`; `archive` is its name in errors.
     pub fn new(feed: F, archive: &str) -> Tape<F> {
-        Tape { feed, archive: archive.into(), position: 0, next: 0, members: 0 }
+        Tape { feed, archive: archive.into(), position: 0, next: 0, members: 0, names: 0 }
     }
 
     /// The next member, whose contents may be read then by [`Tape::read`]; none at the end.
@@ -102,6 +104,10 @@ impl<F: Feed> Tape<F> {
             }
             let raw = extension.name.take().unwrap_or_else(|| header.path_bytes().into_owned());
             let name = self.clean(&raw)?;
+            self.names += name.len();
+            if self.names > NAMES {
+                return Err(self.unknown(format!("the names of its members have more than {NAMES} bytes together")));
+            }
             let kind = if entry.is_gnu_sparse() || extension.sparse {
                 return Err(
                     self.member(&name, "sparse members are not supported: pack the archive without holes".into())

@@ -190,6 +190,47 @@ impl Progress for Counted {
     }
 }
 
+/// Writes down the order of what is told, but for bytes.
+#[derive(Default)]
+struct Diary(std::sync::Mutex<Vec<&'static str>>);
+
+impl Progress for Diary {
+    fn begin(&self) {
+        self.0.lock().unwrap().push("begin");
+    }
+    fn blob(&self, _: Option<&Digest>, _: Option<u64>) {
+        self.0.lock().unwrap().push("blob");
+    }
+    fn skipped(&self, _: &Digest) {
+        self.0.lock().unwrap().push("skipped");
+    }
+    fn config(&self, _: &Digest) {
+        self.0.lock().unwrap().push("config");
+    }
+    fn manifest(&self) {
+        self.0.lock().unwrap().push("manifest");
+    }
+}
+
+#[test]
+fn progress_is_told_in_order() {
+    for pack in [Packing::Plain, Packing::Gzip] {
+        let scratch = Scratch::new();
+        let store = scratch.store();
+        let told = |contents: &[&str]| {
+            let diary = Diary::default();
+            let path = scratch.write("a", &pack.pack(&oci(&[Image::new(contents, Packing::Zstd)])));
+            load(&store, Input::Path(path), &diary).unwrap();
+            diary.0.into_inner().unwrap()
+        };
+        assert_eq!(told(&["a"]), ["begin", "blob", "config", "manifest"]);
+        let again = told(&["a", "b"]);
+        assert_eq!((again[0], again.last()), ("begin", Some(&"manifest")));
+        assert_eq!(again.iter().filter(|word| **word == "blob").count(), 1);
+        assert_eq!(again.iter().filter(|word| **word == "skipped").count(), 1);
+    }
+}
+
 #[test]
 fn layers_that_are_there_are_not_read_again() {
     for streamed in [false, true] {
@@ -236,7 +277,8 @@ fn images_of_several_platforms() {
         fetch(&store, &source, &options, &())
     };
     assert_eq!(fetch(&store, &source, &Options::default(), &()).unwrap().id, mine.id());
-    assert_eq!(on("linux/s390x").unwrap().id, other.id());
+    assert_eq!(on("linux/s390x").unwrap(), Loaded { id: other.id(), names: vec![], known: false });
+    assert!(on("linux/s390x").unwrap().known);
     let error = on("linux/riscv64").unwrap_err().to_string();
     assert!(error.contains("linux/riscv64") && error.contains(&format!("linux/s390x, linux/{}", native())), "{error}");
     assert_eq!(load(&store, Input::Path(path), &()).unwrap()[0].id, mine.id());
