@@ -51,12 +51,27 @@ pub fn open(root: &Path) -> Result<Connection> {
         }
         other => other.map_err(fail)?,
     };
+    if connection.is_readonly("main").unwrap_or(false) && on_read_only_disk(root) {
+        return open_read_only(&file).map_err(fail);
+    }
     connection.busy_timeout(PATIENCE).map_err(fail)?;
     // A checkpoint waits for the disk, twice: not at the end of every command.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fail)?;
     connection
         .execute_batch(&format!("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint={CHECKPOINT};"))
         .map_err(fail)?;
+    Ok(connection)
+}
+
+fn on_read_only_disk(root: &Path) -> bool {
+    rustix::fs::statvfs(root).is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// Nobody writes there: no locks are needed, and the index of the log, which others would share, is kept in memory.
+fn open_read_only(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags_and_vfs(file, flags, c"unix-none")?;
+    connection.execute_batch("PRAGMA locking_mode=EXCLUSIVE;")?;
     Ok(connection)
 }
 

@@ -150,7 +150,8 @@ impl Store {
     /// Digest and size of a blob that is the layer `digest` names, be it by its blob or by its diff id; none if the store
     /// has no such layer. If there are several blobs of a diff id, any of them.
     pub fn known_blob(&self, digest: &Digest) -> Result<Option<(Digest, u64)>> {
-        let query = "SELECT digest, size FROM blobs JOIN layers USING (diff_id) WHERE digest = ?1 OR diff_id = ?1 LIMIT 1";
+        let query =
+            "SELECT digest, size FROM blobs JOIN layers USING (diff_id) WHERE digest = ?1 OR diff_id = ?1 LIMIT 1";
         let connection = self.connection();
         connection
             .query_row(query, [digest.as_bytes()], |row| {

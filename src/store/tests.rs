@@ -1,5 +1,6 @@
 //! Tests of the whole room, and what they share: scratch stores, archives made by hand, images made of them.
 
+mod full;
 mod hostile;
 mod images;
 mod killed;

@@ -17,9 +17,8 @@ impl Drop for Disk {
 impl Disk {
     fn new() -> Option<Disk> {
         let scratch = Scratch::new();
-        let mounted = sys::userns::private_mounts().and_then(|()| {
-            mount::mount("tmpfs", scratch.path(), "tmpfs", mount::MountFlags::empty(), c"size=80m")
-        });
+        let mounted = sys::userns::own_mounts()
+            .and_then(|()| mount::mount("tmpfs", scratch.path(), "tmpfs", mount::MountFlags::empty(), c"size=80m"));
         match mounted {
             Ok(()) => Some(Disk(scratch)),
             Err(errno) => {
@@ -100,8 +99,7 @@ fn a_read_only_disk_lists() {
     let store = disk.store();
     let image = publish_one(&store, "a");
     drop(store);
-    let read_only = mount::MountFlags::RDONLY | mount::MountFlags::REMOUNT;
-    mount::mount_remount(disk.0.path(), read_only, "").unwrap();
+    mount::mount_remount(disk.0.path(), mount::MountFlags::RDONLY, "").unwrap();
     assert!(std::fs::write(disk.root().join("x"), "").is_err());
     let store = disk.store();
     assert_eq!(store.images().unwrap()[0].id, image.id);

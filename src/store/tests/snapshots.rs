@@ -41,8 +41,11 @@ fn layers() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Everything below a directory: mode, links, time and contents.
-fn listing(root: &Path) -> BTreeMap<PathBuf, (u32, u64, i64, Vec<u8>)> {
+/// What is below a directory: mode, links, time and contents.
+type Listing = BTreeMap<PathBuf, (u32, u64, i64, Vec<u8>)>;
+
+/// Everything below a directory.
+fn listing(root: &Path) -> Listing {
     let mut found = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(directory) = waiting.pop() {
@@ -99,7 +102,7 @@ fn overlay_is_told_top_first_and_removed_whole() {
     assert_eq!(store.snapshots().unwrap(), [id(1)]);
     // A container that made its files as hard to remove as it could.
     std::fs::create_dir_all(upper.join("locked/inner")).unwrap();
-    std::fs::set_permissions(upper.join("locked"), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(upper.join("locked"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
     std::fs::write(upper.join("immutable"), "").unwrap();
     let immutable = std::fs::File::open(upper.join("immutable")).unwrap();
     let _ = rustix::fs::ioctl_setflags(&immutable, rustix::fs::IFlags::IMMUTABLE);
@@ -169,7 +172,7 @@ fn look_through_overlay(
     upper: &Path,
     work: &Path,
     user_xattr: bool,
-) -> rustix::io::Result<BTreeMap<PathBuf, (u32, u64, i64, Vec<u8>)>> {
+) -> rustix::io::Result<Listing> {
     use rustix::mount;
     let context = mount::fsopen("overlay", mount::FsOpenFlags::FSOPEN_CLOEXEC)?;
     let held: Vec<_> = lower
