@@ -281,7 +281,6 @@ fn entries_that_lead_out_of_the_layer() {
         let output = home.run(&["load", "-i", file.to_str().unwrap()]);
         // To confine such an entry is as good as to refuse it; a refusal names it.
         assert!(output.code == 0 || output.code == 125 && output.err.starts_with("Error: "), "{what}: {output:?}");
-        assert!(!output.err.contains("panicked"), "{what}: {output:?}");
         assert_eq!(std::fs::read(&outside).unwrap(), b"untouched", "{what}");
         if output.code == 0 {
             home.run(&["run", "--rm", "localhost/bad", "true"]).code(0);
