@@ -14,7 +14,7 @@ limit=20000000
 case $machine in
 x86_64)
     if [ "$host" = x86_64 ]; then
-        command -v musl-gcc >/dev/null || build/setup.sh musl-tools gcc || true
+        command -v musl-gcc >/dev/null || build/setup.sh gcc libc6-dev binutils musl-tools || true
         if ! command -v musl-gcc >/dev/null; then
             echo "no musl-gcc: compiling the C parts with cc and the headers of this machine's C library" >&2
             export CC_x86_64_unknown_linux_musl=cc

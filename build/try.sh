@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-build/setup.sh gcc binutils musl-tools busybox-static
+build/setup.sh gcc libc6-dev binutils musl-tools busybox-static
 build/release.sh >&2
 file=target/$(uname -m)-unknown-linux-musl/release/monopod
 archive=target/busybox.oci.tar
