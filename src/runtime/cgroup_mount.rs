@@ -1,8 +1,9 @@
 //! What a container sees at `/sys/fs/cgroup`: its own cgroup as the root.
 //!
 //! Version 2: the kernel's file system, seen through the cgroup namespace; without one, a bind of the container's own
-//! directory. Version 1 and hybrid: a tmpfs with a bind of the own directory of every hierarchy, and the links that name
-//! controllers mounted together. A host without cgroups gets an empty directory.
+//! directory. Version 1 and hybrid: a tmpfs with a bind of the own directory of every hierarchy that the container has one in,
+//! and the links that name controllers mounted together. Of the others it sees nothing: they would be the host's. A host
+//! without cgroups gets an empty directory.
 
 use crate::error::Error;
 use crate::mounts::Facts;
@@ -37,10 +38,11 @@ pub fn attach(facts: &Facts, place: &Place<'_>, options: &Options) -> Result<Own
 }
 
 /// The hierarchies mounted on the host, with this process's own cgroups: to be read before the cgroup namespace is left, in
-/// which all paths look different. None where there are no cgroups.
-pub fn own_hierarchies() -> Vec<Hierarchy> {
+/// which all paths look different. Only those count in which the own cgroup is `group`, or below it; none if there is none.
+pub fn own_hierarchies(group: Option<&str>) -> Vec<Hierarchy> {
+    let Some(group) = group else { return Vec::new() };
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    hierarchies(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
+    hierarchies(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), Path::new(group))
 }
 
 /// A mounted hierarchy of cgroups.
@@ -96,7 +98,7 @@ fn several(interface: Interface, hierarchies: &[Hierarchy], place: &Place<'_>, o
 }
 
 /// The hierarchies mounted below `/sys/fs/cgroup`, from mountinfo (proc_pid_mountinfo(5)) and cgroup (cgroups(7)).
-fn hierarchies(mountinfo: &str, cgroup: &str) -> Vec<Hierarchy> {
+fn hierarchies(mountinfo: &str, cgroup: &str, group: &Path) -> Vec<Hierarchy> {
     let mut found = Vec::new();
     for line in mountinfo.lines() {
         let Some((left, right)) = line.split_once(" - ") else { continue };
@@ -112,6 +114,7 @@ fn hierarchies(mountinfo: &str, cgroup: &str) -> Vec<Hierarchy> {
             false => !controllers.is_empty() && controllers.split(',').all(|c| right.last().is_some_and(|o| o.split(',').any(|o| o == c))),
         };
         let path = cgroup.lines().filter_map(|l| l.split_once(':')?.1.split_once(':')).find(|(c, _)| of_this(c)).map(|(_, path)| path);
+        let path = path.filter(|path| Path::new(path).starts_with(group));
         let Some(below) = path.and_then(|path| Path::new(path).strip_prefix(root).ok()) else { continue };
         found.push(Hierarchy { mounted: mounted.into(), own: Path::new(mounted).join(below), unified });
     }
@@ -129,23 +132,22 @@ mod tests {
             33 31 0:30 /pod /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
             40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
             41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n";
-        let cgroup = "5:name=systemd:/s\n4:memory:/pod/a\n3:cpu,cpuacct:/b\n0::/u\n";
-        let own: Vec<_> = hierarchies(mountinfo, cgroup).into_iter().map(|h| (h.own.display().to_string(), h.unified)).collect();
+        let cgroup = "5:name=systemd:/\n4:memory:/pod/a\n3:cpu,cpuacct:/pod/a\n0::/pod/a\n";
+        let own: Vec<_> = hierarchies(mountinfo, cgroup, Path::new("/pod/a")).into_iter().map(|h| (h.own.display().to_string(), h.unified)).collect();
         assert_eq!(
             own,
             [
-                ("/sys/fs/cgroup/cpu,cpuacct/b".into(), false),
+                ("/sys/fs/cgroup/cpu,cpuacct/pod/a".into(), false),
                 ("/sys/fs/cgroup/memory/a".into(), false),
-                ("/sys/fs/cgroup/systemd/s".into(), false),
-                ("/sys/fs/cgroup/unified/u".into(), true),
+                ("/sys/fs/cgroup/unified/pod/a".into(), true),
             ]
         );
     }
 
     #[test]
     fn the_unified_host() {
-        let found = hierarchies("30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw", "0::/a/b");
+        let found = hierarchies("30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw", "0::/a/b", Path::new("/a/b"));
         assert_eq!(found, [Hierarchy { mounted: HOST.into(), own: Path::new(HOST).join("a/b"), unified: true }]);
-        assert!(hierarchies("", "").is_empty());
+        assert!(hierarchies("", "", Path::new("/")).is_empty());
     }
 }

@@ -210,7 +210,7 @@ impl First<'_> {
         let outer = if asked.is_some_and(|flags| flags & MS_PRIVATE == 0) { MS_SLAVE } else { MS_PRIVATE };
         sys::mount::propagate_root(MS_REC | outer).step("keep mounts to this mount namespace")?;
         let root = rootfs::attach(self.root.take().ok_or(Errno::BADF).step("take the root")?)?;
-        let streams = self.furnish(root.as_fd())?;
+        let streams = self.furnish(placement, root.as_fd())?;
         rootfs::change_root(root.as_fd(), self.interface)?;
         if let Some(flags) = asked {
             sys::mount::propagate_root(flags).step("set the propagation of the root")?;
@@ -254,12 +254,15 @@ impl First<'_> {
     }
 
     /// Everything below the new root, while the host's is still there.
-    fn furnish(&mut self, root: BorrowedFd<'_>) -> Result<Streams, Error> {
+    fn furnish(&mut self, placement: &Placement, root: BorrowedFd<'_>) -> Result<Streams, Error> {
         let own_cgroup = self.plan.new & NEW_CGROUP != 0;
         let facts = Facts {
             interface: self.interface,
             cgroup_namespace: own_cgroup || self.plan.join.iter().any(|(kind, _)| *kind == NEW_CGROUP),
-            hierarchies: if mounts::has_cgroup(&self.mounts) { cgroup_mount::own_hierarchies() } else { Vec::new() },
+            hierarchies: match mounts::has_cgroup(&self.mounts) {
+                true => cgroup_mount::own_hierarchies(placement.name().as_deref()),
+                false => Vec::new(),
+            },
         };
         if own_cgroup {
             // Only now: its root is where this process is at this moment.
@@ -303,13 +306,19 @@ impl First<'_> {
     }
 }
 
-/// In a new user namespace: become its root, and leave the host's groups.
+/// In a new user namespace: become its root, and leave the host's groups. Where 0 is not mapped (one id kept as it is) the
+/// ids stay: who is first in a user namespace has all its capabilities anyway.
 pub(crate) fn become_root() -> Result<(), Error> {
     match rustix::thread::set_thread_groups(&[]) {
         Ok(()) | Err(Errno::PERM) => {}
         Err(error) => return Err(error).step("leave the host's groups"),
     }
-    let mapped = |what| move |_| Error::NotMapped { what, id: 0 };
-    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).map_err(mapped("group id"))?;
-    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).map_err(mapped("user id"))
+    match rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT) {
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(error) => return Err(error).step("become the group of the namespace's root"),
+    }
+    match rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT) {
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(error) => Err(error).step("become the namespace's root"),
+    }
 }

@@ -233,24 +233,31 @@ pub fn attach(prepared: Prepared) -> Result<OwnedFd, Error> {
         }
         Prepared::Classic(rootfs) => rootfs,
     };
-    let (Rootfs::Directory(base) | Rootfs::Overlay { base, .. }) = &rootfs;
-    let what = base.display().to_string();
-    let path = CString::new(base.as_os_str().as_bytes()).map_err(|_| Errno::INVAL).root(&what, "read the path")?;
+    let (what, place) = match &rootfs {
+        Rootfs::Directory(path) => (path.display().to_string(), path.clone()),
+        // Over a layer, in whose place nothing else is looked for: `base` may hold sources of bind mounts.
+        Rootfs::Overlay { base, lower, .. } => {
+            let what = base.display().to_string();
+            let first = lower.first().ok_or(Errno::INVAL).root(&what, "find a lower directory")?;
+            (what, base.join(first))
+        }
+    };
+    let path = CString::new(place.as_os_str().as_bytes()).map_err(|_| Errno::INVAL).root(&what, "read the path")?;
     match &rootfs {
         Rootfs::Directory(_) => {
             const MS_BIND_REC: u64 = 1 << 12 | 1 << 14;
             mount::classic(&path, &path, c"", MS_BIND_REC, c"").root(&what, "bind onto itself")?;
         }
-        Rootfs::Overlay { lower, upper, work, user_xattr, volatile, .. } => {
+        Rootfs::Overlay { base, lower, upper, work, user_xattr, volatile, .. } => {
             let options = page(lower, upper.as_deref(), work.as_deref(), *user_xattr, *volatile)
                 .root(&what, "write the overlay's options into one page")?;
             rustix::process::chdir(base).root(&what, "enter")?;
-            mount::classic(c"overlay", c".", c"overlay", 0, &options).root(&what, "mount overlay")?;
+            mount::classic(c"overlay", &path, c"overlay", 0, &options).root(&what, "mount overlay")?;
         }
     }
     rustix::process::chdir("/").root("/", "enter")?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, base, flags, Mode::empty()).root(&what, "open")
+    rustix::fs::openat(CWD, &place, flags, Mode::empty()).root(&what, "open")
 }
 
 /// Makes `root` the root and the working directory, and takes the old one away.
