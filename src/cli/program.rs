@@ -53,10 +53,8 @@ pub struct Program {
 impl Program {
     /// The program called as `path`.
     pub fn called(path: &Path) -> Program {
-        let name = match path.file_name().and_then(|n| n.to_str()) {
-            Some(name @ ("podman" | "docker")) => name,
-            _ => "monopod",
-        };
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.filter(|name| matches!(*name, "podman" | "docker")).unwrap_or("monopod");
         Program { name: name.into(), globals: Globals::default(), words: Vec::new() }
     }
 

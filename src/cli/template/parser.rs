@@ -68,7 +68,7 @@ pub fn parse(template: &str) -> Result<Vec<Node>, Error> {
     let (nodes, end) = parser.list()?;
     match end {
         End::Template => Ok(nodes),
-        End::End(at) => Err(Error::syntax(template, at, "unexpected {{end}}")),
+        End::Closed(at) => Err(Error::syntax(template, at, "unexpected {{end}}")),
         End::Else(tokens) => Err(Error::syntax(template, at(&tokens), "unexpected {{else}}")),
     }
 }
@@ -76,7 +76,7 @@ pub fn parse(template: &str) -> Result<Vec<Node>, Error> {
 /// What a list of nodes ended with.
 enum End {
     Template,
-    End(usize),
+    Closed(usize),
     Else(Vec<Token>),
 }
 
@@ -109,7 +109,7 @@ impl Parser<'_> {
                 _ => "",
             };
             match keyword {
-                "end" => return Ok((nodes, End::End(at(&tokens)))),
+                "end" => return Ok((nodes, End::Closed(at(&tokens)))),
                 "else" => return Ok((nodes, End::Else(tokens))),
                 "if" | "with" | "range" => nodes.push(self.control(keyword, &tokens[1..], at(&tokens))?),
                 "define" | "template" | "block" | "break" | "continue" => {
@@ -125,7 +125,7 @@ impl Parser<'_> {
         let pipeline = self.pipeline(tokens, begin)?;
         let (body, end) = self.list()?;
         let otherwise = match end {
-            End::End(_) => Vec::new(),
+            End::Closed(_) => Vec::new(),
             End::Template => return self.error(begin, "unexpected EOF: {{end}} is missing"),
             // `{{else if …}}` has no `{{end}}` of its own.
             End::Else(tokens) => match tokens.get(1).map(|token| &token.kind) {
@@ -134,7 +134,7 @@ impl Parser<'_> {
                 }
                 Some(_) => return self.error(at(&tokens), "unexpected word after {{else"),
                 None => match self.list()? {
-                    (nodes, End::End(_)) => nodes,
+                    (nodes, End::Closed(_)) => nodes,
                     _ => return self.error(at(&tokens), "expected {{end}} after {{else}}"),
                 },
             },

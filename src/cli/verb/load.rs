@@ -53,8 +53,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
 /// The kernel's words without the number that Rust adds.
 fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
-    text
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 fn lines(loaded: &[Loaded]) -> String {

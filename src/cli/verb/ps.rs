@@ -102,9 +102,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     }
     let format = asked.format.as_deref().map(|text| Format::parse("ps", text)).transpose()?;
     let mut containers = program.engine()?.list(&asked.list).map_err(plain)?;
-    if let Some(key) = &asked.sort {
-        sort(&mut containers, key);
-    }
+    sort(&mut containers, asked.sort.as_deref().unwrap_or("created"));
     let now = now();
     let text = match format {
         _ if asked.quiet => containers.iter().map(|c| format!("{}\n", id(c, asked.full))).collect(),
