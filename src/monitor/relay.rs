@@ -261,7 +261,12 @@ impl Run {
                 if self.given_up {
                     self.kill(9);
                 }
+                if self.phase == Phase::Parked {
+                    self.parked();
+                }
             }
+            // The first process and who made it report side by side: either may be the first.
+            Report::Parked if self.running.is_none() => self.phase = Phase::Parked,
             Report::Parked => self.parked(),
             Report::Failed { code, message } => {
                 self.failure.get_or_insert((code, message));
@@ -307,7 +312,7 @@ impl Run {
 
     fn start(&mut self) {
         self.start_wanted = true;
-        if self.phase != Phase::Parked {
+        if self.phase != Phase::Parked || self.running.is_none() {
             return;
         }
         self.phase = Phase::Starting;
