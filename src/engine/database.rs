@@ -224,7 +224,7 @@ impl Database {
         let mut query = self
             .connection
             .prepare(&format!(
-                "SELECT {COLUMNS} FROM containers WHERE status = 'removing' OR (remove AND status = 'exited') OR (status = 'active' AND boot <> ?)"
+                "SELECT {COLUMNS} FROM containers WHERE status = 'removing' OR (remove AND run > 0 AND status <> 'active') OR (status = 'active' AND boot <> ?)"
             ))
             .map_err(&fail)?;
         let rows = query.query_map([boot], read).map_err(&fail)?;
@@ -414,3 +414,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
         networks: split(text(19)?),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,11 @@ impl Engine {
                 ));
             }
         }
+        // A monitor that was killed has left its records, and maybe a cgroup.
+        if record.run > 0 {
+            let left = monitor::record::Running::read(&self.run_directory(&record.id, record.run));
+            self.free_run(&record, left.and_then(|r| r.cgroup));
+        }
         let run = record.run + 1;
         self.database()?.activate(&record.id, run, self.boot())?;
         let parked = self.park(&record.id, &config, run, terminal_size, stay);

@@ -34,13 +34,20 @@ impl Engine {
     }
 
     /// How snapshots are made, and why, if it is not the best way.
-    pub(crate) fn driver_report(&self) -> Result<(String, String), Fault> {
-        let report = self.store()?.driver().map_err(fault::store)?;
-        Ok((report.driver.name().to_owned(), report.reason))
+    pub(crate) fn driver_report(&self) -> Result<store::DriverReport, Fault> {
+        self.store()?.driver().map_err(fault::store)
     }
 
     /// Name of the way in which snapshots are made.
     pub(crate) fn store_driver(&self) -> String {
-        self.driver_report().map_or_else(|_| "unknown".to_owned(), |(name, _)| name)
+        self.driver_report().map_or("unknown", |report| driver_name(report.driver)).to_owned()
+    }
+}
+
+/// The word that Podman has for it, and scripts look for: overlay is overlay, wherever its marks are kept.
+pub(crate) fn driver_name(driver: store::Driver) -> &'static str {
+    match driver {
+        store::Driver::Copy => "vfs",
+        _ => "overlay",
     }
 }

@@ -85,10 +85,10 @@ impl Engine {
         let count = |statuses: &[Status]| all.iter().filter(|c| statuses.contains(&c.status)).count();
         let space = rustix::fs::statvfs(&self.settings.root).ok();
         let images = self.images(&ops::image::List::default())?.len();
-        let (driver, why) = self.driver_report()?;
+        let report = self.driver_report()?;
         Ok(json!({
-            "graphDriverName": driver,
-            "graphStatus": { "Reason": why },
+            "graphDriverName": crate::container::root::driver_name(report.driver),
+            "graphStatus": { "Driver": report.driver.name(), "Reason": report.reason, "Backing Filesystem": report.filesystem },
             "graphOptions": {},
             "graphRoot": self.settings.root,
             "graphRootAllocated": space.as_ref().map_or(0, |s| s.f_blocks * s.f_frsize),

@@ -109,6 +109,13 @@ fn user(asked: &Create, facts: &Facts) -> Result<(Option<IdMap>, String), Fault>
         return Ok((None, asked.userns.clone().unwrap_or_default()));
     };
     let map = match text.split(':').next().unwrap_or_default() {
+        mode @ ("auto" | "nomap") if facts.rootless && !facts.single_id => {
+            return Err(Fault::new(
+                Kind::Unsupported,
+                format!("--userns {mode} of an ordinary user needs a copy of the image with other owners, which is not built yet"),
+            )
+            .hint("use host or keep-id, or run as root"));
+        }
         "auto" => auto(text, facts)?,
         "keep-id" if !facts.rootless => {
             return Err(Fault::invalid("keep-id is only supported in rootless mode"));
@@ -119,11 +126,7 @@ fn user(asked: &Create, facts: &Facts) -> Result<(Option<IdMap>, String), Fault>
             IdMap { uids: kept(uid, uids), gids: kept(gid, gids) }
         }
         "nomap" if !facts.rootless => return Err(Fault::invalid("nomap is only supported in rootless mode")),
-        "nomap" if facts.single_id => return Err(single("nomap")),
-        "nomap" => {
-            let without_caller = |ranges: &[IdRange]| vec![IdRange { container: 0, host: 1, size: count(ranges) - 1 }];
-            IdMap { uids: without_caller(&facts.id_map.uids), gids: without_caller(&facts.id_map.gids) }
-        }
+        "nomap" => return Err(single("nomap")),
         "container" | "ns" | "private" => {
             return Err(Fault::new(Kind::Unsupported, format!("--userns {text} is not supported yet"))
                 .hint("use host, auto, keep-id or nomap"));

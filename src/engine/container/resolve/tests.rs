@@ -293,6 +293,7 @@ fn user_namespaces() {
     assert_eq!(single.user, "5:6");
     assert_eq!(types::idmap::render(&single.namespaces.user.unwrap().gids), "6 0 1\n");
     assert!(decide(&asked("auto"), &plain(), &rootless(1)).unwrap_err().message.contains("more than one id"));
+    assert_eq!(decide(&asked("auto"), &plain(), &rootless(65537)).unwrap_err().kind, Kind::Unsupported);
     let mut facts = host();
     facts.free_ids = (200_000, 100_000);
     let auto = decide(&asked("auto:size=500"), &plain(), &facts).unwrap().namespaces.user.unwrap();
