@@ -8,7 +8,6 @@
 use crate::Settings;
 use ops::{Fault, Kind};
 use rustix::fs::{FlockOperation, Mode, OFlags};
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -137,24 +136,23 @@ fn write_members(run_root: &Path, members: &[(i32, u64)], new: i32) {
 
 fn refused(what: &str, errno: rustix::io::Errno) -> Fault {
     let fault = Fault::new(Kind::Denied, format!("cannot {what} as an ordinary user: {errno}"));
-    match std::fs::read_to_string("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref().map(str::trim) {
-        Ok("1") => return fault.hint("AppArmor forbids it: set the kernel parameter kernel.apparmor_restrict_unprivileged_userns=0, or run as root"),
-        _ => {}
-    }
-    match std::fs::read_to_string("/proc/sys/kernel/unprivileged_userns_clone").as_deref().map(str::trim) {
-        Ok("0") => return fault.hint("set the kernel parameter kernel.unprivileged_userns_clone=1, or run as root"),
-        _ => {}
-    }
-    match std::fs::read_to_string("/proc/sys/user/max_user_namespaces").as_deref().map(str::trim) {
-        Ok("0") => fault.hint("set the kernel parameter user.max_user_namespaces to 10000, say, or run as root"),
-        _ => fault.hint("this kernel or the container around it forbids user namespaces: run as root"),
-    }
+    let parameter = |path: &str| std::fs::read_to_string(format!("/proc/sys/{path}")).map(|t| t.trim().to_owned()).unwrap_or_default();
+    let advice = if parameter("kernel/apparmor_restrict_unprivileged_userns") == "1" {
+        "AppArmor forbids it: set the kernel parameter kernel.apparmor_restrict_unprivileged_userns=0, or run as root"
+    } else if parameter("kernel/unprivileged_userns_clone") == "0" {
+        "set the kernel parameter kernel.unprivileged_userns_clone=1, or run as root"
+    } else if parameter("user/max_user_namespaces") == "0" {
+        "set the kernel parameter user.max_user_namespaces to 10000, say, or run as root"
+    } else {
+        "this kernel or the container around it forbids user namespaces: run as root"
+    };
+    fault.hint(advice)
 }
 
 /// With the maps of the store if there is one, else with all ids the caller may have.
 fn create(settings: &Settings) -> Result<(), Fault> {
     let stored = std::fs::read_to_string(idmap_file(&settings.root)).ok().map(|t| parse_idmap_file(&t));
-    if !stored.is_some_and(|map| count(&map) == 1)
+    if stored.is_none_or(|map| count(&map) != 1)
         && let Some((programs, map)) = subordinate(settings)
     {
         let told = sys::userns::create(|pid| {
@@ -189,7 +187,7 @@ fn subordinate(settings: &Settings) -> Option<((PathBuf, PathBuf), IdMap)> {
 }
 
 fn program(settings: &Settings, name: &str) -> Option<PathBuf> {
-    let path = settings.path.clone().unwrap_or_else(OsString::new);
+    let path = settings.path.clone().unwrap_or_default();
     std::env::split_paths(&path)
         .filter(|d| d.is_absolute())
         .chain(["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(PathBuf::from))

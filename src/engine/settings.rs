@@ -30,7 +30,7 @@ impl Settings {
     pub fn read(root: Option<PathBuf>, run_root: Option<PathBuf>) -> Result<Settings, Fault> {
         let uid = rustix::process::geteuid().as_raw();
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        let home = absolute("HOME");
+        let home = absolute("HOME").or_else(|| home_of(&std::fs::read_to_string("/etc/passwd").unwrap_or_default(), uid));
         let root = match root {
             Some(root) => root,
             None if uid == 0 => PathBuf::from("/var/lib/monopod"),
@@ -82,6 +82,15 @@ impl Settings {
             none: value(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
         }
     }
+}
+
+/// The home that passwd(5) gives a user, for services that are started without an environment.
+fn home_of(passwd: &str, uid: u32) -> Option<PathBuf> {
+    passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let home = PathBuf::from(fields.get(5)?);
+        (fields.get(2)?.parse() == Ok(uid) && home.is_absolute()).then_some(home)
+    })
 }
 
 /// Where Podman's `login` and Docker's leave what they were told.

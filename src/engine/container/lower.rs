@@ -256,7 +256,7 @@ fn resources(config: &Config, place: &Place) -> Value {
     group("pids", vec![("limit", asked.pids.map(|v| json!(v)))]);
     let rates = |rates: &[String]| -> Option<Value> {
         let all: Vec<Value> = rates.iter().filter_map(|r| rate(r, place)).collect();
-        (!all.is_empty()).then(|| Value::Array(all))
+        (!all.is_empty()).then_some(Value::Array(all))
     };
     group("blockIO", vec![
         ("weight", asked.blkio_weight.map(|v| json!(v))),

@@ -14,7 +14,7 @@ impl Engine {
     pub fn remove(&self, asked: &Remove) -> Result<Option<Id>, Fault> {
         self.host()?;
         let record = match self.record_of(&asked.name) {
-            Err(fault) if (asked.ignore || asked.force) && fault.kind == Kind::NotFound && asked.ignore => return Ok(None),
+            Err(fault) if asked.ignore && fault.kind == Kind::NotFound => return Ok(None),
             other => other?,
         };
         let id = record.id.clone();
