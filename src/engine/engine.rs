@@ -11,6 +11,7 @@
 //! ```
 
 use crate::Settings;
+use crate::container::facts::Facts;
 use crate::database::Database;
 use crate::rootless::{self, Host};
 use ops::Fault;
@@ -29,6 +30,7 @@ pub struct Engine {
     database: OnceCell<Database>,
     store: OnceCell<Store>,
     boot: OnceCell<String>,
+    facts: OnceCell<Facts>,
 }
 
 /// A connection to the monitor of a container or of an exec session: [`types::attach`] frames, one a packet.
@@ -61,6 +63,7 @@ impl Engine {
             database: OnceCell::new(),
             store: OnceCell::new(),
             boot: OnceCell::new(),
+            facts: OnceCell::new(),
         })
     }
 
@@ -87,6 +90,11 @@ impl Engine {
                 store::Options { in_user_namespace: host.in_user_namespace, single_id: host.single_id, collect: true };
             Store::open(&self.settings.root, options).map_err(crate::fault::store)
         })
+    }
+
+    /// What every container is decided by, read once.
+    pub(crate) fn facts(&self) -> Result<&Facts, Fault> {
+        once(&self.facts, || self.read_facts())
     }
 
     /// The id of this boot; empty where there is no /proc.

@@ -51,7 +51,12 @@ impl Engine {
         if was_active && over.is_none() {
             return Ok(());
         }
-        let cgroup = Running::read(&self.run_directory(&record.id, record.run)).and_then(|r| r.cgroup);
+        // A monitor that wrote its record has removed the cgroup before.
+        let directory = self.run_directory(&record.id, record.run);
+        let cgroup = match monitor::record::Exit::read(&directory) {
+            Some(_) => None,
+            None => Running::read(&directory).and_then(|r| r.cgroup),
+        };
         if record.remove {
             let ended = match over {
                 Some(super::state::Over::Ended(ended)) => ended,

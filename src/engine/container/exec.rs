@@ -54,7 +54,7 @@ impl Engine {
             process,
             user: Some(process_config.user.clone()),
             groups: if asked.user.is_some() { Vec::new() } else { config.additional_groups.clone() },
-            seccomp: if asked.privileged { None } else { lower::seccomp(&config, &self.facts()?)? },
+            seccomp: if asked.privileged { None } else { lower::seccomp(&config, self.facts()?)? },
             preserve_fds: 0,
         };
         let launch = Launch {

@@ -78,7 +78,7 @@ impl Engine {
             terminal_size,
             directory,
         };
-        let create = super::lower::lower(config, &self.facts()?, place)?;
+        let create = super::lower::lower(config, self.facts()?, place)?;
         let launch = Launch {
             id: id.to_string(),
             task: Task::Container(serde_json::to_string(&create).map_err(Fault::internal)?),

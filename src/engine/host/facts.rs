@@ -16,7 +16,7 @@ const AUTO: (u32, u32) = (0x4000_0000, 0x4000_0000);
 
 impl Engine {
     /// What every container is decided by.
-    pub(crate) fn facts(&self) -> Result<Facts, Fault> {
+    pub(crate) fn read_facts(&self) -> Result<Facts, Fault> {
         let host = self.host()?;
         let limit = |resource| {
             let limit = rustix::process::getrlimit(resource);
@@ -47,7 +47,7 @@ impl Engine {
 
     /// With what the options of one container need beyond that.
     pub(crate) fn facts_for(&self, asked: &Create) -> Result<Facts, Fault> {
-        let mut facts = self.facts()?;
+        let mut facts = self.facts()?.clone();
         for option in [&asked.network, &asked.pid, &asked.ipc, &asked.uts, &asked.cgroupns].into_iter().flatten() {
             if let Some(name) = option.strip_prefix("container:") {
                 facts.containers.insert(name.to_owned(), self.find(name)?);
