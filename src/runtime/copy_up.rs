@@ -7,11 +7,15 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps
 use rustix::io::{Errno, Result};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Copies the entries of directory `from` (may be an `O_PATH` descriptor) into directory `to`.
-pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+/// Copies the entries of directory `from` (may be an `O_PATH` descriptor) into directory `to`, which takes over the mode
+/// of `from` too unless it was given one of its own.
+pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, own_mode: bool) -> Result<()> {
     let from = rustix::fs::openat(from, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let to = rustix::fs::openat(to, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let status = rustix::fs::fstat(&from)?;
+    let mut status = rustix::fs::fstat(&from)?;
+    if own_mode {
+        status.st_mode = rustix::fs::fstat(&to)?.st_mode;
+    }
     directory(from.as_fd(), to.as_fd())?;
     finish(to.as_fd(), &status)
 }

@@ -197,15 +197,16 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
         other => other.map_err(|Failed(step, e)| error(&step, e))?,
     };
     let copy = options.copy_up && kind == "tmpfs";
+    let own_mode = options.data.iter().any(|(key, _)| key == "mode");
     let fd = match (copy, tree) {
         (true, Tree::Detached(fd)) => {
-            copy_up::copy(place.fd.as_fd(), fd.as_fd()).map_err(|e| error("copy what it hides", e))?;
+            copy_up::copy(place.fd.as_fd(), fd.as_fd(), own_mode).map_err(|e| error("copy what it hides", e))?;
             Tree::Detached(fd).attach(&place)
         }
         (true, tree) => {
             let hidden = rustix::io::fcntl_dupfd_cloexec(&place.fd, 3).map_err(|e| error("keep what it hides", e))?;
             let fd = tree.attach(&place).map_err(|e| error("attach", e))?;
-            copy_up::copy(hidden.as_fd(), fd.as_fd()).map_err(|e| error("copy what it hides", e))?;
+            copy_up::copy(hidden.as_fd(), fd.as_fd(), own_mode).map_err(|e| error("copy what it hides", e))?;
             Ok(fd)
         }
         (false, tree) => tree.attach(&place),

@@ -66,9 +66,20 @@ fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, Error> {
     let Rootfs::Overlay { base, lower, upper, work, user_xattr, volatile, .. } = rootfs else { unreachable!("an overlay") };
     let what = base.display().to_string();
     rustix::process::chdir(base).root(&what, "enter")?;
+    let [upper, work] = [upper, work].map(|path| path.as_ref().map(|path| shorten(path, base)));
     let mounted = overlay_here(lower, upper.as_deref(), work.as_deref(), *user_xattr, *volatile, &what);
     rustix::process::chdir("/").root("/", "enter")?;
     mounted
+}
+
+/// `path` as seen from `base`, if it is longer than fsconfig(2) takes (255 bytes).
+fn shorten(path: &Path, base: &Path) -> PathBuf {
+    let same = path.components().zip(base.components()).take_while(|(one, other)| one == other).count();
+    if path.as_os_str().len() < 256 || same == 0 {
+        return path.to_owned();
+    }
+    let up = base.components().skip(same).map(|_| Path::new(".."));
+    up.chain(path.components().skip(same).map(|part| Path::new(part.as_os_str()))).collect()
 }
 
 fn overlay_here(

@@ -3,6 +3,7 @@
 use crate::{Error, Result, format};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,9 @@ pub fn open(root: &Path) -> Result<Connection> {
     let connection = match Connection::open_with_flags(&file, flags) {
         Err(problem) if problem.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
             create_directories(root)?;
+            // Containers' environments are in it: the owner's alone, in whatever directory. SQLite's other files follow it.
+            let create = std::fs::OpenOptions::new().write(true).create(true).mode(0o600).open(&file);
+            create.map_err(|source| Error::Path { action: "create", path: file.clone(), source })?;
             Connection::open_with_flags(&file, flags | OpenFlags::SQLITE_OPEN_CREATE).map_err(fail)?
         }
         other => other.map_err(fail)?,

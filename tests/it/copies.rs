@@ -19,10 +19,12 @@ fn without_overlay_containers_are_copies() {
             eprintln!("SKIPPED for {who:?}: this kernel stacks overlays");
             continue;
         }
+        // One id serves for all there is.
+        let owner = if who == Who::Single { 0 } else { 1000 };
         let script = "echo changed >/etc/group; cat /etc/group; stat -c %u /home/app/own";
         assert_eq!(
             home.run(&["run", "--rm", "busybox", "sh", "-c", script]).quiet(),
-            "changed\n1000",
+            format!("changed\n{owner}"),
             "{who:?}, {driver}"
         );
         let out = home.run(&["run", "--rm", "busybox", "cat", "/etc/group"]).quiet();
@@ -39,9 +41,7 @@ fn containers_share_layers_and_keep_their_changes() {
     home.run(&["run", "--name", "one", "busybox", "sh", "-c", "echo mine >/file; rm /etc/group"]).quiet();
     home.run(&["run", "--rm", "busybox", "sh", "-c", "test ! -e /file && test -e /etc/group"]).quiet();
     home.run(&["create", "--name", "two", "busybox", "true"]).quiet();
-    let layers = std::fs::read_dir(home.path("root/layers")).unwrap().flatten();
-    let count = layers.filter(|entry| entry.file_name().to_string_lossy().parse::<u64>().is_ok()).count();
-    assert_eq!(count, 1);
+    assert_eq!(std::fs::read_dir(home.path("root/layers")).unwrap().count(), 1);
     // What was changed is still there when the container is started again.
     home.run(&["create", "--name", "three", "busybox", "sh", "-c", "cat /n 2>/dev/null; echo x >>/n"]).quiet();
     assert_eq!(home.run(&["start", "-a", "three"]).quiet(), "");

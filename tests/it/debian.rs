@@ -42,7 +42,7 @@ fn a_debian_root_file_system() {
         let mut lines = out.lines();
         assert_eq!(lines.next(), Some("debian"), "{who:?}: {out}");
         assert_eq!(lines.next(), Some("1"));
-        assert_eq!(lines.next(), Some("root:shadow 640"), "{who:?}");
+        assert_eq!(lines.next(), Some(if who == Who::Single { "root:root 640" } else { "root:shadow 640" }), "{who:?}");
         assert_eq!(lines.next(), Some("root:root 4755"), "{who:?}");
         assert_eq!(lines.next(), Some("apt"));
     }

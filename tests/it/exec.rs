@@ -31,7 +31,7 @@ fn exec_enters_the_container() {
         home.until("the detached command has run", || exec(&["one", "test", "-e", "/written"]).code == 0);
         home.run(&["kill", "one"]).quiet();
         home.run(&["wait", "one"]).ok();
-        exec(&["one", "true"]).fails(255, &["one"]);
+        exec(&["one", "true"]).fails(255, &["running"]);
         exec(&["no-such", "true"]).fails(125, &["no-such"]);
     }
 }

@@ -62,8 +62,7 @@ fn a_load_killed_at_any_moment() {
     // What the killed ones left is garbage that was collected.
     let left = std::process::Command::new("find").arg(home.path("root/blobs")).args(["-type", "f"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "", "blobs that nobody knows");
-    let layers = std::fs::read_dir(home.path("root/layers")).unwrap().flatten().map(|e| e.file_name());
-    let left: Vec<_> = layers.filter(|name| name.to_string_lossy().parse::<u64>().is_ok()).collect();
+    let left: Vec<_> = std::fs::read_dir(home.path("root/layers")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert!(left.is_empty(), "layers that nobody knows: {left:?}");
 }
 
@@ -182,9 +181,9 @@ fn a_full_disk() {
     let Some(home) = Home::bent(Who::Me, "mount -t tmpfs -o size=3m none $HOME_DIR/root") else { return };
     home.busybox();
     let path = home.path("busybox.tar");
-    home.run(&["load", "-i", path.to_str().unwrap()]).fails(125, &["o space left on device"]);
+    home.run(&["load", "-i", path.to_str().unwrap()]).fails(125, &["space"]);
     assert_eq!(home.run(&["images", "-q"]).quiet(), "");
-    assert!(home.enter().args(["mount", "-o", "remount,size=40m"]).arg(home.path("root")).status().unwrap().success());
+    assert!(home.enter().args(["mount", "-o", "remount,size=120m"]).arg(home.path("root")).status().unwrap().success());
     home.load();
     assert_eq!(home.run(&["run", "--rm", "busybox", "echo", "fine"]).quiet(), "fine");
     // Full to the last byte once more: containers can still be listed and removed.

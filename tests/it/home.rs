@@ -67,7 +67,7 @@ impl Output {
     pub fn fails(self, code: i32, words: &[&str]) -> Output {
         assert_eq!(self.code, code, "unexpected exit code of {}", self.said);
         assert!(self.err.starts_with("Error: "), "no `Error: ` in {}", self.said);
-        let more = self.err.lines().skip(1).filter(|line| !line.starts_with("See '"));
+        let more = self.err.lines().skip(1).filter(|line| !line.starts_with("See '") && !line.starts_with("Try '"));
         assert_eq!(more.count(), 0, "more than one line of error in {}", self.said);
         for word in words {
             assert!(self.err.contains(word), "no {word:?} in the error of {}", self.said);
@@ -283,6 +283,15 @@ impl Home {
         let holder = self.holder.as_ref().expect("the machine is bent");
         let mut command = Command::new("nsenter");
         command.args(["--mount", "-t", &holder.id().to_string(), "--"]).current_dir("/").stdin(Stdio::null());
+        command
+    }
+
+    /// `program` inside the bent machine, as the user with the id `user`, with no other program in between.
+    pub fn enter_as(&self, user: &str, program: &str) -> Command {
+        let holder = self.holder.as_ref().expect("the machine is bent");
+        let mut command = Command::new("/usr/bin/nsenter");
+        command.args(["--mount", "-t", &holder.id().to_string(), "-S", user, "-G", user, "--", program]);
+        command.current_dir("/").stdin(Stdio::null());
         command
     }
 

