@@ -80,7 +80,7 @@ esac
 same "cpu quota" "50000 100000" "$(inside --cpus 0.5 -- 'cat /sys/fs/cgroup/cpu.max')"
 throttled=$(inside --cpus 0.1 -- 'timeout 2 sh -c "while :; do :; done"; grep ^nr_throttled /sys/fs/cgroup/cpu.stat')
 case $throttled in
-"nr_throttled "[1-9]*) ok "cpu quota hit" ;;
+*"nr_throttled "[1-9]*) ok "cpu quota hit" ;;
 *) wrong "cpu quota hit" "$throttled" ;;
 esac
 same "cpuset" 1 "$(inside --cpuset-cpus 1 -- 'cat /sys/fs/cgroup/cpuset.cpus.effective')"
@@ -93,7 +93,7 @@ case $(inside --cap-add MKNOD -- 'mknod /k c 1 11 && head -c 1 /k; echo; echo x 
 *"not permitted"*"null works") ok "device filter" ;;
 *) wrong "device filter" "/dev/kmsg could be read, or /dev/null not written" ;;
 esac
-same "a device that is given" "c" "$(inside --device /dev/kmsg -- 'test -r /dev/kmsg && dd if=/dev/kmsg bs=8k count=1 2>/dev/null >/tmp/x; [ -s /tmp/x ] && echo c')"
+same "a device that is given" 1024 "$(inside --device /dev/vda -- 'head -c 1024 /dev/vda | wc -c')"
 same "all devices of the privileged" "fine" "$(inside --privileged -- 'mknod /k c 1 5 && head -c 1 /k | wc -c >/dev/null && echo fine')"
 
 monopod run -d --name busy busybox sh -c 'while :; do echo x; usleep 20000; done' >/dev/null

@@ -165,6 +165,8 @@ pub struct Home {
     file: PathBuf,
     holder: Option<Child>,
     variables: Vec<(String, String)>,
+    /// The test has removed its containers itself: the file is not where it was in the bent machine.
+    pub emptied: bool,
 }
 
 impl Home {
@@ -204,7 +206,8 @@ impl Home {
         let file = directory.join("monopod");
         // A file of its own: a process whose executable it is belongs to this home, whatever else it does.
         fs::copy(built(), &file).expect("the built file can be copied");
-        let mut home = Home { base: directory.clone(), directory, who, file, holder: None, variables: Vec::new() };
+        let mut home =
+            Home { base: directory.clone(), directory, who, file, holder: None, variables: Vec::new(), emptied: false };
         for part in ["root", "run", "home"] {
             fs::create_dir(home.path(part)).expect("own directory");
             if who != Who::Me {
@@ -407,7 +410,7 @@ impl Home {
                 false => Err(format!("the home cannot be emptied: {args:?}: {}", text(&output.stderr))),
             }
         };
-        let containers = run(&["ps", "-a", "-q", "--no-trunc"])?;
+        let containers = if self.emptied { String::new() } else { run(&["ps", "-a", "-q", "--no-trunc"])? };
         for id in containers.lines() {
             run(&["rm", "-f", "-t", "0", id])?;
         }

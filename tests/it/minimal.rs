@@ -12,7 +12,8 @@ fn a_root_directory_with_nothing_else() {
         mount --rbind /sys sys && mount --rbind /dev dev && cp $HOME_DIR/monopod BUSYBOX . && chmod 755 . && \
         pivot_root . old && /old/bin/busybox umount -l /old";
     let archive = seed.busybox().replace("oci-archive:", "");
-    let Some(home) = Home::bent(Who::Me, &script.replace("BUSYBOX", &archive)) else { return };
+    let Some(mut home) = Home::bent(Who::Me, &script.replace("BUSYBOX", &archive)) else { return };
+    home.emptied = true;
     for user in ["0", "61234"] {
         let run = |args: &[&str]| {
             let state = format!("/state{user}");
