@@ -31,11 +31,6 @@ impl Failure {
         self
     }
 
-    /// The container's process ended with `code`: nothing is printed.
-    pub fn silent(code: u8) -> Failure {
-        Failure { code, messages: Vec::new(), advice: String::new() }
-    }
-
     /// All that is printed.
     pub fn text(&self) -> String {
         let mut text = String::new();

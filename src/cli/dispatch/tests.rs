@@ -1,3 +1,5 @@
+//! The words of failures, and that the tables of flags agree with what Podman has.
+
 use super::*;
 
 fn run(line: &str) -> (u8, String) {

@@ -30,6 +30,13 @@ pub enum End {
     Detached,
     /// The monitor went without a word.
     Lost,
+    /// This process ends before the container's: nobody reads its output, or a signal came for it.
+    Left {
+        /// The exit code of this process.
+        code: u8,
+        /// The process has ended meanwhile, and the monitor leaves the cleaning up to this client.
+        exited: bool,
+    },
 }
 
 /// What is carried.
@@ -47,6 +54,7 @@ pub struct Streams {
     pub keys: Keys,
 }
 
+const SIGPIPE: i32 = 13;
 const SIGWINCH: i32 = 28;
 /// HUP INT QUIT TERM: the end of this process, which must leave the terminal as it was.
 const DEADLY: [i32; 4] = [1, 2, 3, 15];
@@ -69,6 +77,8 @@ impl<'a> Carrier<'a> {
     pub fn new(engine: &'a Engine, session: Session, mut streams: Streams) -> Result<Carrier<'a>, Failure> {
         streams.input &= session.interactive;
         let caught = if streams.signals { PROXIED.as_slice() } else { DEADLY.as_slice() };
+        // A reader of our output that goes must not take us along before the monitor knows who cleans up.
+        sys::reactor::ignore(&[SIGPIPE]).map_err(|e| Failure::new(format!("cannot ignore SIGPIPE: {e}")))?;
         let signals = Signals::collect(&[caught, &[SIGWINCH]].concat())
             .map_err(|e| Failure::new(format!("cannot collect signals: {e}")))?;
         let mut carrier = Carrier { engine, session, streams, signals, raw: None, outgoing: VecDeque::new() };
@@ -146,16 +156,39 @@ impl<'a> Carrier<'a> {
     }
 
     /// One packet of the monitor.
-    fn receive(&self, packet: &[u8]) -> Result<Option<End>, Failure> {
+    fn receive(&mut self, packet: &[u8]) -> Result<Option<End>, Failure> {
         let frame = Frame::decode(packet).map_err(|e| Failure::new(format!("the monitor sent {e}")))?;
-        match frame {
-            Frame::Stdout(bytes) if self.streams.output => write_all(rustix::stdio::stdout(), bytes)?,
-            Frame::Stderr(bytes) if self.streams.errors => write_all(rustix::stdio::stderr(), bytes)?,
+        let written = match frame {
+            Frame::Stdout(bytes) if self.streams.output => write_all(rustix::stdio::stdout(), bytes),
+            Frame::Stderr(bytes) if self.streams.errors => write_all(rustix::stdio::stderr(), bytes),
             Frame::Exited { code, .. } => return Ok(Some(End::Exited(code))),
             Frame::Failed { code, text } => return Err(Failure::new(text).code(code)),
-            _ => {}
+            _ => Ok(()),
+        };
+        match written {
+            Ok(()) => Ok(None),
+            Err(Errno::PIPE) => Ok(Some(self.leave(128 + SIGPIPE as u8))),
+            Err(error) => {
+                note(&format!("Error: cannot write the output: {error}"));
+                Ok(Some(self.leave(125)))
+            }
         }
-        Ok(None)
+    }
+
+    /// Tells the monitor that this client goes, and waits until it knows: it ends the connection, unless the process has
+    /// just ended, which it told before it heard.
+    fn leave(&mut self, code: u8) -> End {
+        self.outgoing.clear();
+        let mut packet = Vec::new();
+        Frame::Detach.encode(&mut packet);
+        // A monitor that has gone cannot be told, but what it said last is still to be read.
+        let _ = sys::channel::send(&self.session.socket, &packet);
+        let mut exited = false;
+        let mut packet = vec![0; 1 + MAX_DATA];
+        while let Ok(length @ 1..) = sys::channel::receive(&self.session.socket, &mut packet) {
+            exited |= matches!(Frame::decode(&packet[..length]), Ok(Frame::Exited { .. }));
+        }
+        End::Left { code, exited }
     }
 
     /// Passes on what was typed. True if it was the keys that detach.
@@ -192,7 +225,7 @@ impl<'a> Carrier<'a> {
             if number == SIGWINCH {
                 self.resize();
             } else if !self.streams.signals {
-                return Err(Failure::silent(128 + number as u8));
+                return Ok(Some(self.leave(128 + number as u8)));
             } else if self.session.interactive && self.session.exec.is_none() {
                 // Input the container does not read may be before it in the socket, so it takes the other way. A container
                 // that is just ending cannot be signalled: its end is what comes next.
@@ -243,16 +276,16 @@ struct Ready {
 }
 
 /// Writes all of `bytes`, also where somebody made the stream non-blocking.
-fn write_all(stream: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Failure> {
+fn write_all(stream: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(stream, bytes) {
             Ok(length) => bytes = &bytes[length..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
                 let mut polled = [PollFd::from_borrowed_fd(stream, PollFlags::OUT)];
-                sys::reactor::wait(&mut polled, None).map_err(|e| Failure::new(format!("cannot write the output: {e}")))?;
+                sys::reactor::wait(&mut polled, None)?;
             }
-            Err(e) => return Err(Failure::new(format!("cannot write the output: {e}"))),
+            Err(error) => return Err(error),
         }
     }
     Ok(())

@@ -1,3 +1,5 @@
+//! What templates print, and what is said about wrong ones.
+
 use super::*;
 use serde_json::json;
 

@@ -60,6 +60,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     match Carrier::new(&engine, session, streams)?.carry()? {
         End::Exited(code) => Ok(code as u8),
         End::Detached => Ok(0),
+        End::Left { code, .. } => Ok(code),
         End::Lost => Ok(engine.wait(id.as_str()).map_err(plain)?.code as u8),
     }
 }

@@ -108,6 +108,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     match carrier.carry()? {
         End::Exited(code) => Ok(code as u8),
         End::Detached => Ok(0),
+        End::Left { code, .. } => Ok(code),
         End::Lost => Err(Failure::new("the exec session's monitor ended without telling an exit code")),
     }
 }

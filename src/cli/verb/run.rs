@@ -112,6 +112,12 @@ fn stay(engine: &Engine, created: &Created, carrier: Carrier<'_>) -> Result<u8, 
             Ok(code as u8)
         }
         End::Detached => Ok(0),
+        End::Left { code, exited } => {
+            if exited {
+                engine.cleanup(&created.id)?;
+            }
+            Ok(code)
+        }
         End::Lost => Ok(engine.wait(created.id.as_str())?.code as u8),
     }
 }

@@ -94,6 +94,12 @@ fn stay(engine: &Engine, name: &str, asked: &Asked) -> Result<u8, Failure> {
             Ok(code as u8)
         }
         End::Detached => Ok(0),
+        End::Left { code, exited } => {
+            if exited {
+                engine.cleanup(&id)?;
+            }
+            Ok(code)
+        }
         End::Lost => Ok(engine.wait(id.as_str())?.code as u8),
     }
 }
