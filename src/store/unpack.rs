@@ -255,7 +255,8 @@ impl<'s> Unpacker<'s> {
         let stat = fs::fstatvfs(&self.root)
             .or_else(|_| fs::statvfs(self.store))
             .map_err(Error::path("ask for the free space of", self.store))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        // A file system without blocks (ramfs) does not count them either.
+        let free = if stat.f_blocks == 0 { u64::MAX } else { stat.f_bavail.saturating_mul(stat.f_frsize) };
         // File systems without a fixed number of inodes say 0.
         let inodes = if stat.f_files == 0 { u64::MAX } else { stat.f_favail };
         if free < limits::RESERVE_BYTES || inodes < limits::RESERVE_INODES {
