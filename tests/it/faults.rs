@@ -165,6 +165,9 @@ fn a_pid_that_belongs_to_somebody_else_now() {
         kill(monitor);
     }
     kill(pid);
+    home.until("both are gone", || {
+        home.processes().is_empty() && !std::path::Path::new(&format!("/proc/{pid}/exe")).exists()
+    });
     // The record names the pid of a process that lives, but began at another time: this one.
     let record =
         std::process::Command::new("find").arg(home.path("run")).args(["-name", "pid", "-type", "f"]).output().unwrap();
