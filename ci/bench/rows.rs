@@ -313,7 +313,7 @@ fn syncs(pair: &Pair, run: &[&str], work: &Path, report: &mut Report) -> Result<
         let text = fs::read_to_string(&table).map_err(|e| e.to_string())?;
         let rows = text.lines().filter(|line| !line.ends_with("total"));
         let calls = rows.filter_map(|line| line.split_whitespace().nth(3)?.parse::<f64>().ok());
-        counts.push((name, calls.sum()));
+        counts.push((name, calls.fold(0.0, |sum, count| sum + count)));
     }
     report.plain("fsync-class calls in one `run --rm`", "calls", counts.into_iter(), f64::NAN);
     Ok(())
