@@ -1,3 +1,5 @@
+//! Records written, read and settled.
+
 use super::*;
 use crate::container::facts::Facts;
 use crate::container::resolve::{Image, resolve};

@@ -1,3 +1,5 @@
+//! What is lowered, line by line of the specification.
+
 use super::*;
 use crate::container::resolve::{Image, resolve};
 use ops::container::Create;

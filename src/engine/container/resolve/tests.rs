@@ -1,3 +1,5 @@
+//! What is decided for what was asked.
+
 use super::*;
 use crate::container::config::{MountKind, Namespace, Seccomp};
 use crate::container::facts::Controllers;
