@@ -49,7 +49,7 @@ pub fn open(root: &Path) -> Result<Connection> {
         Err(problem) if problem.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
             create_directories(root)?;
             // Containers' environments are in it: the owner's alone, in whatever directory. SQLite's other files follow it.
-            let create = std::fs::OpenOptions::new().write(true).create(true).mode(0o600).open(&file);
+            let create = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&file);
             create.map_err(|source| Error::Path { action: "create", path: file.clone(), source })?;
             Connection::open_with_flags(&file, flags | OpenFlags::SQLITE_OPEN_CREATE).map_err(fail)?
         }
