@@ -96,10 +96,13 @@ fn all(store: &Store, parts: &dyn Parts, demand: Demand, progress: &dyn Progress
     let archive = Archive::open(parts, demand)?;
     let mut loaded = Vec::new();
     let mut images = Vec::new();
+    let mut budget = plan::Budget::new(parts.title());
     for pending in archive.all(&wanted)? {
         let known = known(store, &archive, &pending)?;
         if known.is_none() {
-            images.push(archive.complete(pending, &wanted)?);
+            let image = archive.complete(pending, &wanted)?;
+            budget.take(image.configuration.len())?;
+            images.push(image);
         }
         loaded.push(known);
     }

@@ -16,6 +16,8 @@ use types::{Digest, Platform};
 pub const MANIFEST: u64 = 4 << 20;
 /// Largest configuration, in bytes.
 pub const CONFIGURATION: u64 = 8 << 20;
+/// Bytes that all documents of an archive may have together.
+pub const DOCUMENTS: usize = 64 << 20;
 /// Most layers of an image.
 pub const LAYERS: usize = 500;
 /// Deepest nesting of indexes.

@@ -82,6 +82,27 @@ pub enum Place {
     },
 }
 
+/// What all documents of an archive may need of our memory: a thousand names of one large image are a small archive.
+pub struct Budget<'a> {
+    title: &'a str,
+    left: usize,
+}
+
+impl<'a> Budget<'a> {
+    pub fn new(title: &'a str) -> Budget<'a> {
+        Budget { title, left: document::DOCUMENTS }
+    }
+
+    /// Takes note of a document of `bytes`.
+    pub fn take(&mut self, bytes: usize) -> Result<()> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
+            let why = format!("the documents of its images have more than {} bytes together", document::DOCUMENTS);
+            Error::Unknown { archive: self.title.into(), why }
+        })?;
+        Ok(())
+    }
+}
+
 /// The name as the store keeps it.
 pub fn normalised(name: &str) -> Result<String> {
     let name: Reference = name.parse()?;
@@ -102,7 +123,9 @@ fn is_attachment(descriptor: &Descriptor) -> bool {
 
 /// All images of a layout's index: one for each name, and each without a name.
 pub fn all(documents: &dyn Documents, index: &Index, wanted: &Wanted) -> Result<Vec<Found>> {
-    groups(documents, index)?.into_iter().map(|group| find(documents, &group, wanted)).collect()
+    let mut budget = Budget::new(documents.title());
+    let groups = groups(documents, index)?.into_iter();
+    groups.map(|group| find(documents, &group, wanted).and_then(|f| budget.take(f.bytes.len()).map(|()| f))).collect()
 }
 
 /// The image of a layout's index that `choice` means.
@@ -354,6 +377,23 @@ mod tests {
         fn title(&self) -> &str {
             "held"
         }
+    }
+
+    #[test]
+    fn many_names_of_one_image_do_not_fill_the_memory() {
+        let mut held = Held::default();
+        let config = held.put(r#"{"rootfs":{"diff_ids":[]}}"#.into());
+        let padding = " ".repeat(1 << 20);
+        let image = held.put(format!(r#"{{"schemaVersion":2,"config":{{{config}}},"layers":[]{padding}}}"#));
+        let index = |names: usize| -> Index {
+            let entry = |n| format!(r#"{{{image},"annotations":{{"org.opencontainers.image.ref.name":"a:{n}"}}}}"#);
+            let entries: Vec<_> = (0..names).map(entry).collect();
+            serde_json::from_str(&format!(r#"{{"manifests":[{}]}}"#, entries.join(","))).unwrap()
+        };
+        let wanted = Wanted::new(None);
+        assert_eq!(all(&held, &index(3), &wanted).unwrap().len(), 3);
+        let error = all(&held, &index(100), &wanted).unwrap_err().to_string();
+        assert!(error.contains("together"), "{error}");
     }
 
     fn index(entries: &[String]) -> Index {

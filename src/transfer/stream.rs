@@ -24,8 +24,6 @@ use std::thread::{Scope, ScopedJoinHandle};
 use store::{Candidate, Expect, Store};
 use types::Digest;
 
-/// Bytes that all documents of an archive may have together.
-const DOCUMENTS: u64 = 64 << 20;
 /// Size of a piece of a layer, and how many of them wait for its worker: enough to begin the next layer while the one
 /// before is still being unpacked; more only costs memory.
 const PIECE: usize = 128 << 10;
@@ -135,8 +133,8 @@ fn members<'s, 'env, B: BufRead>(
                 match look(&start, member.size) {
                     Looks::Document => {
                         documents += member.size;
-                        if documents > DOCUMENTS {
-                            let why = format!("its documents have more than {DOCUMENTS} bytes together");
+                        if documents > document::DOCUMENTS as u64 {
+                            let why = format!("its documents have more than {} bytes together", document::DOCUMENTS);
                             return Err(Error::Unknown { archive: title.into(), why });
                         }
                         while (start.len() as u64) < member.size {
