@@ -3,6 +3,8 @@
 
 const MINIMUM: usize = 12;
 const PADDING: usize = 2;
+/// Cells of a line that are aligned: what an image's labels and commands hold must not cost a stack.
+const COLUMNS: usize = 100;
 
 /// Aligns the cells of `text`, which are separated by tabs.
 pub fn align(text: &str) -> String {
@@ -28,7 +30,7 @@ pub fn align(text: &str) -> String {
 
 /// Finds the widths of `column` and those right of it in the lines `from..to`, which all have the columns left of it.
 fn measure(lines: &[Vec<&str>], widths: &mut [Vec<usize>], column: usize, from: usize, to: usize) {
-    let has = |line: usize| lines[line].len() > column + 1;
+    let has = |line: usize| column < COLUMNS && lines[line].len() > column + 1;
     let mut at = from;
     while at < to {
         if !has(at) {
@@ -46,6 +48,12 @@ fn measure(lines: &[Vec<&str>], widths: &mut [Vec<usize>], column: usize, from: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_number_of_cells() {
+        let text = align(&"\t".repeat(1_000_000));
+        assert_eq!(text.len(), COLUMNS * MINIMUM);
+    }
 
     #[test]
     fn columns() {

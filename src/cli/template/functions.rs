@@ -188,8 +188,9 @@ fn printf(format: &str, arguments: &[Value]) -> String {
             continue;
         };
         let flags = spec.trim_start_matches(['-', '+', '0', ' ', '#']);
-        let (width, precision) = flags.split_once('.').map_or((flags, None), |(w, p)| (w, Some(p.parse().unwrap_or(0))));
-        let width: usize = width.parse().unwrap_or(0);
+        let (width, precision) = flags.split_once('.').map_or((flags, None), |(w, p)| (w, Some(p.parse().unwrap_or(0).min(1000))));
+        // Go refuses more than a million, too.
+        let width: usize = width.parse().unwrap_or(0).min(1_000_000);
         let marks = &spec[..spec.len() - flags.len()];
         let shown = conversion(verb, value, precision);
         let fill = width.saturating_sub(shown.chars().count());

@@ -51,6 +51,12 @@ fn what_templates_print() {
     }
 }
 
+#[test]
+fn absurd_widths_are_cut() {
+    assert_eq!(print("{{printf \"%999999999999999999d\" .Size}}").unwrap().len(), 1_000_000);
+    assert!(print("{{printf \"%.999999999f\" .Ratio}}").unwrap().starts_with("1.5000"));
+}
+
 fn json_of_all() -> String {
     print("{{$}}").unwrap();
     print("{{. | json}}").unwrap()
