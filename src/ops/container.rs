@@ -176,6 +176,21 @@ pub enum Status {
     Removing,
 }
 
+impl Status {
+    /// Podman's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Created => "created",
+            Status::Initialized => "initialized",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopping => "stopping",
+            Status::Exited => "exited",
+            Status::Removing => "removing",
+        }
+    }
+}
+
 /// Asks for one container to be sent a signal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kill {
@@ -305,6 +320,8 @@ pub struct Summary {
     pub exit_code: i32,
     /// The first process, as the host sees it; 0 if none.
     pub pid: i32,
+    /// It goes when it ends.
+    pub remove: bool,
     /// Labels.
     pub labels: Vec<(String, String)>,
     /// Paths of its mounts inside.

@@ -130,7 +130,7 @@ fn sort(containers: &mut [Summary], key: &str) {
         "image" => containers.sort_by(|a, b| a.image.cmp(&b.image)),
         "names" => containers.sort_by(|a, b| a.name.cmp(&b.name)),
         "runningfor" => containers.sort_by_key(|c| c.started),
-        "status" => containers.sort_by_key(|c| state(c.status)),
+        "status" => containers.sort_by_key(|c| c.status.word()),
         _ => containers.sort_by_key(|c| c.created),
     }
 }
@@ -144,18 +144,6 @@ fn command(container: &Summary, full: bool) -> String {
     match text.char_indices().nth(17) {
         Some((end, _)) if !full && text.chars().count() > 20 => format!("{}...", &text[..end]),
         _ => text,
-    }
-}
-
-fn state(status: Status) -> &'static str {
-    match status {
-        Status::Created => "created",
-        Status::Initialized => "initialized",
-        Status::Running => "running",
-        Status::Paused => "paused",
-        Status::Stopping => "stopping",
-        Status::Exited => "exited",
-        Status::Removing => "removing",
     }
 }
 
@@ -188,7 +176,7 @@ fn cells(container: &Summary, now: i64, full: bool) -> Vec<String> {
 fn fields(container: &Summary, now: i64, full: bool) -> Value {
     let image_id = container.image_id.trim_start_matches("sha256:");
     json!({
-        "AutoRemove": false,
+        "AutoRemove": container.remove,
         "Command": command(container, full),
         "Created": go(container.created),
         "CreatedAt": go(container.created),
@@ -209,7 +197,7 @@ fn fields(container: &Summary, now: i64, full: bool) -> Value {
         "Ports": "",
         "RunningFor": ago(container.created, now),
         "StartedAt": container.started,
-        "State": state(container.status),
+        "State": container.status.word(),
         "Status": status(container, now),
     })
 }
@@ -217,6 +205,7 @@ fn fields(container: &Summary, now: i64, full: bool) -> Value {
 /// What `--format json` prints.
 fn object(container: &Summary, now: i64) -> Value {
     json!({
+        "AutoRemove": container.remove,
         "Command": container.command,
         "Created": container.created,
         "CreatedAt": ago(container.created, now),
@@ -236,7 +225,7 @@ fn object(container: &Summary, now: i64) -> Value {
         "PodName": "",
         "Ports": [],
         "StartedAt": container.started,
-        "State": state(container.status),
+        "State": container.status.word(),
         "Status": status(container, now),
     })
 }
@@ -263,6 +252,7 @@ mod tests {
             finished: 1002,
             exit_code: 3,
             pid: 0,
+            remove: false,
             labels: vec![("a".into(), "1".into())],
             mounts: Vec::new(),
             networks: Vec::new(),

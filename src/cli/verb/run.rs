@@ -9,6 +9,7 @@ use crate::program::{Program, note, print};
 use crate::stream::{Carrier, End, Keys, Streams};
 use engine::Engine;
 use ops::container::{Create, Created, Remove};
+use types::Id;
 
 const FLAGS: &[Flag<Asked>] = &[
     short('d', switch("detach", "Run in the background and print the container's id", |r, on| r.detach = on)),
@@ -49,7 +50,7 @@ fn execute(program: &Program, mut asked: Asked, arguments: Vec<String>) -> Resul
             print(&format!("{}\n", created.id))?;
             Ok(0)
         }
-        Some(carrier) => stay(&engine, &created, carrier),
+        Some(carrier) => stay(&engine, &created.id, carrier),
     }
 }
 
@@ -105,20 +106,31 @@ fn start<'a>(
     Ok(Some(carrier))
 }
 
-fn stay(engine: &Engine, created: &Created, carrier: Carrier<'_>) -> Result<u8, Failure> {
+/// Stays until the end of a container, which is cleaned up then. Returns its exit code, or that of whoever leaves it.
+pub fn stay(engine: &Engine, id: &Id, carrier: Carrier<'_>) -> Result<u8, Failure> {
+    // Whoever asks how the command went is told that, also where something of the container could not be cleaned up.
+    let clean_up = || {
+        if let Err(fault) = engine.cleanup(id) {
+            note(&format!("Error: cleaning up container {id}: {fault}"));
+        }
+    };
     match carrier.carry()? {
         End::Exited(code) => {
-            engine.cleanup(&created.id)?;
+            clean_up();
             Ok(code as u8)
         }
         End::Detached => Ok(0),
         End::Left { code, exited } => {
             if exited {
-                engine.cleanup(&created.id)?;
+                clean_up();
             }
             Ok(code)
         }
-        End::Lost => Ok(engine.wait(created.id.as_str())?.code as u8),
+        End::Lost => {
+            let code = engine.wait(id.as_str())?.code as u8;
+            clean_up();
+            Ok(code)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::run::keys;
 use crate::failure::Failure;
 use crate::flag::{Flag, list, short, switch, value};
 use crate::program::{Program, print};
-use crate::stream::{Carrier, End, Streams};
+use crate::stream::{Carrier, Streams};
 use engine::Engine;
 use ops::container::Status;
 
@@ -63,7 +63,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     let names = asked.choice.names(&engine, arguments, STOPPED)?;
     if stays {
         return match names.as_slice() {
-            [name] => stay(&engine, name, &asked),
+            [name] => attached(&engine, name, &asked),
             [] => Ok(0),
             _ => Err(Failure::new("you cannot start and attach multiple containers at once")),
         };
@@ -75,7 +75,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     })
 }
 
-fn stay(engine: &Engine, name: &str, asked: &Asked) -> Result<u8, Failure> {
+fn attached(engine: &Engine, name: &str, asked: &Asked) -> Result<u8, Failure> {
     let streams = Streams {
         input: asked.interactive,
         output: true,
@@ -88,18 +88,5 @@ fn stay(engine: &Engine, name: &str, asked: &Asked) -> Result<u8, Failure> {
     let mut carrier = Carrier::new(engine, session, streams)?;
     carrier.will_clean_up();
     carrier.start()?;
-    match carrier.carry()? {
-        End::Exited(code) => {
-            engine.cleanup(&id)?;
-            Ok(code as u8)
-        }
-        End::Detached => Ok(0),
-        End::Left { code, exited } => {
-            if exited {
-                engine.cleanup(&id)?;
-            }
-            Ok(code)
-        }
-        End::Lost => Ok(engine.wait(id.as_str())?.code as u8),
-    }
+    super::run::stay(engine, &id, carrier)
 }

@@ -2,7 +2,6 @@
 //! out or has Podman's own empty value; nothing is made up.
 
 use super::config::{Config, MountKind, Namespace, Seccomp};
-use super::end::word;
 use crate::Engine;
 use crate::database::Record;
 use monitor::record::Running;
@@ -17,7 +16,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 impl Engine {
     /// All about a container, in the shape of `podman inspect`.
     pub fn inspect(&self, name: &str) -> Result<Value, Fault> {
-        let record = self.settle(self.record_of(name)?)?;
+        let record = self.settle(self.record_of(name)?)?.ok_or_else(|| super::init::no_such(name))?;
         let state = self.observe(&record);
         let config = self.database()?.config(record.seq)?;
         Ok(self.document(&record, &config, state.status, state.running.as_ref()))
@@ -50,7 +49,7 @@ impl Engine {
             "MountLabel": "",
             "ProcessLabel": "",
             "AppArmorProfile": config.apparmor.clone().unwrap_or_default(),
-            "EffectiveCaps": capability::names(config.capabilities),
+            "EffectiveCaps": capability::names(super::lower::effective_capabilities(config)),
             "BoundingCaps": capability::names(config.capabilities),
             "ExecIDs": [],
             "GraphDriver": { "Name": driver, "Data": {} },
@@ -166,7 +165,7 @@ fn state(record: &Record, status: Status, running: Option<&Running>) -> Value {
     let started = running.map_or(record.started, |r| if r.started_ns != 0 { r.started_ns } else { record.started });
     json!({
         "OciVersion": "1.2.0",
-        "Status": word(status),
+        "Status": status.word(),
         "Running": matches!(status, Status::Running | Status::Paused | Status::Stopping),
         "Paused": status == Status::Paused,
         "Restarting": false,

@@ -42,7 +42,8 @@ impl Engine {
                 let state = self.observe(&record);
                 match state.over {
                     Some(_) => {
-                        let record = self.settle(record)?;
+                        // Removed while this list is made.
+                        let Some(record) = self.settle(record)? else { continue };
                         let status = self.observe(&record).status;
                         (with_running(record, None), status)
                     }
@@ -193,6 +194,7 @@ fn summary(record: Record, pid: i32, status: Status) -> Summary {
         finished: record.finished / SECOND,
         exit_code: record.exit_code,
         pid,
+        remove: record.remove,
         labels: record.labels,
         mounts: record.mounts,
         networks: record.networks,

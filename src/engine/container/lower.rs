@@ -123,10 +123,18 @@ pub fn seccomp(config: &Config, facts: &Facts) -> Result<Option<LinuxSeccomp>, F
     Ok(Some(filter))
 }
 
+/// Bits that the container's first process has.
+pub fn effective_capabilities(config: &Config) -> u64 {
+    if is_root(config) { config.capabilities } else { config.user_capabilities }
+}
+
+fn is_root(config: &Config) -> bool {
+    matches!(config.user.split(':').next(), None | Some("" | "0" | "root"))
+}
+
 fn process(config: &Config, arguments: &[String], environment: &[String], terminal_size: Option<(u16, u16)>) -> Value {
-    let root = matches!(config.user.split(':').next(), None | Some("" | "0" | "root"));
-    let held = capability::names(if root { config.capabilities } else { config.user_capabilities });
-    let kept: &[String] = if root { &[] } else { &held };
+    let held = capability::names(effective_capabilities(config));
+    let kept: &[String] = if is_root(config) { &[] } else { &held };
     let mut process = json!({
         "terminal": config.terminal,
         "user": { "uid": 0, "gid": 0, "umask": config.umask },
