@@ -146,3 +146,14 @@ fn what_is_not_built_is_refused_by_name() {
     home.run(&["no-such-command"]).fails(125, &["no-such-command"]);
     assert!(home.containers().is_empty());
 }
+
+#[test]
+fn an_image_of_another_platform_is_not_the_one_meant() {
+    let home = Home::new();
+    home.load();
+    let there = |platform| home.run(&["run", "--rm", "--pull", "never", "--platform", platform, "busybox", "true"]);
+    there("linux/s390x").fails(125, &["image not known"]);
+    there("bad").fails(125, &["platform"]);
+    let own = if cfg!(target_arch = "x86_64") { "linux/amd64" } else { "linux/arm64" };
+    there(own).quiet();
+}

@@ -202,7 +202,7 @@ pub struct Log {
     pub path: Option<PathBuf>,
     /// Bytes after which it is turned over; 0 is never.
     pub max_size: u64,
-    /// Tag, for inspect and json-file.
+    /// Tag, for inspect: neither form of file has a place for it.
     pub tag: String,
 }
 

@@ -1,5 +1,6 @@
 //! Processes added to a running container.
 
+use super::config::Seccomp;
 use super::end::improper;
 use super::lower;
 use crate::{Engine, Session};
@@ -44,6 +45,7 @@ impl Engine {
         if asked.privileged {
             process_config.capabilities = self.facts()?.capabilities;
             process_config.user_capabilities = 0;
+            process_config.seccomp = Seccomp::Unconfined;
         }
         let environment = environment(&config.environment, asked)?;
         let process = lower::process_of(&process_config, &asked.command, &environment, terminal_size)?;
@@ -54,7 +56,7 @@ impl Engine {
             process,
             user: Some(process_config.user.clone()),
             groups: if asked.user.is_some() { Vec::new() } else { config.additional_groups.clone() },
-            seccomp: if asked.privileged { None } else { lower::seccomp(&config, self.facts()?)? },
+            seccomp: lower::seccomp(&process_config, self.facts()?)?,
             preserve_fds: 0,
         };
         let launch = Launch {

@@ -53,6 +53,9 @@ pub fn resolve(
     if arguments.first().is_none_or(|a| a.is_empty()) {
         return Err(Fault::invalid("no command or entrypoint provided, and no CMD or ENTRYPOINT from image"));
     }
+    if let Some(argument) = arguments.iter().find(|a| a.contains('\0')) {
+        return Err(Fault::invalid(format!("invalid argument {argument:?} of the command: it holds a zero byte")));
+    }
     let hostname = namespaces::hostname(asked, &namespaces, facts, id)?;
     let user = asked.user.clone().unwrap_or_else(|| defaults.user.clone());
     let user = if user.is_empty() { namespaces::user_of(&namespaces.user_mode, facts)? } else { user };

@@ -92,7 +92,7 @@ impl Engine {
             "graphOptions": {},
             "graphRoot": self.settings.root,
             "graphRootAllocated": space.as_ref().map_or(0, |s| s.f_blocks * s.f_frsize),
-            "graphRootUsed": space.as_ref().map_or(0, |s| (s.f_blocks - s.f_bfree) * s.f_frsize),
+            "graphRootUsed": space.as_ref().map_or(0, |s| s.f_blocks.saturating_sub(s.f_bfree) * s.f_frsize),
             "runRoot": self.settings.run_root,
             "imageStore": { "number": images },
             "containerStore": {

@@ -7,7 +7,7 @@ use ops::image::{Load, Loaded, Pull};
 use ops::{Fault, Kind};
 use store::Configuration;
 use transfer::Source;
-use types::Reference;
+use types::{Platform, Reference};
 
 /// When an image is brought that may be there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,6 +111,11 @@ impl Engine {
             Err(store::Error::NoSuchImage { .. }) => None,
             other => Some(other.map_err(fault::store)?),
         };
+        // An image for another platform is not the one that is meant.
+        let known = match (known, &asked.platform) {
+            (Some(image), Some(platform)) => self.is_for(&image, platform)?.then_some(image),
+            (known, _) => known,
+        };
         match (policy, known) {
             (Policy::Missing | Policy::Never, Some(image)) => self.described(image, None),
             (Policy::Never, None) => Err(Fault::new(Kind::NotFound, format!("{}: image not known", asked.image))),
@@ -128,6 +133,17 @@ impl Engine {
                 self.image_described(&loaded.id.hex(), name)
             }
         }
+    }
+
+    /// True if an image serves the platform that was asked for, or does not say what it is for.
+    fn is_for(&self, image: &store::Image, platform: &str) -> Result<bool, Fault> {
+        let wanted: Platform = platform.parse().map_err(Fault::from)?;
+        let config = self.configuration(&image.id)?;
+        if config.os.is_empty() || config.architecture.is_empty() {
+            return Ok(true);
+        }
+        let own = Platform { os: config.os, architecture: config.architecture, variant: config.variant };
+        Ok(own.serves(&wanted))
     }
 
     fn image_described(&self, id: &str, name: Option<String>) -> Result<Image, Fault> {

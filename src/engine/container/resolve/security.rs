@@ -94,7 +94,12 @@ fn apply(security: &mut Security, option: &str, facts: &Facts) -> Result<(), Fau
                 )));
             }
         },
-        "mask" => security.masked_paths.extend(value.split(':').filter(|p| p.starts_with('/')).map(str::to_owned)),
+        "mask" => {
+            if let Some(path) = value.split(':').find(|p| !p.starts_with('/')) {
+                return Err(Fault::invalid(format!("invalid --security-opt: mask={value:?}: {path:?} is not an absolute path")));
+            }
+            security.masked_paths.extend(value.split(':').map(str::to_owned));
+        }
         "unmask" => unmask(security, value),
         "systempaths" if value == "unconfined" => unmask(security, "ALL"),
         "proc-opts" => security.proc_options.extend(value.split(',').filter(|o| !o.is_empty()).map(str::to_owned)),
