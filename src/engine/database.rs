@@ -218,13 +218,13 @@ impl Database {
         rows.collect::<Result<_, _>>().map_err(&fail)
     }
 
-    /// Rows that a killed command or a host that went down may have left.
+    /// Rows that a killed command or a host that went down may have left, and those of containers that go when they end.
     pub fn unsettled(&self, boot: &str) -> Result<Vec<Record>, Fault> {
         let fail = self.fail("read");
         let mut query = self
             .connection
             .prepare(&format!(
-                "SELECT {COLUMNS} FROM containers WHERE status = 'removing' OR (remove AND run > 0 AND status <> 'active') OR (status = 'active' AND boot <> ?)"
+                "SELECT {COLUMNS} FROM containers WHERE status = 'removing' OR (remove AND run > 0) OR (status = 'active' AND boot <> ?)"
             ))
             .map_err(&fail)?;
         let rows = query.query_map([boot], read).map_err(&fail)?;
@@ -371,11 +371,12 @@ fn name_taken(name: &str, holder: &Id) -> Fault {
     )
 }
 
-/// Strings without zero bytes, each followed by one.
+/// Strings, each followed by a zero byte.
 fn join<T: AsRef<str>>(parts: impl Iterator<Item = T>) -> String {
     let mut text = String::new();
     for part in parts {
-        text.push_str(part.as_ref());
+        // An image's labels may hold anything, and must not become others here.
+        text.extend(part.as_ref().chars().map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }));
         text.push('\0');
     }
     text

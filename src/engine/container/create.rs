@@ -2,7 +2,9 @@
 //! it is started: a command killed here leaves either a whole container or nothing.
 
 use super::config::{Config, MountKind};
+use super::facts::Facts;
 use super::name;
+use super::resolve::Image;
 use crate::Engine;
 use ops::container::{Create, Created, Remove};
 use ops::{Fault, Kind};
@@ -28,30 +30,31 @@ impl Engine {
         }
         let facts = self.facts_for(asked)?;
         let id = Id::from_random(random()?);
+        if let Some(path) = &asked.cid_file {
+            write_id(path, &id)?;
+        }
+        let created = self.record_new(asked, &image, &facts, &id);
+        if let (Err(_), Some(path)) = (&created, &asked.cid_file) {
+            let _ = std::fs::remove_file(path);
+        }
+        created
+    }
+
+    /// Decides and records, under a name that is free.
+    fn record_new(&self, asked: &Create, image: &Image, facts: &Facts, id: &Id) -> Result<Created, Fault> {
         let mut attempt = 0;
         loop {
             let name = match &asked.name {
                 Some(name) => name.clone(),
                 None => name::made_up(random()?, attempt),
             };
-            let (config, warnings) = super::resolve::resolve(asked, &image, &facts, &id, &name)?;
+            let (config, warnings) = super::resolve::resolve(asked, image, facts, id, &name)?;
             check_host(&config)?;
-            match self.insert(&config) {
+            match self.database()?.insert(&config, super::now()) {
                 Err(fault) if fault.kind == Kind::Conflict && asked.name.is_none() && attempt < 50 => attempt += 1,
-                other => return other.map(|()| Created { id, name, warnings }),
+                other => return other.map(|()| Created { id: id.clone(), name, warnings }),
             }
         }
-    }
-
-    fn insert(&self, config: &Config) -> Result<(), Fault> {
-        if let Some(path) = &config.cid_file {
-            write_id(path, &config.id)?;
-        }
-        let inserted = self.database()?.insert(config, super::now());
-        if let (Err(_), Some(path)) = (&inserted, &config.cid_file) {
-            let _ = std::fs::remove_file(path);
-        }
-        inserted
     }
 }
 

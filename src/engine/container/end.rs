@@ -57,15 +57,17 @@ impl Engine {
             Some(_) => None,
             None => Running::read(&directory).and_then(|r| r.cgroup),
         };
-        if record.remove {
+        // One that was never started stays, whatever is stopped: it has not ended.
+        if record.remove && record.run > 0 {
             let ended = match over {
                 Some(super::state::Over::Ended(ended)) => ended,
                 _ => Ended { exit_code: record.exit_code, oom: record.oom, finished: record.finished.max(super::now()), ..Ended::default() },
             };
             return self.remove_all(&record, cgroup, Some(&ended), held);
         }
-        let record = self.settle(record)?;
-        self.free_run(&record, cgroup);
+        if let Some(record) = self.settle(record)? {
+            self.free_run(&record, cgroup);
+        }
         Ok(())
     }
 
@@ -81,15 +83,27 @@ impl Engine {
     /// waits for anybody.
     pub(crate) fn collect(&self) -> Result<(), Fault> {
         for record in self.database()?.unsettled(self.boot())? {
-            let Some(held) = lock::attempt(&self.container_directory(&record.id))? else { continue };
-            let Some(record) = self.database()?.record(&record.id)? else { continue };
-            if record.mark == Mark::Removing {
-                self.remove_all(&record, None, None, held)?;
-            } else {
-                self.tidy(record, held)?;
+            let lives = record.mark == Mark::Active && self.observe(&record).over.is_none();
+            if !lives {
+                // What cannot be collected is still listed, and its own removal says why; it must not keep others from
+                // being made.
+                let _ = self.collect_one(&record.id);
             }
         }
         Ok(())
+    }
+
+    fn collect_one(&self, id: &Id) -> Result<(), Fault> {
+        let directory = self.container_directory(id);
+        let Some(held) = lock::attempt(&directory)? else { return Ok(()) };
+        match self.database()?.record(id)? {
+            Some(record) if record.mark == Mark::Removing => self.remove_all(&record, None, None, held),
+            Some(record) => self.tidy(record, held),
+            None => {
+                let _ = std::fs::remove_dir(directory);
+                Ok(())
+            }
+        }
     }
 
     /// Ends a container: its stop signal, then SIGKILL. `None`: there is none, and that was to be ignored.
@@ -106,7 +120,16 @@ impl Engine {
 
     /// Stops it if it runs.
     pub(crate) fn end(&self, record: Record, timeout: Option<u32>) -> Result<(), Fault> {
-        let state = self.observe(&record);
+        let (mut record, mut state) = (record.clone(), self.observe(&record));
+        if record.mark == Mark::Active && state.running.is_none() && state.over.is_none() {
+            // It is being started: whoever does that has the lock until there is something to end.
+            drop(lock::wait(&self.container_directory(&record.id))?);
+            let Some(now) = self.database()?.record(&record.id)? else {
+                let _ = std::fs::remove_dir(self.container_directory(&record.id));
+                return Ok(());
+            };
+            (state, record) = (self.observe(&now), now);
+        }
         if let Some(running) = &state.running {
             let config = self.database()?.config(record.seq)?;
             let seconds = timeout.unwrap_or(config.stop_timeout);
@@ -150,7 +173,7 @@ impl Engine {
                 self.signal(running, asked.signal, thaw)?;
                 Ok(record.id)
             }
-            (status, _) => Err(improper(format!("can only kill running containers. {} is in state {}", record.id, word(status)))),
+            (status, _) => Err(improper(format!("can only kill running containers. {} is in state {}", record.id, status.word()))),
         }
     }
 
@@ -171,6 +194,8 @@ impl Engine {
                 (Status::Running | Status::Paused | Status::Initialized, Some(running)) => {
                     gone_within(running, Duration::from_secs(3600))?;
                 }
+                // One whose start was killed has no process to wait for, and nobody but us may notice.
+                _ if state.over.is_some() => drop(self.settle(record)?),
                 _ => std::thread::sleep(PAUSE),
             }
             record = match self.database()?.record(&id)? {
@@ -215,22 +240,20 @@ impl Engine {
             Fault::new(Kind::Unsupported, "containers cannot be paused here: the container has no cgroup of its own")
                 .hint("mount a cgroup file system, or let the user have a cgroup of their own (systemd's Delegate=yes)")
         })?;
-        crate::host::freeze_cgroup(&cgroup, frozen)?;
-        self.database()?.paused(&record.id, frozen)?;
-        Ok(record.id)
-    }
-}
-
-/// A status in Podman's words.
-pub(crate) fn word(status: Status) -> &'static str {
-    match status {
-        Status::Created => "created",
-        Status::Initialized => "initialized",
-        Status::Running => "running",
-        Status::Paused => "paused",
-        Status::Stopping => "stopping",
-        Status::Exited => "exited",
-        Status::Removing => "removing",
+        // The mark is there before the processes are frozen and until they are thawed: a command killed in between leaves
+        // a container that can be thawed, and not one that hangs and says it runs.
+        if frozen {
+            self.database()?.paused(&record.id, true)?;
+        }
+        let done = crate::host::freeze_cgroup(&cgroup, frozen);
+        if frozen && done.is_err() {
+            // What was frozen before the failure runs on.
+            let _ = crate::host::freeze_cgroup(&cgroup, false);
+        }
+        if !frozen || done.is_err() {
+            self.database()?.paused(&record.id, frozen && done.is_ok())?;
+        }
+        done.map(|()| record.id)
     }
 }
 

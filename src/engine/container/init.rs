@@ -26,8 +26,8 @@ impl Engine {
         self.host()?;
         let found = self.record_of(name)?;
         let held = lock::wait(&self.container_directory(&found.id))?;
-        let record = match self.database()?.record(&found.id)? {
-            Some(record) => self.settle(record)?,
+        let record = match self.database()?.record(&found.id)?.map(|r| self.settle(r)).transpose()?.flatten() {
+            Some(record) => record,
             None => {
                 let _ = std::fs::remove_dir(self.container_directory(&found.id));
                 return Err(no_such(name));
@@ -122,7 +122,7 @@ impl Engine {
 
     /// Connects to a container that runs.
     pub fn attach(&self, name: &str) -> Result<Session, Fault> {
-        let record = self.settle(self.record_of(name)?)?;
+        let record = self.settle(self.record_of(name)?)?.ok_or_else(|| no_such(name))?;
         match self.observe(&record).status {
             Status::Running | Status::Paused => {
                 let config = self.database()?.config(record.seq)?;

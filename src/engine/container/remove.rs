@@ -1,6 +1,6 @@
 //! Removal. Any state with `force` ends in "gone"; a removal that was killed is finished by the next.
 
-use super::end::{improper, word};
+use super::end::improper;
 use super::lock;
 use crate::Engine;
 use crate::database::{Ended, Mark, Record};
@@ -23,7 +23,7 @@ impl Engine {
             if !asked.force && state.status != Status::Initialized {
                 return Err(improper(format!(
                     "cannot remove container {id} as it is {} - running or paused containers cannot be removed without force",
-                    word(state.status)
+                    state.status.word()
                 )));
             }
             self.end(record, asked.timeout)?;
@@ -38,7 +38,7 @@ impl Engine {
         };
         let state = self.observe(&record);
         if matches!(state.status, Status::Running | Status::Paused) && !asked.force {
-            return Err(improper(format!("cannot remove container {id} as it is {}", word(state.status))));
+            return Err(improper(format!("cannot remove container {id} as it is {}", state.status.word())));
         }
         let running = Running::read(&self.run_directory(&id, record.run));
         if let Some(running) = state.running {
@@ -49,11 +49,19 @@ impl Engine {
         if record.mark != Mark::Removing {
             self.database()?.removing(&id)?;
         }
-        self.remove_all(&record, running.and_then(|r| r.cgroup), None, held)?;
+        // Whoever waits for it may not have looked since it ended.
+        let ended = (record.mark == Mark::Exited).then(|| Ended {
+            exit_code: record.exit_code,
+            oom: record.oom,
+            finished: super::now(),
+            ..Ended::default()
+        });
+        self.remove_all(&record, running.and_then(|r| r.cgroup), ended.as_ref(), held)?;
         Ok(Some(id))
     }
 
-    /// Removes everything of a container that does not run, its row last. With the lock.
+    /// Removes everything of a container that does not run, the record of its end and its row last: whoever is killed on
+    /// the way leaves a container that has ended, to be removed again. With the lock.
     pub(crate) fn remove_all(
         &self,
         record: &Record,
@@ -61,7 +69,9 @@ impl Engine {
         ended: Option<&Ended>,
         held: lock::Lock,
     ) -> Result<(), Fault> {
-        self.free_run(record, cgroup);
+        if let Some(cgroup) = cgroup {
+            crate::host::remove_cgroup(&cgroup);
+        }
         self.store()?.remove_snapshot(&record.id).map_err(crate::fault::store)?;
         let cid_file = self.database()?.config(record.seq).ok().and_then(|c| c.cid_file);
         if let Some(path) = cid_file
@@ -76,6 +86,7 @@ impl Engine {
             }
             _ => {}
         }
+        self.free_run(record, None);
         self.database()?.delete(record.seq, &record.id, ended)?;
         drop(held);
         Ok(())

@@ -71,12 +71,18 @@ impl Engine {
         if let Some(over) = exit(&running) {
             return over;
         }
-        let Some(running) = running else {
-            if super::lock::is_held(&self.container_directory(&record.id)) {
+        let running = match running {
+            Some(running) => running,
+            None if super::lock::is_held(&self.container_directory(&record.id)) => {
                 let status = if record.started == 0 { Status::Created } else { Status::Exited };
                 return State { status, running: None, over: None };
             }
-            return over(Over::NeverRan(String::new()));
+            // Whoever started it may have come to the end of that between both looks: it lets go of the lock last.
+            None => match (Running::read(&directory), Exit::read(&directory)) {
+                (running, Some(exit)) => return ended(exit, running.map_or(0, |r| r.started_ns)),
+                (Some(running), None) => running,
+                (None, None) => return over(Over::NeverRan(String::new())),
+            },
         };
         if sys::process::is_alive(running.pid, running.start_time) {
             let status = match (running.started_ns, record.paused) {
@@ -94,16 +100,17 @@ impl Engine {
         exit(&Some(running)).unwrap_or_else(|| if started == 0 { over(Over::NeverRan(String::new())) } else { unseen(started) })
     }
 
-    /// Writes down that an active container is over, if it is. Gives the record as it then is.
-    pub(crate) fn settle(&self, record: Record) -> Result<Record, Fault> {
-        let Some(over) = self.observe(&record).over else { return Ok(record) };
+    /// Writes down that an active container is over, if it is. Gives the record as it then is; `None` if somebody removed
+    /// the container meanwhile.
+    pub(crate) fn settle(&self, record: Record) -> Result<Option<Record>, Fault> {
+        let Some(over) = self.observe(&record).over else { return Ok(Some(record)) };
         match over {
             Over::Ended(ended) => {
                 self.database()?.finish(&record.id, record.run, &ended)?;
             }
             Over::NeverRan(error) => self.database()?.deactivate(&record.id, record.run, &error)?,
         }
-        Ok(self.database()?.record(&record.id)?.unwrap_or(record))
+        self.database()?.record(&record.id)
     }
 }
 

@@ -74,6 +74,7 @@ fn an_end_counts_for_its_own_run_only_and_outlasts_the_container() {
     let ended = Ended { started: 5, finished: crate::container::now(), exit_code: 3, oom: true, error: String::new() };
     database.activate(&id(1), 1, "boot").unwrap();
     database.activate(&id(1), 2, "boot").unwrap();
+    assert_eq!(database.unsettled("boot").unwrap().len(), 1, "nobody may have noticed that it ended");
     assert!(!database.finish(&id(1), 1, &ended).unwrap());
     assert!(database.finish(&id(1), 2, &ended).unwrap());
     assert!(!database.finish(&id(1), 2, &ended).unwrap());
@@ -111,4 +112,7 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
     assert_eq!(told("rebooted"), (Status::Exited, 137));
     assert_eq!(told("killed"), (Status::Created, 0));
     assert_eq!(engine.wait("rebooted").unwrap().code, 137);
+    // A start that was killed again, before anybody lists it: waiting ends.
+    database.activate(&id(2), 2, engine.boot()).unwrap();
+    assert_eq!(engine.wait("killed").unwrap().code, 0);
 }
