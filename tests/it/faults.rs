@@ -39,6 +39,30 @@ fn a_command_killed_at_any_moment() {
 }
 
 #[test]
+fn what_a_killed_run_with_rm_leaves_goes_with_the_next() {
+    let home = Home::new();
+    home.load();
+    let begin = std::time::Instant::now();
+    home.run(&["run", "--rm", "busybox", "true"]).quiet();
+    let whole = begin.elapsed() * 3 / 2;
+    for moment in moments(40, whole) {
+        let running = home.start(&["run", "--rm", "busybox", "true"]);
+        std::thread::sleep(moment);
+        running.kill();
+    }
+    home.until("all monitors are gone", || home.processes().is_empty());
+    // Nobody has listed anything, so nobody but this command can have noticed.
+    home.run(&["run", "--rm", "busybox", "true"]).quiet();
+    for directory in ["root/snapshots", "run/containers"] {
+        let left: Vec<_> = std::fs::read_dir(home.path(directory)).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert!(left.is_empty(), "{directory}: {left:?}");
+    }
+    for id in home.containers() {
+        assert_eq!(home.inspect(&id, "{{.State.Status}}"), "created");
+    }
+}
+
+#[test]
 fn a_load_killed_at_any_moment() {
     let home = Home::new();
     let file = home.write("image.tar", &crate::image::busybox_archive());

@@ -47,7 +47,7 @@ impl Engine {
     /// As [`Engine::cleanup`], with the lock.
     pub(crate) fn tidy(&self, record: Record, held: lock::Lock) -> Result<(), Fault> {
         let was_active = record.mark == Mark::Active;
-        let over = self.observe(&record).over;
+        let over = self.observe_locked(&record).over;
         if was_active && over.is_none() {
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl Engine {
             };
             return self.remove_all(&record, cgroup, Some(&ended), held);
         }
-        if let Some(record) = self.settle(record)? {
+        if let Some(record) = self.settle_locked(record)? {
             self.free_run(&record, cgroup);
         }
         Ok(())
@@ -230,7 +230,7 @@ impl Engine {
         let found = self.record_of(name)?;
         let _held = lock::wait(&self.container_directory(&found.id))?;
         let record = self.record_of(found.id.as_str())?;
-        let state = self.observe(&record);
+        let state = self.observe_locked(&record);
         let wanted = if frozen { Status::Running } else { Status::Paused };
         let Some(running) = state.running.filter(|_| state.status == wanted) else {
             let what = if frozen { "is not running, can't pause" } else { "is not paused, can't unpause" };

@@ -26,14 +26,14 @@ impl Engine {
         self.host()?;
         let found = self.record_of(name)?;
         let held = lock::wait(&self.container_directory(&found.id))?;
-        let record = match self.database()?.record(&found.id)?.map(|r| self.settle(r)).transpose()?.flatten() {
+        let record = match self.database()?.record(&found.id)?.map(|r| self.settle_locked(r)).transpose()?.flatten() {
             Some(record) => record,
             None => {
                 let _ = std::fs::remove_dir(self.container_directory(&found.id));
                 return Err(no_such(name));
             }
         };
-        let state = self.observe(&record);
+        let state = self.observe_locked(&record);
         let config = self.database()?.config(record.seq)?;
         match state.status {
             Status::Created | Status::Exited => {}

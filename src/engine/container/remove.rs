@@ -36,7 +36,7 @@ impl Engine {
             let _ = std::fs::remove_dir(self.container_directory(&id));
             return Ok(Some(id));
         };
-        let state = self.observe(&record);
+        let state = self.observe_locked(&record);
         if matches!(state.status, Status::Running | Status::Paused) && !asked.force {
             return Err(improper(format!("cannot remove container {id} as it is {}", state.status.word())));
         }

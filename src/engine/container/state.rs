@@ -42,15 +42,24 @@ const UNSEEN: i32 = 137;
 impl Engine {
     /// Observes without changing anything.
     pub(crate) fn observe(&self, record: &Record) -> State {
+        self.look(record, false)
+    }
+
+    /// As [`Engine::observe`], by whoever has the container's lock: then nobody else is starting it.
+    pub(crate) fn observe_locked(&self, record: &Record) -> State {
+        self.look(record, true)
+    }
+
+    fn look(&self, record: &Record, locked: bool) -> State {
         match record.mark {
             Mark::Created => State { status: Status::Created, running: None, over: None },
             Mark::Exited => State { status: Status::Exited, running: None, over: None },
             Mark::Removing => State { status: Status::Removing, running: None, over: None },
-            Mark::Active => self.observe_active(record),
+            Mark::Active => self.look_at_active(record, locked),
         }
     }
 
-    fn observe_active(&self, record: &Record) -> State {
+    fn look_at_active(&self, record: &Record, locked: bool) -> State {
         let directory = self.run_directory(&record.id, record.run);
         let unseen = |started: i64| {
             over(Over::Ended(Ended {
@@ -73,7 +82,7 @@ impl Engine {
         }
         let running = match running {
             Some(running) => running,
-            None if super::lock::is_held(&self.container_directory(&record.id)) => {
+            None if !locked && super::lock::is_held(&self.container_directory(&record.id)) => {
                 let status = if record.started == 0 { Status::Created } else { Status::Exited };
                 return State { status, running: None, over: None };
             }
@@ -103,7 +112,18 @@ impl Engine {
     /// Writes down that an active container is over, if it is. Gives the record as it then is; `None` if somebody removed
     /// the container meanwhile.
     pub(crate) fn settle(&self, record: Record) -> Result<Option<Record>, Fault> {
-        let Some(over) = self.observe(&record).over else { return Ok(Some(record)) };
+        let over = self.observe(&record).over;
+        self.record_end(record, over)
+    }
+
+    /// As [`Engine::settle`], by whoever has the container's lock.
+    pub(crate) fn settle_locked(&self, record: Record) -> Result<Option<Record>, Fault> {
+        let over = self.observe_locked(&record).over;
+        self.record_end(record, over)
+    }
+
+    fn record_end(&self, record: Record, over: Option<Over>) -> Result<Option<Record>, Fault> {
+        let Some(over) = over else { return Ok(Some(record)) };
         match over {
             Over::Ended(ended) => {
                 self.database()?.finish(&record.id, record.run, &ended)?;
