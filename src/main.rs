@@ -1,6 +1,7 @@
 //! One file, several roles: which one is in the name by which it was called. See `src/README.md`.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 use sys::entry::ByRole;
 use sys::role::Role;
@@ -12,9 +13,11 @@ static ALLOCATOR: ByRole<mimalloc::MiMalloc> = ByRole::new(mimalloc::MiMalloc);
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
-        eprintln!("Error: internal error{place}: {}: please report this", message(panic));
+        // Where it cannot be told, it still ends with this code.
+        let _ = writeln!(std::io::stderr(), "Error: internal error{place}: {}: please report this", message(panic));
         std::process::exit(125);
     }));
+    sys::own_umask::usual();
     let words: Vec<OsString> = std::env::args_os().collect();
     let code = match words.first().map_or(Role::CommandLine, |name| Role::of(name)) {
         Role::Monitor => monitor::main(),

@@ -62,7 +62,8 @@ pub(crate) fn serve(
     let mut ours = Some((caller, ends, signals, log));
     sys::role::fork(|| {
         drop(ours.take());
-        reactor::reset_signals();
+        // Ignored signals would be inherited by programs; it cannot fail but for numbers that are no signals.
+        let _ = sys::signals::reset();
         make(&launch.task, &file, channels);
         0
     })

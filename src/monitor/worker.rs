@@ -16,6 +16,8 @@ pub fn main() -> u8 {
 }
 
 fn run() -> Result<(), Error> {
+    // What the caller had open beside its standard streams is not ours: somebody may wait for its end.
+    sys::process::close_from(3);
     let io = |error| Error::HandOver(sys::process::errno(error));
     let caller = std::io::stdin().as_fd().try_clone_to_owned().map_err(io)?;
     let file = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(io)?);

@@ -70,7 +70,7 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
     let linux = create.spec.linux().as_ref().ok_or_else(|| missing("linux"))?;
     plan::refuse(&create.spec)?;
     let plan = plan::namespaces(linux)?;
-    let filter = linux.seccomp().as_ref().map(crate::seccomp::compile).transpose().map_err(|e| Error::Seccomp(e.to_string()))?;
+    let filter = linux.seccomp().as_ref().map(plan::filter).transpose()?;
     let interface = Interface::probe();
     let stdio = own_streams(stdio, &plan)?;
     let start = start.map(sys::process::out_of_the_way).transpose().step("move the start pipe")?;
@@ -89,6 +89,9 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
         let root = rootfs::prepare(interface, &create.rootfs)?;
         let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
         join(&plan, &mut placement)?;
+        if plan.new & NEW_USER == 0 {
+            sys::process::set_dumpable(false).step("keep others from tracing")?;
+        }
         let mut first = First {
             create, process, linux, plan: &plan, interface, mounts, root: Some(root), filter, stdio: Some(stdio), start,
             may_make_devices, wait: Some(wait),
@@ -97,7 +100,7 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
         let pid = match placement.clone(namespaces).map_err(|source| namespace(plan.new, "make", source))? {
             Side::Child => {
                 drop(go);
-                let error = first.run(&placement, report);
+                let error = first.run(&mut placement, report);
                 fail(report, &error);
                 sys::clone::exit_now(i32::from(error.code()))
             }
@@ -174,7 +177,7 @@ fn settle(pid: i32, plan: &Namespaces, placement: &Placement) -> Result<(), Erro
 
 impl First<'_> {
     /// Becomes the program; comes back only with the reason why not.
-    fn run(mut self, placement: &Placement, report: BorrowedFd<'_>) -> Error {
+    fn run(mut self, placement: &mut Placement, report: BorrowedFd<'_>) -> Error {
         match self.build(placement) {
             Ok(streams) => {
                 let finish = Finish {
@@ -183,7 +186,6 @@ impl First<'_> {
                     groups: &self.create.groups,
                     create_cwd: self.create.create_cwd,
                     init: self.create.init,
-                    preserve_fds: self.create.preserve_fds,
                     filter: self.filter.as_ref(),
                     report,
                     start: self.start.as_ref(),
@@ -194,7 +196,7 @@ impl First<'_> {
         }
     }
 
-    fn build(&mut self, placement: &Placement) -> Result<Streams, Error> {
+    fn build(&mut self, placement: &mut Placement) -> Result<Streams, Error> {
         self.settle_down(placement)?;
         // Nothing of the container's must reach the host's mounts; what the host mounts later may reach the container's, if
         // the specification says so.
@@ -219,7 +221,7 @@ impl First<'_> {
     }
 
     /// The process itself: session, user namespace, cgroup namespace, keys, names, loopback.
-    fn settle_down(&mut self, placement: &Placement) -> Result<(), Error> {
+    fn settle_down(&mut self, placement: &mut Placement) -> Result<(), Error> {
         sys::signals::reset().step("reset signals")?;
         rustix::process::umask(Mode::empty());
         rustix::process::setsid().map(drop).step("start a session")?;
@@ -232,6 +234,9 @@ impl First<'_> {
                 _ => sys::clone::exit_now(125),
             }
         }
+        // Processes that share its pid namespace must not trace it, nor open what it has open, until it executes the program.
+        // Not before the id maps are there: their files would belong to somebody else.
+        sys::process::set_dumpable(false).step("keep others from tracing")?;
         if self.plan.new & NEW_USER != 0 {
             become_root()?;
         }

@@ -95,7 +95,7 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
     sys::process::close_on_exec_from(3).step("close descriptors")?;
     sys::signals::ignore_broken_pipes().step("ignore broken pipes")?;
     plan::refuse_of_process(&exec.process)?;
-    let filter = exec.seccomp.as_ref().map(crate::seccomp::compile).transpose().map_err(|e| Error::Seccomp(e.to_string()))?;
+    let filter = exec.seccomp.as_ref().map(plan::filter).transpose()?;
     let target = Target::open(exec)?;
     let stdio = match stdio {
         Stdio::Terminal(socket) => Stdio::Terminal(sys::process::out_of_the_way(socket).step("move the terminal's socket")?),
@@ -117,7 +117,7 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
     let pid = match placement.clone(0).step("make the process")? {
         Side::Child => {
             drop(go);
-            let error = match join(exec, &target, stdio, &wait, &placement) {
+            let error = match join(exec, &target, stdio, &wait, &mut placement) {
                 Ok(streams) => finish(exec, filter.as_ref(), start.as_ref(), report, streams),
                 Err(error) => error,
             };
@@ -137,7 +137,7 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
 }
 
 /// The new process: into the container.
-fn join(exec: &Exec, target: &Target, stdio: Stdio, wait: &OwnedFd, placement: &Placement) -> Result<Streams, Error> {
+fn join(exec: &Exec, target: &Target, stdio: Stdio, wait: &OwnedFd, placement: &mut Placement) -> Result<Streams, Error> {
     sys::signals::reset().step("reset signals")?;
     rustix::process::setsid().map(drop).step("start a session")?;
     placement.enter()?;
@@ -183,7 +183,6 @@ fn finish(
         groups: &exec.groups,
         create_cwd: false,
         init: false,
-        preserve_fds: exec.preserve_fds,
         filter,
         report,
         start,

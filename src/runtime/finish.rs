@@ -32,8 +32,6 @@ pub struct Finish<'a> {
     pub create_cwd: bool,
     /// Put the small init before the program.
     pub init: bool,
-    /// Descriptors after 2 that the program inherits.
-    pub preserve_fds: u32,
     /// The filter.
     pub filter: Option<&'a Filter>,
     /// Where to report.
@@ -133,12 +131,7 @@ impl Finish<'_> {
                 }
             }
         }
-        if self.init {
-            let terminal = rustix::termios::isatty(rustix::stdio::stdin());
-            crate::init::divide(terminal, capabilities.sets)?;
-        }
-        let first = 3 + self.preserve_fds as i32;
-        sys::process::close_on_exec_from(first).step("close descriptors")?;
+        sys::process::close_on_exec_from(3).step("close descriptors")?;
         if let Some(filter) = self.filter {
             let effective = capabilities.sets.effective | self.keeps(u64::MAX);
             if effective != capabilities.sets.effective {
@@ -149,6 +142,10 @@ impl Finish<'_> {
             if effective != capabilities.sets.effective {
                 sys::capability::set(capabilities.sets).step("set capabilities")?;
             }
+        }
+        // Last, so that the small init is confined as the program is.
+        if self.init {
+            crate::init::divide(rustix::termios::isatty(rustix::stdio::stdin()))?;
         }
         let source = sys::process::execute(&program.path, &program.arguments, &program.environment);
         Err(match source {

@@ -4,12 +4,10 @@
 use crate::error::{Context, Error};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
-use sys::capability::Sets;
 use sys::clone::{Clone, Side};
 
-/// Divides the process: returns in the child, which goes on to execute the program; the first process never returns, and
-/// keeps no more than `capabilities`.
-pub fn divide(terminal: bool, capabilities: Sets) -> Result<(), Error> {
+/// Divides the process: returns in the child, which goes on to execute the program; the first process never returns.
+pub fn divide(terminal: bool) -> Result<(), Error> {
     sys::signals::block_all().step("block signals")?;
     match sys::clone::clone(Clone::default()).step("make the program's process")? {
         Side::Child => {
@@ -23,16 +21,12 @@ pub fn divide(terminal: bool, capabilities: Sets) -> Result<(), Error> {
             }
             Ok(())
         }
-        Side::Parent(child) => {
-            let code = sys::capability::set(capabilities).map_or(125, |()| serve(child));
-            sys::clone::exit_now(code)
-        }
+        Side::Parent(child) => sys::clone::exit_now(serve(child)),
     }
 }
 
 fn serve(child: i32) -> i32 {
     const SIGCHLD: i32 = 17;
-    let _ = sys::process::set_dumpable(false);
     sys::process::close_from(3);
     loop {
         match sys::signals::wait() {

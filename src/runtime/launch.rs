@@ -37,9 +37,6 @@ pub struct Create {
     /// Run the program as the child of a small built-in init that reaps, and forwards signals (`--init`).
     #[serde(default)]
     pub init: bool,
-    /// How many descriptors after 2 the program inherits.
-    #[serde(default)]
-    pub preserve_fds: u32,
 }
 
 /// A process to add to a running container.
@@ -62,9 +59,6 @@ pub struct Exec {
     /// The container's filter.
     #[serde(default)]
     pub seccomp: Option<LinuxSeccomp>,
-    /// How many descriptors after 2 the program inherits.
-    #[serde(default)]
-    pub preserve_fds: u32,
 }
 
 /// Where a root file system comes from.

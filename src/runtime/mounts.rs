@@ -8,7 +8,7 @@ use crate::copy_up;
 use crate::error::{Context, Error};
 use crate::options::{self, Options};
 use crate::paths::{self, Kind};
-use crate::trees::{Failed, Interface, Place, Tree};
+use crate::trees::{self, Failed, Interface, Place, Tree};
 use oci_spec::runtime::{LinuxIdMapping, Mount};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -70,6 +70,14 @@ fn prepare_one(interface: Interface, mount: &Mount, bundle: &Path, uids: &[IdRan
     let source = mount.source().as_ref().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     if kind.is_empty() && !options.bind {
         return Err(Error::MountRefused { destination: destination.display().to_string(), why: "neither a type nor `bind` is given".into() });
+    }
+    let misplaced = [("idmap", options.id_map.is_some() && !options.bind), ("tmpcopyup", options.copy_up && kind != "tmpfs")];
+    if let Some((option, _)) = misplaced.into_iter().find(|(_, misplaced)| *misplaced) {
+        return Err(Error::MountOption { destination: destination.display().to_string(), option: option.into() });
+    }
+    // A new file system has no mounts below it.
+    if !options.bind {
+        (options.set, options.clear) = (options.set & !options.clear_below | options.set_below, options.clear | options.clear_below);
     }
     let bound = if options.bind { Some(bind(interface, mount, &options, bundle, uids, gids)?) } else { None };
     Ok(Prepared { destination, kind, source, options, bound })
@@ -159,12 +167,14 @@ pub fn attach(root: BorrowedFd<'_>, mounts: Vec<Prepared>, facts: &Facts) -> Res
         let bound = mount.bound.is_some();
         let kind = mount.kind.clone();
         let fd = attach_one(root, mount, facts)?;
-        match destination.to_str() {
-            Some("/proc") if kind == "proc" => mounted.proc = Some(fd),
-            Some("/dev/pts") if kind == "devpts" => mounted.pts = Some(fd),
-            Some("/dev") if bound => mounted.dev_is_bound = true,
-            Some("/dev") => mounted.dev = Some(fd),
-            _ => {}
+        // As paths: `/dev/` is `/dev`.
+        if destination == Path::new("/proc") && kind == "proc" {
+            mounted.proc = Some(fd);
+        } else if destination == Path::new("/dev/pts") && kind == "devpts" {
+            mounted.pts = Some(fd);
+        } else if destination == Path::new("/dev") {
+            mounted.dev_is_bound = bound;
+            mounted.dev = Some(fd).filter(|_| !bound);
         }
     }
     Ok(mounted)
@@ -213,8 +223,7 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
     }
     .map_err(|e| error("attach", e))?;
     for (flag, recursive) in &options.propagation {
-        sys::mount::change(fd.as_fd(), *recursive, Change { propagation: *flag, ..Change::default() })
-            .map_err(|e| error("set the propagation", e))?;
+        trees::propagate(facts.interface, fd.as_fd(), *recursive, *flag).map_err(|e| error("set the propagation", e))?;
     }
     Ok(fd)
 }
@@ -225,7 +234,7 @@ fn place<'a>(root: BorrowedFd<'a>, destination: &Path, kind: Kind) -> Result<Pla
     if !destination.is_absolute() {
         return Err(refused("a destination must be absolute"));
     }
-    let is_kernels = matches!(destination.to_str().map(|d| d.trim_end_matches('/')), Some("/proc" | "/sys" | "/dev"));
+    let is_kernels = ["/proc", "/sys", "/dev"].iter().any(|path| destination == Path::new(path));
     if is_kernels {
         match paths::open_without_links(root, destination, OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(fd) if paths::is_directory(fd.as_fd()) == Ok(true) => {

@@ -88,12 +88,15 @@ impl Placement {
         }
     }
 
-    /// In the copy: goes through the doors, with the rights and the namespaces of the original.
-    pub fn enter(&self) -> Result<(), Error> {
+    /// In the copy: goes through the doors, with the rights and the namespaces of the original. The descriptors of the
+    /// host's directories are closed: nothing of them may be open where the container's processes are.
+    pub fn enter(&mut self) -> Result<(), Error> {
+        self.directory = None;
+        let doors = std::mem::take(&mut self.doors);
         if self.moved || self.inherited {
             return Ok(());
         }
-        cgroup::enter(&self.doors).step("enter the cgroup")
+        cgroup::enter(&doors).step("enter the cgroup")
     }
 
     /// Moves this process there, and its copies with it: for one that will lose the right to.

@@ -1,7 +1,8 @@
 //! What a specification asks of the runtime, checked before anything is done: namespaces, and what is not built.
 
 use crate::error::Error;
-use oci_spec::runtime::{Linux, Process, Spec};
+use crate::seccomp::{Filter, compile};
+use oci_spec::runtime::{Linux, LinuxSeccomp, Process, Spec};
 use std::path::PathBuf;
 use sys::clone::{NEW_CGROUP, NEW_IPC, NEW_MOUNT, NEW_NET, NEW_PID, NEW_TIME, NEW_USER, NEW_UTS};
 use types::IdRange;
@@ -107,6 +108,16 @@ pub fn refuse_of_process(process: &Process) -> Result<(), Error> {
     Ok(())
 }
 
+/// The compiled filter. One that asks a listener is refused: nobody would be handed the descriptor, and every call that it is
+/// asked about would fail.
+pub fn filter(seccomp: &LinuxSeccomp) -> Result<Filter, Error> {
+    let filter = compile(seccomp).map_err(|e| Error::Seccomp(e.to_string()))?;
+    match filter.listener() {
+        Some(_) => Err(Error::Unsupported { what: "the seccomp action SCMP_ACT_NOTIFY".into(), instead: "use another action" }),
+        None => Ok(filter),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +150,7 @@ mod tests {
         )
         .unwrap();
         assert!(refuse(&spec).unwrap_err().to_string().contains("hooks"));
+        let notify = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
+        assert!(filter(&serde_json::from_str(notify).unwrap()).unwrap_err().to_string().contains("SCMP_ACT_NOTIFY"));
     }
 }

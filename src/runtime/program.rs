@@ -50,7 +50,9 @@ pub fn find(arguments: &[String], environment: &[String]) -> Result<Program, Err
         }
     };
     let path = CString::new(path).map_err(|_| not_found())?;
-    let arguments = texts(arguments.iter());
+    let arguments = arguments.iter().map(|text| CString::new(text.as_bytes())).collect::<Result<_, _>>();
+    // To leave one out, or half of it, would execute something else.
+    let arguments = arguments.map_err(|_| Error::Execute { program: name.clone(), source: Errno::INVAL })?;
     // A stranger's image may hold entries that are none: only K=V counts.
     let environment = texts(environment.iter().filter(|e| e.find('=').is_some_and(|at| at > 0)));
     Ok(Program { name, path, arguments, environment })
@@ -97,6 +99,7 @@ mod tests {
             assert_eq!(find(name, "/bin").unwrap_err().code(), code, "{name:?}");
         }
         assert_eq!(find("etc", "/").unwrap_err().code(), 127);
+        assert_eq!(super::find(&["sh".into(), "a\0b".into()], &env("/bin")).unwrap_err().code(), 126);
     }
 
     #[test]

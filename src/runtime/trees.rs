@@ -216,6 +216,17 @@ impl Noted {
     }
 }
 
+/// Sets the propagation of the attached mount whose root `fd` is; with `recursive`, of all below it too.
+pub fn propagate(interface: Interface, fd: BorrowedFd<'_>, recursive: bool, propagation: u64) -> Result<()> {
+    match interface {
+        Interface::New => mount::change(fd, recursive, Change { propagation, ..Change::default() }),
+        Interface::Classic => {
+            let path = CString::new(through_proc(fd)).map_err(|_| Errno::INVAL)?;
+            mount::propagate(&path, propagation | if recursive { MS_REC } else { 0 })
+        }
+    }
+}
+
 fn clone_flags(recursive: bool) -> OpenTreeFlags {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }

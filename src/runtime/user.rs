@@ -101,7 +101,14 @@ fn directory(fields: &[&str]) -> Option<String> {
 
 /// The text of an account file below the root; empty if there is none.
 fn read(root: BorrowedFd<'_>, path: &'static str) -> Result<String, Error> {
-    // Not blocking: a FIFO must not stop us before we see that it is one.
+    // Looked at before it is opened: to open a device can be to start it. And not blocking: a running container may put a FIFO
+    // in its place meanwhile.
+    match paths::open(root, Path::new(path), OFlags::PATH) {
+        Ok(fd) if FileType::from_raw_mode(rustix::fs::fstat(&fd).in_root(Path::new(path), "stat")?.st_mode) == FileType::RegularFile => {}
+        Ok(_) => return Err(Error::AccountFile { path, why: "not a regular file" }),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
+        Err(error) => return Err(error).in_root(Path::new(path), "open"),
+    }
     let fd = match paths::open(root, Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),

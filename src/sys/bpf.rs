@@ -5,6 +5,7 @@
 use crate::process::check;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// One instruction of eBPF (`struct bpf_insn` of `linux/bpf.h`).
 #[repr(C)]
@@ -56,8 +57,12 @@ pub fn filter_devices(group: BorrowedFd<'_>, program: &[Instruction]) -> Result<
     let loaded = match load(program) {
         // Before 5.11 programs counted as locked memory, of which the usual limit is soon reached.
         Err(Errno::PERM) => {
-            raise_locked_memory()?;
-            load(program)?
+            // For this one call: what is made by this process inherits the limit.
+            let before = getrlimit(Resource::Memlock);
+            setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).map_err(|_| Errno::PERM)?;
+            let loaded = load(program);
+            setrlimit(Resource::Memlock, before)?;
+            loaded?
         }
         other => other?,
     };
@@ -88,14 +93,4 @@ fn load(program: &[Instruction]) -> Result<OwnedFd> {
     let fd = check(unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &load, size_of::<Load>()) })?;
     // SAFETY: a success is a new descriptor, which nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
-fn raise_locked_memory() -> Result<()> {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the kernel reads one structure.
-    match check(unsafe { libc::syscall(libc::SYS_setrlimit, libc::RLIMIT_MEMLOCK, &limit) }) {
-        // Not a matter of the limit then.
-        Err(_) => Err(Errno::PERM),
-        Ok(_) => Ok(()),
-    }
 }

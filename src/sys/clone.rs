@@ -21,7 +21,7 @@ pub const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
 pub const NEW_PID: u64 = libc::CLONE_NEWPID as u64;
 /// New network namespace.
 pub const NEW_NET: u64 = libc::CLONE_NEWNET as u64;
-/// New time namespace (kernel 5.6): of children only when unshared, so the caller unshares it and clones.
+/// New time namespace (kernel 5.6); by clone3 only.
 pub const NEW_TIME: u64 = 0x80;
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -63,8 +63,8 @@ struct Arguments {
     cgroup: u64,
 }
 
-/// Copies this process. Kernels before 5.3 (and filters that answer `ENOSYS`) get clone(2), without `cgroup`, which then is
-/// `ENOSYS`.
+/// Copies this process. Kernels before 5.3 (and filters that answer `ENOSYS`) get clone(2), without `cgroup` and time
+/// namespaces, which then are `ENOSYS`.
 pub fn clone(how: Clone<'_>) -> Result<Side> {
     let parent = if how.sibling { libc::CLONE_PARENT as u64 } else { 0 };
     let arguments = Arguments {
@@ -78,7 +78,8 @@ pub fn clone(how: Clone<'_>) -> Result<Side> {
     // with its own copy of everything, like after fork(2).
     let result = check(unsafe { libc::syscall(libc::SYS_clone3, &arguments, size_of::<Arguments>()) });
     let pid = match result {
-        Err(Errno::NOSYS) if how.cgroup.is_none() => {
+        // clone(2) would take the bit of a time namespace for a part of the exit signal.
+        Err(Errno::NOSYS) if how.cgroup.is_none() && how.namespaces & NEW_TIME == 0 => {
             let flags = how.namespaces | parent | libc::SIGCHLD as u64;
             // SAFETY: as above; a null stack means to go on with the copied one. The argument order is that of x86-64 and
             // arm64, and all the pointers are null.

@@ -1,7 +1,13 @@
-//! A umask of a thread's own.
+//! The umask: one that does not depend on the caller, and one of a thread's own.
 
 use rustix::fs::Mode;
 use rustix::thread::UnshareFlags;
+
+/// Sets the umask to 022, whatever the caller's is: what containers are shown (/etc/hosts, their cgroup) must be readable by
+/// all their users. What is nobody else's business is made with its own mode.
+pub fn usual() {
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+}
 
 /// Gives the calling thread a umask of zero, and with it a root and working directory apart from the other threads',
 /// which keep theirs.

@@ -76,27 +76,31 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
     // SAFETY: close_range(2) with this flag only sets a flag of descriptors.
     match check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) }) {
-        Err(Errno::NOSYS | Errno::INVAL) => {}
+        // A filter that does not know the call may say that it is not permitted.
+        Err(Errno::NOSYS | Errno::INVAL | Errno::PERM) => {}
         other => return other.map(drop),
     }
-    for entry in std::fs::read_dir("/proc/self/fd").map_err(errno)? {
-        let Some(fd) = entry.ok().and_then(|e| e.file_name().to_str()?.parse::<RawFd>().ok()) else { continue };
-        if fd >= first {
-            // SAFETY: F_SETFD on any number only sets its flag, or fails with EBADF.
-            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
+    for fd in open_from(first)? {
+        // SAFETY: F_SETFD on any number only sets its flag, or fails with EBADF.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
     Ok(())
 }
 
-/// Closes all descriptors from `first` on (close_range(2), 5.9; before that one by one up to the limit).
+/// The numbers of open descriptors from `first` on.
+fn open_from(first: RawFd) -> Result<Vec<RawFd>> {
+    let entries = std::fs::read_dir("/proc/self/fd").map_err(errno)?;
+    Ok(entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).filter(|fd| *fd >= first).collect())
+}
+
+/// Closes all descriptors from `first` on (close_range(2), 5.9; before that one by one).
 ///
-/// For a process that is about to do nothing but wait: whatever owned one of them must not be used again.
+/// For a process that just began, or is about to do nothing but wait: whatever owned one of them must not be used again.
 pub fn close_from(first: RawFd) {
     // SAFETY: the caller gives these descriptors up; closing numbers that are not open does nothing.
     if check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) }).is_err() {
         let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024).min(1 << 16);
-        (first..most as RawFd).for_each(|number| {
+        open_from(first).unwrap_or_else(|_| (first..most as RawFd).collect()).into_iter().for_each(|number| {
             // SAFETY: as above.
             unsafe { libc::close(number) };
         });

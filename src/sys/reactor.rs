@@ -62,15 +62,6 @@ pub fn send_to_child(pid: i32, number: i32) -> Result<()> {
     if unsafe { libc::kill(pid, number) } == 0 { Ok(()) } else { Err(crate::process::errno(std::io::Error::last_os_error())) }
 }
 
-/// Every signal as after the start of a process: none blocked, none ignored. Programs inherit both.
-pub fn reset_signals() {
-    for number in 1..=31 {
-        // SIGKILL and SIGSTOP refuse, and need nothing.
-        let _ = disposition(number, SigHandler::SigDfl);
-    }
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-}
-
 fn disposition(number: i32, handler: SigHandler) -> Result<()> {
     let signal = Signal::try_from(number).map_err(errno)?;
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());

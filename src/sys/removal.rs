@@ -145,6 +145,11 @@ fn unlink(parent: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::io::Re
 fn unlock(parent: BorrowedFd<'_>, name: &CStr) {
     let _ = fs::fchmod(parent, Mode::RWXU);
     unflag(parent);
+    // Not a device, which opening may start; only these two kinds have flags that can be read anyway.
+    let kind = fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    if !matches!(kind, Ok(FileType::RegularFile | FileType::Directory)) {
+        return;
+    }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     if let Ok(file) = fs::openat(parent, name, flags, Mode::empty()) {
         unflag(file.as_fd());

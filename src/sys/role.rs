@@ -6,10 +6,13 @@
 //!
 //! Must not know: what a role does.
 
+use crate::mount::{Change, READ_ONLY, change};
+use rustix::fs::{CWD, MemfdFlags, SealFlags};
 use rustix::io::{Errno, Result};
+use rustix::mount::OpenTreeFlags;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -51,9 +54,46 @@ pub fn executable() -> PathBuf {
 
 /// Starts this executable again as `role`: `input` becomes its descriptor 0, `output` 1 and 2. `arguments` are there for
 /// those who list processes.
+///
+/// What it executes cannot be written to by way of its `/proc/PID/exe`, which a container may come to see (CVE-2019-5736).
 pub fn spawn(role: Role, arguments: &[&OsStr], input: OwnedFd, output: OwnedFd) -> io::Result<Child> {
     let errors = output.try_clone()?;
-    Command::new(executable()).arg0(role.name()).args(arguments).stdin(input).stdout(output).stderr(errors).spawn()
+    let image = unwritable()?;
+    let path = format!("/proc/self/fd/{}", image.as_raw_fd());
+    Command::new(path).arg0(role.name()).args(arguments).stdin(input).stdout(output).stderr(errors).spawn()
+}
+
+/// This executable as a file that nobody who has it open, or sees it executed, can write to.
+fn unwritable() -> Result<OwnedFd> {
+    // Kernels before 5.12, and a file that is not at its path any more, leave a copy.
+    read_only_view().or_else(|_| sealed_copy())
+}
+
+/// The same file seen through a read-only mount of its own, which is attached nowhere.
+fn read_only_view() -> Result<OwnedFd> {
+    // Not the link itself: after unshare(2) it leads to a mount of the namespace that was left, which cannot be cloned.
+    let path = rustix::fs::readlink("/proc/self/exe", Vec::new())?;
+    let view = rustix::mount::open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    let (found, own) = (rustix::fs::fstat(&view)?, rustix::fs::stat("/proc/self/exe")?);
+    if (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino) {
+        return Err(Errno::STALE);
+    }
+    change(view.as_fd(), false, Change { set: READ_ONLY, ..Change::default() })?;
+    Ok(view)
+}
+
+/// A copy in memory that is sealed: it never changes again.
+fn sealed_copy() -> Result<OwnedFd> {
+    let own = rustix::fs::open(executable(), rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = match rustix::fs::memfd_create("monopod", flags | MemfdFlags::EXEC) {
+        // The flag came with 6.3; before, all of them can be executed.
+        Err(Errno::INVAL) => rustix::fs::memfd_create("monopod", flags)?,
+        other => other?,
+    };
+    crate::reflink::copy(&own, &copy, &mut false)?;
+    rustix::fs::fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    Ok(copy)
 }
 
 /// Starts this executable again as a command line with `arguments`, its standard streams closed off.
@@ -95,5 +135,32 @@ mod tests {
     #[test]
     fn the_executable_is_found() {
         assert!(executable().exists());
+    }
+
+    /// What opening `file` by its name in /proc for writing, and writing to it, comes to.
+    fn written(file: &OwnedFd) -> io::Result<()> {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        io::Write::write_all(&mut std::fs::OpenOptions::new().append(true).open(path)?, b"x")
+    }
+
+    #[test]
+    fn what_is_executed_again_cannot_be_written_to() {
+        let own = std::fs::read(executable()).unwrap();
+        let copy = sealed_copy().unwrap();
+        assert_eq!(written(&copy).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert!(std::fs::read(format!("/proc/self/fd/{}", copy.as_raw_fd())).unwrap() == own, "it is the same program");
+        assert_eq!(Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).arg("--list").output().unwrap().status.code(), Some(0));
+        match read_only_view() {
+            Err(Errno::PERM | Errno::NOSYS) => eprintln!("SKIPPED: the read-only view: this host does not let us make one"),
+            view => {
+                let view = view.unwrap();
+                let flags = rustix::fs::fstatvfs(&view).unwrap().f_flag;
+                assert!(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+                // That of a program which is being executed is busy first; emptying it asks for the mount before.
+                let path = format!("/proc/self/fd/{}", view.as_raw_fd());
+                let error = std::fs::OpenOptions::new().write(true).truncate(true).open(path).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::ReadOnlyFilesystem);
+            }
+        }
     }
 }

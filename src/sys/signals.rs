@@ -1,14 +1,20 @@
 //! Signals of this process: their mask, their dispositions, and waiting for one.
 
+use crate::process::check;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use rustix::io::{Errno, Result};
 
 /// Back to what a program expects at its start: nothing blocked, nothing ignored. Both survive execve(2).
+///
+/// By the system call: the C library's function refuses the signals that it keeps for its threads, which a caller may have
+/// ignored all the same.
 pub fn reset() -> Result<()> {
-    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
-        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: the default disposition runs no code of ours.
-        unsafe { nix::sys::signal::sigaction(signal, &default) }.map_err(from_nix)?;
+    const LAST: libc::c_int = 64;
+    // The kernel's structure (handler, flags, restorer, mask): SIG_DFL is 0, and the size is that of the mask.
+    let default = [0u64; 4];
+    for number in (1..=LAST).filter(|number| !matches!(*number, libc::SIGKILL | libc::SIGSTOP)) {
+        // SAFETY: the kernel reads one structure; the default disposition runs no code of ours.
+        check(unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &default, std::ptr::null::<u8>(), size_of::<u64>()) })?;
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(from_nix)
 }

@@ -7,7 +7,7 @@
 use crate::image;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -163,6 +163,8 @@ pub struct Home {
     base: PathBuf,
     pub who: Who,
     file: PathBuf,
+    /// Device and inode of `file`, which may be moved away.
+    identity: (u64, u64),
     holder: Option<Child>,
     variables: Vec<(String, String)>,
     /// The test has removed its containers itself: the file is not where it was in the bent machine.
@@ -206,8 +208,9 @@ impl Home {
         let file = directory.join("monopod");
         // A file of its own: a process whose executable it is belongs to this home, whatever else it does.
         fs::copy(built(), &file).expect("the built file can be copied");
-        let mut home =
-            Home { base: directory.clone(), directory, who, file, holder: None, variables: Vec::new(), emptied: false };
+        let identity = fs::metadata(&file).map(|file| (file.dev(), file.ino())).expect("own file");
+        let (base, variables) = (directory.clone(), Vec::new());
+        let mut home = Home { base, directory, who, file, identity, holder: None, variables, emptied: false };
         for part in ["root", "run", "home"] {
             fs::create_dir(home.path(part)).expect("own directory");
             if who != Who::Me {
@@ -387,8 +390,8 @@ impl Home {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").expect("/proc").flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            let ours = fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe.starts_with(&self.base));
-            if ours {
+            // By identity: a monitor executes the file through a mount that has no path.
+            if fs::metadata(entry.path().join("exe")).is_ok_and(|exe| (exe.dev(), exe.ino()) == self.identity) {
                 found.push(pid);
             }
         }

@@ -26,7 +26,7 @@ pub const VERB: Verb<Choice> = Verb {
 fn execute(program: &Program, choice: Choice, arguments: Vec<String>) -> Result<u8, Failure> {
     let engine = program.engine()?;
     each(&choice.names(&engine, arguments, &[Status::Created, Status::Exited])?, |name| {
-        engine.init(name).map_err(plain)?;
+        engine.init_with(name, None, true).map_err(plain)?;
         print(&format!("{name}\n"))
     })
 }

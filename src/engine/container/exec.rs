@@ -57,7 +57,6 @@ impl Engine {
             user: Some(process_config.user.clone()),
             groups: if asked.user.is_some() { Vec::new() } else { config.additional_groups.clone() },
             seccomp: lower::seccomp(&process_config, self.facts()?)?,
-            preserve_fds: 0,
         };
         let launch = Launch {
             id: id.to_string(),

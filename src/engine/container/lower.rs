@@ -83,7 +83,6 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         groups: config.additional_groups.clone(),
         create_cwd: true,
         init: config.init,
-        preserve_fds: 0,
     })
 }
 

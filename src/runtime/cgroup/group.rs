@@ -187,9 +187,9 @@ impl Group {
             return Ok(());
         }
         let cpuset = controllers.iter().any(|controller| controller == "cpuset");
-        make_directories(mount, &directory, cpuset)?;
-        self.legacy.push((controllers.to_vec(), directory));
-        Ok(())
+        // Known first: what is made by half is removed too.
+        self.legacy.push((controllers.to_vec(), directory.clone()));
+        make_directories(mount, &directory, cpuset)
     }
 
     fn set(&self, host: &Host, settings: &[Setting]) -> Result<(), Error> {

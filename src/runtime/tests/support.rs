@@ -133,7 +133,6 @@ impl Box {
             groups: Vec::new(),
             create_cwd: false,
             init: false,
-            preserve_fds: 0,
         };
         Box { scratch, create }
     }
@@ -311,7 +310,7 @@ impl Running {
         let process: Process = serde_json::from_value(specification(arguments)["process"].clone()).unwrap();
         let (pid, start_time) = self.pid.unwrap();
         let mut exec = Exec {
-            id: "test".into(), pid, start_time, process, user: None, groups: Vec::new(), seccomp: None, preserve_fds: 0,
+            id: "test".into(), pid, start_time, process, user: None, groups: Vec::new(), seccomp: None,
         };
         change(&mut exec);
         exec
