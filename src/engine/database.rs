@@ -323,17 +323,6 @@ impl Database {
             .map_err(self.fail("write"))
     }
 
-    /// Gives a container another name.
-    pub fn rename(&self, id: &Id, name: &str) -> Result<(), Fault> {
-        let fail = self.fail("write");
-        let change = rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
-        if let Some(holder) = self.by_name(name)? {
-            return Err(name_taken(name, &holder));
-        }
-        change.execute("UPDATE containers SET name = ? WHERE id = ?", params![name, id.as_str()]).map_err(&fail)?;
-        change.commit().map_err(&fail)
-    }
-
     /// Takes the row away; with `ended`, whoever waits for the container can still learn how it ended.
     pub fn delete(&self, seq: i64, id: &Id, ended: Option<&Ended>) -> Result<(), Fault> {
         let fail = self.fail("write");

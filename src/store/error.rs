@@ -65,6 +65,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A blob could not be unpacked beside being read: the user or the cgroup may have no more threads.
+    #[error("cannot start a thread to unpack blob {blob}")]
+    Thread {
+        /// The blob: its digest or the name it has where it comes from.
+        blob: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
     /// A blob is compressed in a way that is not understood, or its compressed stream is damaged.
     #[error("blob {blob} cannot be decompressed: {why}")]
     Compression {

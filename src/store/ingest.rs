@@ -48,8 +48,10 @@ impl Store {
         let (options, store, name) = (self.options(), self.root(), blob.as_str());
         let path = place.path(format::BLOB);
         let intake = Intake::new(reader, name, expect, file, path);
-        let (read, unpacked) = std::thread::scope(|scope| {
-            let unpacker = scope.spawn(move || consume(drain, tree, options, name, store));
+        let (read, unpacked) = std::thread::scope(|scope| -> Result<_> {
+            let unpacker = std::thread::Builder::new()
+                .spawn_scoped(scope, move || consume(drain, tree, options, name, store))
+                .map_err(|source| Error::Thread { blob: blob.clone(), source })?;
             let read = intake.run(&mut feed).map(|received| received.filter(|_| feed.flush()));
             if read.is_err() {
                 // The end of the bytes would look like the end of the archive.
@@ -57,8 +59,8 @@ impl Store {
             }
             drop(feed);
             let unpacked = unpacker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (read, unpacked)
-        });
+            Ok((read, unpacked))
+        })?;
         let Some(received) = read? else {
             return Err(unpacked
                 .err()

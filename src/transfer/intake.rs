@@ -119,7 +119,10 @@ fn ingest(
     };
     std::thread::scope(|scope| {
         for _ in 1..threads.min(layers.len()) {
-            scope.spawn(work);
+            // Whoever may have no more threads does with those there are.
+            if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
         }
         work();
     });

@@ -219,7 +219,9 @@ impl<'s, 'env> Sink<'s, 'env> {
         let expect = Expect { digest, size: Some(member.size), diff_id: None };
         progress.blob(digest.as_ref(), Some(member.size));
         let queued = Queued { pieces, piece: start, at: 0, ended: false };
-        let worker = scope.spawn(move || Ok(store.ingest_layer(queued, expect)?));
+        let worker = std::thread::Builder::new()
+            .spawn_scoped(scope, move || Ok(store.ingest_layer(queued, expect)?))
+            .map_err(|source| store::Error::Thread { blob: member.name.clone(), source })?;
         self.running.push((member.name.clone(), worker));
         self.pump(tape, member, send)
     }

@@ -205,16 +205,6 @@ impl Engine {
         }
     }
 
-    /// Gives a container another name.
-    pub fn rename(&self, name: &str, new: &str) -> Result<Id, Fault> {
-        if !types::id::is_name(new) {
-            return Err(Fault::invalid("names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument"));
-        }
-        let record = self.record_of(name)?;
-        self.database()?.rename(&record.id, new)?;
-        Ok(record.id)
-    }
-
     /// Freezes all processes of a container.
     pub fn pause(&self, name: &str) -> Result<Id, Fault> {
         self.freeze(name, true)

@@ -56,13 +56,13 @@ fn a_name_is_given_once_and_prefixes_must_be_clear() {
     database.insert(&config(0xaa, "one", false), 1).unwrap();
     assert_eq!(database.insert(&config(0xab, "one", false), 2).unwrap_err().kind, Kind::Conflict);
     database.insert(&config(0xab, "two", false), 2).unwrap();
-    assert_eq!(database.rename(&id(0xab), "one").unwrap_err().kind, Kind::Conflict);
-    database.rename(&id(0xab), "a").unwrap();
+    database.insert(&config(0xbb, "a", false), 3).unwrap();
     let count = |name: &str| database.matching(name).unwrap().len();
-    assert_eq!([count("one"), count("aa"), count("ab"), count("two"), count("zz"), count("")], [1, 1, 1, 0, 0, 0]);
+    assert_eq!([count("one"), count("aa"), count("ab"), count("two"), count("zz"), count("")], [1, 1, 1, 1, 0, 0]);
     // A name weighs more than the start of an id.
-    assert_eq!(database.matching("a").unwrap()[0].id, id(0xab));
-    database.rename(&id(0xab), "b").unwrap();
+    assert_eq!(database.matching("a").unwrap()[0].id, id(0xbb));
+    let record = database.record(&id(0xbb)).unwrap().unwrap();
+    database.delete(record.seq, &record.id, None).unwrap();
     assert_eq!(count("a"), 2);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Engine, fault};
 use ops::image::{List, Summary};
-use ops::{Fault, Kind};
+use ops::Fault;
 use serde_json::{Value, json};
 use store::{Configuration, Image};
 use types::Reference;
@@ -49,36 +49,6 @@ impl Engine {
     /// Hex digits of the id of the image with this name.
     pub(crate) fn image_id(&self, name: &str) -> Result<String, Fault> {
         self.store()?.find_image(name).map(|i| i.id.hex()).map_err(fault::store)
-    }
-
-    /// Gives an image another name.
-    pub fn tag_image(&self, name: &str, new: &str) -> Result<(), Fault> {
-        let image = self.store()?.find_image(name).map_err(fault::store)?;
-        let new: Reference = new.parse().map_err(Fault::from)?;
-        if new.digest.is_some() {
-            return Err(Fault::invalid(format!("refusing to create a tag with a digest reference: {new}")));
-        }
-        self.store()?.tag(&image.id, &new.normalised("localhost").to_string()).map_err(fault::store)
-    }
-
-    /// Takes names away from an image; all of them if none is given.
-    pub fn untag_image(&self, name: &str, names: &[String]) -> Result<(), Fault> {
-        let image = self.store()?.find_image(name).map_err(fault::store)?;
-        let mut gone = Vec::new();
-        for name in names {
-            let found = self.store()?.find_image(name).map_err(fault::store)?;
-            match found.matched.filter(|_| found.id == image.id) {
-                Some(name) => gone.push(name),
-                None => return Err(Fault::new(Kind::NotFound, format!("{name}: tag not known"))),
-            }
-        }
-        if names.is_empty() {
-            gone = image.names;
-        }
-        for name in gone {
-            self.store()?.untag(&name).map_err(fault::store)?;
-        }
-        Ok(())
     }
 
     /// All about an image, in the shape of `podman image inspect`.
