@@ -133,6 +133,8 @@ fn a_killed_monitor() {
         } else {
             assert_eq!(home.inspect(&id, "{{.State.Status}}"), "running");
             assert_eq!(home.run(&["exec", &id, "echo", "still"]).quiet(), "still");
+            home.run(&["start", &id]).quiet();
+            home.run(&["attach", &id]).fails(125, &["monitor"]);
         }
         home.run(&["stop", "-t", "0", &id]).code(0);
         assert_eq!(home.inspect(&id, "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");

@@ -69,8 +69,11 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
         };
     }
     each(&names, |name| {
-        let mut session = engine.init(name)?;
-        engine.start(&mut session)?;
+        // One that runs already is left alone, also where its monitor was killed and cannot be asked.
+        if !engine.runs(name)? {
+            let mut session = engine.init(name)?;
+            engine.start(&mut session)?;
+        }
         print(&format!("{name}\n"))
     })
 }

@@ -133,7 +133,9 @@ impl Engine {
     }
 
     fn connect(&self, record: &Record, config: &Config, started: bool) -> Result<Session, Fault> {
-        let client = Client::connect(&self.run_directory(&record.id, record.run)).map_err(fault::monitor)?;
+        let client = Client::connect(&self.run_directory(&record.id, record.run)).map_err(|error| {
+            fault::monitor(error).hint("a container whose monitor was killed can be stopped and started again, but not joined")
+        })?;
         Ok(Session {
             container: record.id.clone(),
             exec: None,

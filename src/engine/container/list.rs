@@ -22,6 +22,12 @@ impl Engine {
         }
     }
 
+    /// True if the container runs, be it frozen or not.
+    pub fn runs(&self, name: &str) -> Result<bool, Fault> {
+        let state = self.observe(&self.record_of(name)?);
+        Ok(matches!(state.status, Status::Running | Status::Paused))
+    }
+
     pub(crate) fn record_of(&self, name: &str) -> Result<Record, Fault> {
         let mut found = self.database()?.matching(name)?;
         match found.len() {
