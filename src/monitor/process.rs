@@ -60,7 +60,7 @@ pub(crate) fn serve(
     };
     // The worker keeps nothing of this side: a pipe's end is its end only when nobody else holds it.
     let mut ours = Some((caller, ends, signals, log));
-    sys::role::fork(|| {
+    let worker = sys::role::fork(|| {
         drop(ours.take());
         // Ignored signals would be inherited by programs; it cannot fail but for numbers that are no signals.
         let _ = sys::signals::reset();
@@ -70,7 +70,7 @@ pub(crate) fn serve(
     .map_err(Error::HandOver)?;
     drop(file);
     let Some((caller, ends, signals, log)) = ours.take() else { return Ok(()) };
-    let mut run = Run::new(launch, caller, ends, signals, log);
+    let mut run = Run::new(launch, caller, ends, signals, log, worker);
     run.carry()?;
     end::end(run, clear_away);
     Ok(())

@@ -57,6 +57,8 @@ pub(crate) struct Run {
     pub code: Option<i32>,
     /// Nobody waits for it to be started any more.
     pub given_up: bool,
+    /// The process that makes the first one.
+    worker: i32,
     ends: Ends,
     signals: Signals,
     reports: Reports,
@@ -77,7 +79,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// A run whose worker is at work.
-    pub fn new(launch: Launch, caller: OwnedFd, ends: Ends, signals: Signals, log: Option<log::Writer>) -> Run {
+    pub fn new(launch: Launch, caller: OwnedFd, ends: Ends, signals: Signals, log: Option<log::Writer>, worker: i32) -> Run {
         let mut clients = Clients::default();
         clients.add(caller);
         Run {
@@ -89,6 +91,7 @@ impl Run {
             failure: None,
             code: None,
             given_up: false,
+            worker,
             ends,
             signals,
             reports: Reports::default(),
@@ -219,14 +222,29 @@ impl Run {
 
     fn reap(&mut self) {
         while self.signals.take().is_some() {}
+        let mut worker_ended = false;
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let Some(code) = status.exit_status().or(status.terminating_signal().map(|n| 128 + n)) else { continue };
             let pid = pid.as_raw_nonzero().get();
+            worker_ended |= pid == self.worker;
             match &self.running {
                 Some(running) if running.pid == pid => self.code = Some(code),
                 Some(_) => {}
                 None => self.early.push((pid, code)),
             }
+        }
+        if worker_ended {
+            self.worker_ends();
+        }
+    }
+
+    /// Killed before it told who the first process is: that one may be there, and nobody knows it. It goes when its start
+    /// cannot come any more.
+    fn worker_ends(&mut self) {
+        self.take_reports();
+        if self.running.is_none() && self.ends.report.is_some() {
+            self.fail("the process that makes the container was killed".to_owned());
+            self.ends.start = None;
         }
     }
 

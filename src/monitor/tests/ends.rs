@@ -177,3 +177,21 @@ fn a_cleanup_runs_unless_a_client_does_it() {
         }
     }
 }
+
+#[test]
+fn who_makes_the_process_is_killed_and_nobody_waits_for_ever() {
+    let mut monitored = Monitored::with(|_| {}, |_, channels| {
+        let sibling = sys::clone::Clone { sibling: true, ..Default::default() };
+        if sys::clone::clone(sibling).unwrap() == sys::clone::Side::Child {
+            rustix::io::write(&channels.report, &Report::Parked.line()).unwrap();
+            let given_up = rustix::io::read(channels.start.unwrap(), &mut [0; 1]) == Ok(0);
+            sys::clone::exit_now(i32::from(!given_up));
+        }
+        sys::process::kill_number(std::process::id() as i32, 9);
+        0
+    });
+    let (code, text) = monitored.hear().failed.unwrap();
+    assert_eq!(code, 125);
+    assert!(text.contains("was killed"), "{text}");
+    assert_eq!(monitored.exit().code, 125);
+}

@@ -128,9 +128,10 @@ fn input_comes_back_through_cat() {
 
 #[test]
 fn without_input_there_is_an_empty_one() {
-    let mut monitored = Monitored::new("cat; echo end", |_| {});
+    let mut monitored = Monitored::new("cat; while [ ! -e $DIR/sent ]; do sleep 0.01; done; echo end", |_| {});
     monitored.start();
     monitored.client.send(&Frame::Stdin(b"lost")).unwrap();
+    std::fs::write(monitored.dir.join("sent"), "").unwrap();
     assert_eq!(monitored.hear().stdout, b"end\n");
 }
 

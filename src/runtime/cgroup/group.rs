@@ -30,7 +30,7 @@ impl Group {
     /// there are any. If that fails, what was made is removed again. A group that exists is used as it is.
     ///
     /// In a user namespace the device filter is left out: the kernel takes it from the host's root alone, and devices are
-    /// out of reach there by their owners. `None` on a machine without cgroups, if nothing was asked for.
+    /// out of reach there by their owners; and where neither version 2 nor the controller of version 1 is mounted. `None` on a machine without cgroups, if nothing was asked for.
     pub fn create(host: &Host, path: &str, resources: &LinuxResources) -> Result<Option<Group>, Error> {
         let settings = settings(host, resources)?;
         if let Some(setting) = settings.first()
@@ -227,6 +227,8 @@ impl Group {
                 return sys::bpf::filter_devices(directory.as_fd(), &program)
                     .map_err(|errno| Error::Filter { path, source: errno.into() });
             }
+            // As on a machine without cgroups: who wants limits of another controller only has mounted that alone.
+            Err(_) if !host.hierarchies.iter().any(|h| h.controllers.iter().any(|c| c == Limit::Devices.legacy())) => return Ok(()),
             Err(reason) => return Err(Error::Unavailable { limit: Limit::Devices, reason }),
         }
         let Some((_, directory)) = self.legacy.iter().find(|(c, _)| c.iter().any(|c| c == "devices")) else {

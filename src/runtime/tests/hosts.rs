@@ -164,6 +164,7 @@ fn rootless_with_one_id() {
         let sleeper = rootless_sleeper(&container);
         let mut running = sleeper.launch();
         running.start();
+        running.until_executed();
         assert_eq!(running.exec(&["sh", "-c", "id -u; hostname"], |_| ()).out, "0\ninside\n");
         running.kill();
         running.wait();
@@ -244,7 +245,7 @@ fn an_old_kernel() {
         let volume = container.scratch.0.join("volume");
         fs::create_dir(&volume).unwrap();
         container.mount(json!({"destination": "/ro", "type": "bind", "source": volume, "options": ["rbind", "ro", "nosuid"]}));
-        container.mount(json!({"destination": "/var/run/made", "type": "tmpfs", "source": "tmpfs", "options": ["size=4k", "tmpcopyup"]}));
+        container.mount(json!({"destination": "/var/run/made", "type": "tmpfs", "source": "tmpfs", "options": ["size=4k", "tmpcopyup", "rprivate"]}));
         let mut running = container.launch();
         assert!(running.is_parked(), "{:?}", running.reports);
         running.start();

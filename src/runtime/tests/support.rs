@@ -268,6 +268,18 @@ impl Running {
         }
     }
 
+    /// Waits until the started process has executed its program: its name is another then. Before that it cannot be traced,
+    /// nor its namespaces entered, by who has no rights where this test was executed.
+    pub fn until_executed(&self) {
+        let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        let own = name(std::process::id() as i32);
+        let began = std::time::Instant::now();
+        while name(self.pid.unwrap().0) == own {
+            assert!(began.elapsed().as_secs() < 10, "it was not executed");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     /// Gives the process up.
     pub fn give_up(&mut self) {
         self.start = None;
