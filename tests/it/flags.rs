@@ -69,6 +69,9 @@ fn volumes_are_seen_inside_and_outside() {
     assert_eq!(home.sh(&["-v", &one], "cat /etc/one-file").quiet(), "hello");
     let mount = format!("type=bind,source={},destination=/m,ro", directory.display());
     assert_eq!(home.sh(&["--mount", &mount], "cat /m/from-outside; touch /m/x || echo refused").ok(), "hello\nrefused");
+    let from_here = format!(".{volume}:ro");
+    assert_eq!(home.sh(&["-v", &from_here], "cat /volume/from-outside").quiet(), "hello");
+    home.sh(&["-v", "./not/there:/x"], "true").fails(125, &["./not/there"]);
     home.sh(&["-v", "/not/there/at/all:/x"], "true").fails(125, &["/not/there/at/all"]);
 }
 

@@ -50,6 +50,9 @@ impl Asked {
             create.environment.extend(environment::file(file)?);
         }
         create.environment.extend(environment::resolve(&self.environment));
+        for volume in create.volumes.iter_mut().filter(|volume| volume.starts_with('.')) {
+            *volume = from_here(volume)?;
+        }
         for file in &self.label_files {
             create.labels.extend(environment::file(file)?);
         }
@@ -80,6 +83,18 @@ fn entrypoint(text: &str) -> Vec<String> {
         Err(_) if text.is_empty() => Vec::new(),
         Err(_) => vec![text.to_owned()],
     }
+}
+
+/// A `--volume` whose source is written from the current directory on (`.`, `./a`, `../a`), with its absolute path.
+fn from_here(volume: &str) -> Result<String, Failure> {
+    let Some((source, rest)) = volume.split_once(':') else { return Ok(volume.to_owned()) };
+    let here = std::env::current_dir().and_then(|here| here.join(source).canonicalize());
+    let path = here.map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Failure::new(format!("statfs {source}: no such file or directory")),
+        _ => Failure::new(format!("{source:?}: {e}")),
+    })?;
+    let path = path.into_os_string().into_string().map_err(|path| Failure::new(format!("{path:?}: not UTF-8")))?;
+    Ok(format!("{path}:{rest}"))
 }
 
 /// The rows.

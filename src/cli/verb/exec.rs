@@ -74,7 +74,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     }
     request.command = words.collect();
     if request.command.is_empty() {
-        return Err(Failure::new("must provide a non-empty command to start an exec session: invalid argument"));
+        return Err(Failure::new("must provide a non-empty command to start an exec session: invalid argument").code(255));
     }
     for file in &asked.environment_files {
         request.environment.extend(environment::file(file)?);
