@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The first command after a pause reads the whole log: a small one keeps that below a millisecond.
 const CHECKPOINT: u32 = 250;
 
+/// Bytes that commands need to write down what they do; with fewer left, the ballast is given up.
+const ROOM: u64 = 256 << 10;
+
 /// Slot of the store's own tables in `PRAGMA user_version`.
 const STORE: u8 = 0;
 
@@ -58,6 +61,7 @@ pub fn open(root: &Path) -> Result<Connection> {
     if connection.is_readonly("main").unwrap_or(false) && on_read_only_disk(root) {
         return open_read_only(&file).map_err(fail);
     }
+    give_up_ballast(root);
     connection.busy_timeout(PATIENCE).map_err(fail)?;
     // A checkpoint waits for the disk, twice: not at the end of every command.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fail)?;
@@ -65,6 +69,14 @@ pub fn open(root: &Path) -> Result<Connection> {
         .execute_batch(&format!("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint={CHECKPOINT};"))
         .map_err(fail)?;
     Ok(connection)
+}
+
+/// On a full disk even a container's end could not be written down, nor could anything be removed: the ballast goes
+/// before the first command fails. No failure matters.
+fn give_up_ballast(root: &Path) {
+    if rustix::fs::statvfs(root).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < ROOM) {
+        let _ = std::fs::remove_file(root.join(format::BALLAST));
+    }
 }
 
 fn on_read_only_disk(root: &Path) -> bool {

@@ -4,7 +4,7 @@
 //! ROOT/                     0711
 //!   monopod.db              SQLite, write-ahead log; tables below (other rooms add theirs)
 //!   monopod.db-wal, -shm    SQLite's
-//!   ballast                 space given up when a removal meets a full disk
+//!   ballast                 space given up when the disk is full
 //!   blobs/sha256/HEX        layers as they came (gzip, zstd or plain tar), named by the digest of exactly these bytes
 //!   layers/NAME/            one unpacked layer: what a lower directory of overlay looks like
 //!   snapshots/ID/upper/     what container ID changed (overlay)
@@ -83,7 +83,7 @@ pub const MARK: &str = "layer-";
 pub const EMPTY: &str = "empty";
 /// Bytes of the [`BALLAST`].
 pub const BALLAST_SIZE: usize = 1 << 20;
-/// Space given up when a removal meets a full disk.
+/// Space given up when the disk is full.
 pub const BALLAST: &str = "ballast";
 /// Prefix of the attributes by which overlay marks directories, in the initial user namespace.
 pub const TRUSTED: &str = "trusted.overlay.";
