@@ -51,6 +51,8 @@ impl Store {
     /// Makes a snapshot of an image for a container. Its layers stay until it is removed, even if the image is not. If the
     /// container has one already (left by a command that was killed), that is replaced.
     pub fn create_snapshot(&self, container: &Id, image: &Digest) -> Result<Snapshot> {
+        // Given up on a full disk, and there is room again.
+        self.keep_ballast();
         let driver = self.driver()?.driver;
         let directory = self.snapshot_directory(container);
         let lower = self.record(container, image, driver)?;
