@@ -66,6 +66,8 @@ impl Error {
         match self {
             Error::NotFound { .. } => 127,
             Error::NotExecutable { .. } | Error::Execute { .. } => 126,
+            // Podman's code for these, although nothing was executed.
+            Error::NoUser { .. } | Error::NoGroup { .. } | Error::NoWorkingDirectory { .. } => 126,
             _ => 125,
         }
     }

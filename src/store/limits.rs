@@ -18,7 +18,7 @@ pub const ENTRIES: u64 = 8_000_000;
 pub const UNPACKED: u64 = 16 << 40;
 /// Most pieces of a sparse file.
 pub const PIECES: usize = 1 << 20;
-/// Space that unpacking leaves free on the disk, in bytes.
+/// Space that unpacking leaves free on the disk, in bytes; on a small disk a sixteenth of it.
 pub const RESERVE_BYTES: u64 = 64 << 20;
 /// Inodes that unpacking leaves free on the disk.
 pub const RESERVE_INODES: u64 = 1000;

@@ -120,8 +120,9 @@ impl<'s> Unpacker<'s> {
         }
         self.attributes(&root, entry)?;
         self.unpacked.root_listed = true;
-        let pending = Pending { modified: entry.modified, special: Some(Mode::from_raw_mode(entry.mode)) };
-        self.directories.insert(Vec::new(), pending);
+        // Podman and Docker take no mode from this entry: many a tree was packed in a private directory, and works with them.
+        let mode = Mode::from_raw_mode(entry.mode | 0o555);
+        self.directories.insert(Vec::new(), Pending { modified: entry.modified, special: Some(mode) });
         Ok(())
     }
 
@@ -259,7 +260,8 @@ impl<'s> Unpacker<'s> {
         let free = if stat.f_blocks == 0 { u64::MAX } else { stat.f_bavail.saturating_mul(stat.f_frsize) };
         // File systems without a fixed number of inodes say 0.
         let inodes = if stat.f_files == 0 { u64::MAX } else { stat.f_favail };
-        if free < limits::RESERVE_BYTES || inodes < limits::RESERVE_INODES {
+        let all = stat.f_blocks.saturating_mul(stat.f_frsize);
+        if free < limits::RESERVE_BYTES.min(all / 16) || inodes < limits::RESERVE_INODES {
             return Err(Error::NoSpace { blob: self.blob.to_owned(), path: self.store.to_owned(), free, inodes });
         }
         Ok(())

@@ -32,6 +32,9 @@ pub struct Config {
     pub annotations: BTreeMap<String, String>,
     /// Where the program starts.
     pub working_directory: String,
+    /// It is made if it is missing: the image's, not one that was asked for.
+    #[serde(default)]
+    pub make_working_directory: bool,
     /// `USER[:GROUP]`; empty is root.
     pub user: String,
     /// Additional groups, by name or number.

@@ -81,7 +81,7 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         bundle: place.directory,
         user: Some(config.user.clone()),
         groups: config.additional_groups.clone(),
-        create_cwd: true,
+        create_cwd: config.make_working_directory,
         init: config.init,
     })
 }

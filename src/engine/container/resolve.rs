@@ -71,6 +71,7 @@ pub fn resolve(
         labels: labels(asked, &defaults.labels)?,
         annotations: pairs("annotation", &asked.annotations)?,
         working_directory: working_directory(asked, &defaults.working_dir)?,
+        make_working_directory: asked.working_directory.as_ref().is_none_or(|asked| *asked == defaults.working_dir),
         user,
         additional_groups: asked.additional_groups.clone(),
         terminal: asked.terminal,

@@ -88,7 +88,7 @@ fn users_by_name() {
     assert_eq!(lines[4], "CapEff:\t0000000000000000");
     assert_eq!(outcome.err, "hi\n", "its own stderr can be opened by name");
     container.create.user = Some("alice".into());
-    assert_eq!(container.run().failure(), (125, "unable to find user alice: no matching entries in passwd file".into()));
+    assert_eq!(container.run().failure(), (126, "unable to find user alice: no matching entries in passwd file".into()));
 }
 
 fn hostile_account_files() {
@@ -109,7 +109,7 @@ fn hostile_account_files() {
 fn working_directories() {
     let mut container = Box::new(&["pwd"]);
     container.edit(|spec| spec["process"]["cwd"] = json!("/work/deep"));
-    assert_eq!(container.run().failure(), (125, "workdir \"/work/deep\" does not exist on container".into()));
+    assert_eq!(container.run().failure(), (126, "workdir \"/work/deep\" does not exist on container".into()));
     container.create.create_cwd = true;
     container.prints("/work/deep");
     std::os::unix::fs::symlink("/../../../proc/1/root/etc", container.layer().join("link")).unwrap();

@@ -86,7 +86,7 @@ fn unpacking_stops_before_the_disk_is_full() {
     let store = disk.store();
     let archive = Tar::new().file("small", b"x").end();
     drop(ingest(&store, &archive).unwrap());
-    std::fs::write(disk.root().join("filler"), vec![1; 30 << 20]).unwrap();
+    std::fs::write(disk.root().join("filler"), vec![1; 75 << 20]).unwrap();
     let problem = ingest(&store, &archive).err().unwrap();
     assert!(matches!(problem, Error::NoSpace { .. }), "{}", words(&problem));
     assert!(words(&problem).contains("free some space"));

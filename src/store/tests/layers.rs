@@ -33,7 +33,7 @@ fn all_kinds_with_their_owners_modes_and_times() {
     let tree = tree(&candidate);
     assert_eq!(candidate.diff_id(), Digest::of(&archive));
     let at = |name: &str| std::fs::symlink_metadata(tree.join(name)).unwrap();
-    assert_eq!(std::fs::metadata(&tree).unwrap().mode() & 0o7777, 0o751);
+    assert_eq!(std::fs::metadata(&tree).unwrap().mode() & 0o7777, 0o755);
     assert_eq!(at("sub").mode() & 0o7777, 0o2755);
     let file = at("sub/file");
     assert_eq!((file.mode() & 0o7777, file.nlink(), file.len()), (0o4755, 2, 5));

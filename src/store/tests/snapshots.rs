@@ -94,7 +94,7 @@ fn overlay_is_told_top_first_and_removed_whole() {
     assert_eq!(lower.len(), 3);
     assert_eq!(std::fs::read(base.join(&lower[0]).join("d/old")).unwrap(), b"changed");
     assert_eq!(std::fs::read(base.join(&lower[2]).join("d/old")).unwrap(), b"old");
-    assert_eq!(std::fs::metadata(upper).unwrap().mode() & 0o7777, 0o750);
+    assert_eq!(std::fs::metadata(upper).unwrap().mode() & 0o7777, 0o755);
     assert_eq!(std::fs::metadata(upper).unwrap().mtime(), 1_000_000_000);
     assert!(std::fs::read_dir(work).unwrap().next().is_none());
     assert_eq!(store.snapshot(&id(1)).unwrap().as_ref(), Some(&snapshot));
@@ -151,7 +151,7 @@ fn a_copy_shows_what_overlay_shows() {
     assert_eq!(copied[Path::new("first")].1, 2);
     assert_eq!(copied[Path::new("made")].0 & 0o7777, 0o700);
     assert_eq!(copied[Path::new("d/old")].3, b"changed");
-    assert_eq!(std::fs::metadata(root).unwrap().mode() & 0o7777, 0o750);
+    assert_eq!(std::fs::metadata(root).unwrap().mode() & 0o7777, 0o755);
     if let Mounts::Overlay { base, lower, upper, work, user_xattr } = &overlay.mounts {
         let mounted = std::thread::scope(|scope| {
             scope.spawn(|| look_through_overlay(base, lower, upper, work, *user_xattr)).join().unwrap()
