@@ -33,5 +33,9 @@ fn main() -> ExitCode {
 
 fn message<'a>(panic: &'a std::panic::PanicHookInfo<'_>) -> &'a str {
     let payload = panic.payload();
-    payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("")
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("")
 }

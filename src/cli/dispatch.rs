@@ -158,7 +158,8 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 fn top_help(name: &str) -> String {
-    let mut text = format!("Manage containers and images\n\nUsage:\n  {name} [options] [command]\n\nAvailable Commands:\n");
+    let mut text =
+        format!("Manage containers and images\n\nUsage:\n  {name} [options] [command]\n\nAvailable Commands:\n");
     let groups = GROUPS.iter().map(|group| (group.name, group.about));
     let mut lines: Vec<_> = TOP.iter().map(|(word, verb)| (*word, verb.about())).chain(groups).collect();
     lines.sort();

@@ -32,7 +32,9 @@ pub fn main(words: &[OsString]) -> u8 {
             note(&format!("monopod: cannot mount {kind} on {target}: {error}"));
         }
     }
-    if is_in_memory() && let Err(error) = place("tmpfs", "/var", "tmpfs", SHARED, "mode=0755") {
+    if is_in_memory()
+        && let Err(error) = place("tmpfs", "/var", "tmpfs", SHARED, "mode=0755")
+    {
         note(&format!("monopod: cannot mount tmpfs on /var: {error}"));
     }
     delegate_controllers();
@@ -96,7 +98,8 @@ fn load_modules() {
     collect_modules(Path::new("/lib/modules"), &mut found);
     found.sort();
     for path in found {
-        let loaded = open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).and_then(|file| finit_module(file, c"", 0));
+        let loaded =
+            open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).and_then(|file| finit_module(file, c"", 0));
         match loaded {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => note(&format!("monopod: cannot load {path:?}: {error}")),

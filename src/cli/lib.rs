@@ -10,10 +10,10 @@ mod flag;
 mod format;
 pub mod init;
 mod program;
+mod stream;
 mod surface;
 mod table;
 mod template;
-mod stream;
 mod time;
 mod verb;
 

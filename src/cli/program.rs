@@ -85,7 +85,10 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// Writes `bytes` to standard output.
 pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
-    output.write_all(bytes).and_then(|()| output.flush()).map_err(|e| Failure::new(format!("cannot write the output: {e}")))
+    output
+        .write_all(bytes)
+        .and_then(|()| output.flush())
+        .map_err(|e| Failure::new(format!("cannot write the output: {e}")))
 }
 
 /// Writes a line to standard error. That it cannot be written is nowhere to be told.

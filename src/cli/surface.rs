@@ -22,9 +22,9 @@ pub fn options(path: &str) -> Option<Vec<Known>> {
 
 /// True if Podman has the command, or a group of commands, called `path`.
 pub fn is_command(path: &str) -> bool {
-    TABLE.lines().any(|line| {
-        line.strip_prefix(path).is_some_and(|rest| rest.starts_with('\t') || rest.starts_with(' '))
-    })
+    TABLE
+        .lines()
+        .any(|line| line.strip_prefix(path).is_some_and(|rest| rest.starts_with('\t') || rest.starts_with(' ')))
 }
 
 /// The long name of Podman's option `spelling` (`--publish`, `-p`) of the command `path`, if it has it.

@@ -145,7 +145,8 @@ impl Database {
     pub fn insert(&self, config: &Config, created: i64) -> Result<(), Fault> {
         let json = serde_json::to_string(config).map_err(Fault::internal)?;
         let fail = self.fail("write");
-        let change = rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
+        let change =
+            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
         if let Some(holder) = self.by_name(&config.name)? {
             return Err(name_taken(&config.name, &holder));
         }
@@ -213,7 +214,8 @@ impl Database {
     /// All rows, oldest first.
     pub fn all(&self) -> Result<Vec<Record>, Fault> {
         let fail = self.fail("read");
-        let mut query = self.connection.prepare(&format!("SELECT {COLUMNS} FROM containers ORDER BY seq")).map_err(&fail)?;
+        let mut query =
+            self.connection.prepare(&format!("SELECT {COLUMNS} FROM containers ORDER BY seq")).map_err(&fail)?;
         let rows = query.query_map([], read).map_err(&fail)?;
         rows.collect::<Result<_, _>>().map_err(&fail)
     }
@@ -326,7 +328,8 @@ impl Database {
     /// Takes the row away; with `ended`, whoever waits for the container can still learn how it ended.
     pub fn delete(&self, seq: i64, id: &Id, ended: Option<&Ended>) -> Result<(), Fault> {
         let fail = self.fail("write");
-        let change = rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
+        let change =
+            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
         change.execute("DELETE FROM configs WHERE seq = ?", [seq]).map_err(&fail)?;
         change.execute("DELETE FROM containers WHERE seq = ?", [seq]).map_err(&fail)?;
         if let Some(ended) = ended {
@@ -356,7 +359,9 @@ impl Database {
 fn name_taken(name: &str, holder: &Id) -> Fault {
     Fault::new(
         Kind::Conflict,
-        format!("creating container storage: the container name {name:?} is already in use by {holder}. You have to remove that container to be able to reuse that name: that name is already in use"),
+        format!(
+            "creating container storage: the container name {name:?} is already in use by {holder}. You have to remove that container to be able to reuse that name: that name is already in use"
+        ),
     )
 }
 
@@ -396,10 +401,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
         error: row.get(14)?,
         remove: row.get(15)?,
         command: split(text(16)?),
-        labels: split(text(17)?).into_iter().map(|l| match l.split_once('=') {
-            Some((key, value)) => (key.to_owned(), value.to_owned()),
-            None => (l, String::new()),
-        }).collect(),
+        labels: split(text(17)?)
+            .into_iter()
+            .map(|l| match l.split_once('=') {
+                Some((key, value)) => (key.to_owned(), value.to_owned()),
+                None => (l, String::new()),
+            })
+            .collect(),
         mounts: split(text(18)?),
         networks: split(text(19)?),
     })

@@ -89,12 +89,18 @@ fn make_run_root(settings: &Settings) -> Result<(), Fault> {
                 .mode(mode)
                 .create(path)
                 .and_then(|()| std::fs::symlink_metadata(path))
-                .map_err(|e| Fault::internal(format!("cannot create directory {path:?}: {e}")).hint("choose another with --runroot"))?
+                .map_err(|e| {
+                    Fault::internal(format!("cannot create directory {path:?}: {e}"))
+                        .hint("choose another with --runroot")
+                })?
         }
     };
     if settings.uid != 0 && (!meta.is_dir() || meta.uid() != settings.uid || meta.mode() & 0o022 != 0) {
-        return Err(Fault::new(Kind::Denied, format!("{path:?} is not a directory that only user {} can write to", settings.uid))
-            .hint("remove it, or choose another with --runroot"));
+        return Err(Fault::new(
+            Kind::Denied,
+            format!("{path:?} is not a directory that only user {} can write to", settings.uid),
+        )
+        .hint("remove it, or choose another with --runroot"));
     }
     Ok(())
 }
@@ -136,7 +142,9 @@ fn write_members(run_root: &Path, members: &[(i32, u64)], new: i32) {
 
 fn refused(what: &str, errno: rustix::io::Errno) -> Fault {
     let fault = Fault::new(Kind::Denied, format!("cannot {what} as an ordinary user: {errno}"));
-    let parameter = |path: &str| std::fs::read_to_string(format!("/proc/sys/{path}")).map(|t| t.trim().to_owned()).unwrap_or_default();
+    let parameter = |path: &str| {
+        std::fs::read_to_string(format!("/proc/sys/{path}")).map(|t| t.trim().to_owned()).unwrap_or_default()
+    };
     let advice = if parameter("kernel/apparmor_restrict_unprivileged_userns") == "1" {
         "AppArmor forbids it: set the kernel parameter kernel.apparmor_restrict_unprivileged_userns=0, or run as root"
     } else if parameter("kernel/unprivileged_userns_clone") == "0" {
@@ -159,7 +167,13 @@ fn create(settings: &Settings) -> Result<(), Fault> {
             let run = |program: &Path, ranges: &[IdRange]| {
                 let numbers = ranges.iter().flat_map(|r| [r.container, r.host, r.size]).map(|n| n.to_string());
                 let mut command = Command::new(program);
-                command.arg(pid.to_string()).args(numbers).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                command
+                    .arg(pid.to_string())
+                    .args(numbers)
+                    .env_clear()
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null());
                 command.status().is_ok_and(|s| s.success())
             };
             u8::from(!(run(&programs.0, &map.uids) && run(&programs.1, &map.gids)))

@@ -30,15 +30,18 @@ impl Settings {
     pub fn read(root: Option<PathBuf>, run_root: Option<PathBuf>) -> Result<Settings, Fault> {
         let uid = rustix::process::geteuid().as_raw();
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        let home = absolute("HOME").or_else(|| home_of(&std::fs::read_to_string("/etc/passwd").unwrap_or_default(), uid));
+        let home =
+            absolute("HOME").or_else(|| home_of(&std::fs::read_to_string("/etc/passwd").unwrap_or_default(), uid));
         let root = match root {
             Some(root) => root,
             None if uid == 0 => PathBuf::from("/var/lib/monopod"),
             None => match absolute("XDG_DATA_HOME").or_else(|| home.as_ref().map(|h| h.join(".local/share"))) {
                 Some(data) => data.join("monopod"),
                 None => {
-                    return Err(Fault::invalid("no place for images and containers: neither HOME nor XDG_DATA_HOME is set")
-                        .hint("set HOME, or give a directory with --root"));
+                    return Err(Fault::invalid(
+                        "no place for images and containers: neither HOME nor XDG_DATA_HOME is set",
+                    )
+                    .hint("set HOME, or give a directory with --root"));
                 }
             },
         };
@@ -51,10 +54,19 @@ impl Settings {
             },
         };
         let absolute_path = |path: PathBuf| {
-            std::path::absolute(&path).map_err(|e| Fault::invalid(format!("directory {path:?} cannot be made absolute: {e}")))
+            std::path::absolute(&path)
+                .map_err(|e| Fault::invalid(format!("directory {path:?} cannot be made absolute: {e}")))
         };
-        const PROXIES: [&str; 8] =
-            ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"];
+        const PROXIES: [&str; 8] = [
+            "http_proxy",
+            "https_proxy",
+            "ftp_proxy",
+            "no_proxy",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "FTP_PROXY",
+            "NO_PROXY",
+        ];
         Ok(Settings {
             root: absolute_path(root)?,
             run_root: absolute_path(run_root)?,

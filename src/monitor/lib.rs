@@ -43,17 +43,33 @@ pub enum Error {
     #[error("cannot understand the launch")]
     Launch(#[source] serde_json::Error),
     #[error("cannot connect to the monitor at {path:?}")]
-    Connect { path: PathBuf, #[source] source: rustix::io::Errno },
+    Connect {
+        path: PathBuf,
+        #[source]
+        source: rustix::io::Errno,
+    },
     #[error("cannot listen for clients at {path:?}")]
-    Listen { path: PathBuf, #[source] source: rustix::io::Errno },
+    Listen {
+        path: PathBuf,
+        #[source]
+        source: rustix::io::Errno,
+    },
     #[error("the connection to the monitor broke")]
     Connection(#[source] rustix::io::Errno),
     #[error("the monitor sent what cannot be understood: {0}")]
     Frame(#[from] types::Invalid),
     #[error("the log {path:?} cannot be read")]
-    Log { path: PathBuf, #[source] source: std::io::Error },
+    Log {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the record {path:?} cannot be written")]
-    Record { path: PathBuf, #[source] source: std::io::Error },
+    Record {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 #[cfg(test)]

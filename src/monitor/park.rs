@@ -27,7 +27,8 @@ pub(crate) struct Ends {
 pub(crate) fn connect(launch: &Launch) -> Result<(Ends, Channels), Error> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(Error::HandOver);
     let ((start_read, start), (report, report_write)) = (pipe()?, pipe()?);
-    let mut ends = Ends { start: Some(start), report: Some(report), console: None, stdin: None, stdout: None, stderr: None };
+    let mut ends =
+        Ends { start: Some(start), report: Some(report), console: None, stdin: None, stdout: None, stderr: None };
     let stdio = if launch.terminal {
         let (ours, theirs) = sys::channel::pair().map_err(Error::HandOver)?;
         ends.console = Some(ours);

@@ -40,7 +40,8 @@ pub(crate) fn serve(
     make: impl FnOnce(&Task, &File, Channels),
     clear_away: impl FnOnce(Option<&str>) -> bool,
 ) -> Result<(), Error> {
-    reactor::ignore(&[SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ]).map_err(Error::HandOver)?;
+    reactor::ignore(&[SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ])
+        .map_err(Error::HandOver)?;
     let signals = Signals::collect(&[SIGCHLD]).map_err(Error::HandOver)?;
     // Processes that lose their parent in a container without a process namespace of its own come here to be reaped.
     let _ = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1));

@@ -133,7 +133,12 @@ mod tests {
         std::fs::write(dir.join("exit"), "{\"code\":1").unwrap();
         assert_eq!(Exit::read(&dir), None);
         let own = std::process::id() as i32;
-        let running = Running { pid: own, start_time: sys::process::start_time(own).unwrap(), monitor_pid: own, ..Default::default() };
+        let running = Running {
+            pid: own,
+            start_time: sys::process::start_time(own).unwrap(),
+            monitor_pid: own,
+            ..Default::default()
+        };
         running.write(&dir).unwrap();
         assert_eq!(Running::read(&dir), Some(running.clone()));
         assert!(running.start_time > 0 && running.process_lives() && running.monitor_lives());

@@ -79,7 +79,14 @@ pub(crate) struct Run {
 
 impl Run {
     /// A run whose worker is at work.
-    pub fn new(launch: Launch, caller: OwnedFd, ends: Ends, signals: Signals, log: Option<log::Writer>, worker: i32) -> Run {
+    pub fn new(
+        launch: Launch,
+        caller: OwnedFd,
+        ends: Ends,
+        signals: Signals,
+        log: Option<log::Writer>,
+        worker: i32,
+    ) -> Run {
         let mut clients = Clients::default();
         clients.add(caller);
         Run {
@@ -157,7 +164,12 @@ impl Run {
         }
         let mut to = (Vec::with_capacity(8 + self.clients.all.len()), Vec::with_capacity(8 + self.clients.all.len()));
         add(&mut to, Source::Report, self.ends.report.as_ref(), PollFlags::IN);
-        add(&mut to, Source::Listener, self.listener.as_ref().filter(|_| self.clients.all.len() < MAX_CLIENTS), PollFlags::IN);
+        add(
+            &mut to,
+            Source::Listener,
+            self.listener.as_ref().filter(|_| self.clients.all.len() < MAX_CLIENTS),
+            PollFlags::IN,
+        );
         if self.phase == Phase::Running && !self.clients.is_owing() {
             for (stream, end) in [(log::Stream::Stdout, &self.ends.stdout), (log::Stream::Stderr, &self.ends.stderr)] {
                 add(&mut to, Source::Output(stream), end.as_ref().filter(|_| !self.hung), PollFlags::IN);

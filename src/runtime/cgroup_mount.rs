@@ -20,7 +20,10 @@ const HOST: &str = "/sys/fs/cgroup";
 /// Mounts it at `place` with `options`.
 pub fn attach(facts: &Facts, place: &Place<'_>, options: &Options) -> Result<OwnedFd, Error> {
     let error = |step: &str, source: Errno| Error::Mount {
-        source_path: "cgroup".into(), destination: place.path.display().to_string(), step: step.into(), source,
+        source_path: "cgroup".into(),
+        destination: place.path.display().to_string(),
+        step: step.into(),
+        source,
     };
     let bare = Options { data: Vec::new(), ..options.clone() };
     match &facts.hierarchies[..] {
@@ -62,10 +65,19 @@ fn bind(interface: Interface, hierarchy: &Hierarchy, properties: u64) -> Result<
     Ok(tree)
 }
 
-fn several(interface: Interface, hierarchies: &[Hierarchy], place: &Place<'_>, options: &Options) -> Result<OwnedFd, Failed> {
+fn several(
+    interface: Interface,
+    hierarchies: &[Hierarchy],
+    place: &Place<'_>,
+    options: &Options,
+) -> Result<OwnedFd, Failed> {
     let tmpfs = Options { set: options.set & !READ_ONLY, ..options::parse(&["mode=755", "size=1m"]) };
-    let failed = |step: &str| { let step = step.to_owned(); move |errno| Failed(step, errno) };
-    let top = Tree::filesystem(interface, "tmpfs", "cgroup", &tmpfs)?.attach(place).map_err(failed("attach a tmpfs"))?;
+    let failed = |step: &str| {
+        let step = step.to_owned();
+        move |errno| Failed(step, errno)
+    };
+    let top =
+        Tree::filesystem(interface, "tmpfs", "cgroup", &tmpfs)?.attach(place).map_err(failed("attach a tmpfs"))?;
     for hierarchy in hierarchies {
         let Some(name) = hierarchy.mounted.file_name() else { continue };
         let path = Path::new(name);
@@ -74,7 +86,9 @@ fn several(interface: Interface, hierarchies: &[Hierarchy], place: &Place<'_>, o
         match bind(interface, hierarchy, options.set) {
             // The own cgroup is not below what is mounted here (a container in a container): nothing to show.
             Err(Errno::NOENT) => {}
-            tree => drop(tree.map_err(failed("bind a hierarchy"))?.attach(&inner).map_err(failed("attach a hierarchy"))?),
+            tree => {
+                drop(tree.map_err(failed("bind a hierarchy"))?.attach(&inner).map_err(failed("attach a hierarchy"))?)
+            }
         }
         if let Some(joined) = name.to_str().filter(|name| name.contains(',')) {
             for controller in joined.split(',') {
@@ -111,9 +125,16 @@ fn hierarchies(mountinfo: &str, cgroup: &str, group: &Path) -> Vec<Hierarchy> {
         let unified = *kind == "cgroup2";
         let of_this = |controllers: &str| match unified {
             true => controllers.is_empty(),
-            false => !controllers.is_empty() && controllers.split(',').all(|c| right.last().is_some_and(|o| o.split(',').any(|o| o == c))),
+            false => {
+                !controllers.is_empty()
+                    && controllers.split(',').all(|c| right.last().is_some_and(|o| o.split(',').any(|o| o == c)))
+            }
         };
-        let path = cgroup.lines().filter_map(|l| l.split_once(':')?.1.split_once(':')).find(|(c, _)| of_this(c)).map(|(_, path)| path);
+        let path = cgroup
+            .lines()
+            .filter_map(|l| l.split_once(':')?.1.split_once(':'))
+            .find(|(c, _)| of_this(c))
+            .map(|(_, path)| path);
         let path = path.filter(|path| Path::new(path).starts_with(group));
         let Some(below) = path.and_then(|path| Path::new(path).strip_prefix(root).ok()) else { continue };
         found.push(Hierarchy { mounted: mounted.into(), own: Path::new(mounted).join(below), unified });
@@ -133,7 +154,10 @@ mod tests {
             40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
             41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n";
         let cgroup = "5:name=systemd:/\n4:memory:/pod/a\n3:cpu,cpuacct:/pod/a\n0::/pod/a\n";
-        let own: Vec<_> = hierarchies(mountinfo, cgroup, Path::new("/pod/a")).into_iter().map(|h| (h.own.display().to_string(), h.unified)).collect();
+        let own: Vec<_> = hierarchies(mountinfo, cgroup, Path::new("/pod/a"))
+            .into_iter()
+            .map(|h| (h.own.display().to_string(), h.unified))
+            .collect();
         assert_eq!(
             own,
             [

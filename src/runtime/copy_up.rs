@@ -32,13 +32,15 @@ fn directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
         match FileType::from_raw_mode(status.st_mode) {
             FileType::Directory => {
                 rustix::fs::mkdirat(to, name, Mode::RWXU)?;
-                let inner = rustix::fs::openat(from, name, OFlags::RDONLY | OFlags::DIRECTORY | nofollow, Mode::empty())?;
+                let inner =
+                    rustix::fs::openat(from, name, OFlags::RDONLY | OFlags::DIRECTORY | nofollow, Mode::empty())?;
                 let made = rustix::fs::openat(to, name, OFlags::RDONLY | OFlags::DIRECTORY | nofollow, Mode::empty())?;
                 directory(inner.as_fd(), made.as_fd())?;
                 finish(made.as_fd(), &status)?;
             }
             FileType::RegularFile => {
-                let source = rustix::fs::openat(from, name, OFlags::RDONLY | OFlags::NONBLOCK | nofollow, Mode::empty())?;
+                let source =
+                    rustix::fs::openat(from, name, OFlags::RDONLY | OFlags::NONBLOCK | nofollow, Mode::empty())?;
                 let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | nofollow;
                 let made = rustix::fs::openat(to, name, create, Mode::RUSR | Mode::WUSR)?;
                 bytes(source, made.try_clone().map_err(sys::process::errno)?)?;

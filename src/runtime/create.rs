@@ -65,7 +65,8 @@ struct First<'a> {
 fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<'_>) -> Result<(), Error> {
     sys::process::close_on_exec_from(3).step("close descriptors")?;
     sys::signals::ignore_broken_pipes().step("ignore broken pipes")?;
-    let missing = |what: &str| Error::Unsupported { what: format!("a specification without {what}"), instead: "add it" };
+    let missing =
+        |what: &str| Error::Unsupported { what: format!("a specification without {what}"), instead: "add it" };
     let process = create.spec.process().as_ref().ok_or_else(|| missing("process"))?;
     let linux = create.spec.linux().as_ref().ok_or_else(|| missing("linux"))?;
     plan::refuse(&create.spec)?;
@@ -93,8 +94,18 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
             sys::process::set_dumpable(false).step("keep others from tracing")?;
         }
         let mut first = First {
-            create, process, linux, plan: &plan, interface, mounts, root: Some(root), filter, stdio: Some(stdio), start,
-            may_make_devices, wait: Some(wait),
+            create,
+            process,
+            linux,
+            plan: &plan,
+            interface,
+            mounts,
+            root: Some(root),
+            filter,
+            stdio: Some(stdio),
+            start,
+            may_make_devices,
+            wait: Some(wait),
         };
         let namespaces = plan.new & !NEW_CGROUP;
         let pid = match placement.clone(namespaces).map_err(|source| namespace(plan.new, "make", source))? {
@@ -122,14 +133,17 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
 }
 
 fn namespace(kinds: u64, step: &'static str, source: Errno) -> Error {
-    let kind = (0..64).map(|bit| 1 << bit).filter(|bit| kinds & bit != 0).map(plan::name).collect::<Vec<_>>().join(", ");
+    let kind =
+        (0..64).map(|bit| 1 << bit).filter(|bit| kinds & bit != 0).map(plan::name).collect::<Vec<_>>().join(", ");
     Error::Namespace { kind, step, source }
 }
 
 /// The streams at numbers that placing others at 0, 1 and 2 cannot hit, and owned by the container's root.
 fn own_streams(stdio: Stdio, plan: &Namespaces) -> Result<Stdio, Error> {
     Ok(match stdio {
-        Stdio::Terminal(socket) => Stdio::Terminal(sys::process::out_of_the_way(socket).step("move the terminal's socket")?),
+        Stdio::Terminal(socket) => {
+            Stdio::Terminal(sys::process::out_of_the_way(socket).step("move the terminal's socket")?)
+        }
         Stdio::Descriptors(streams) => {
             let [a, b, c] = streams.map(sys::process::out_of_the_way);
             let streams = [a.step("move a stream")?, b.step("move a stream")?, c.step("move a stream")?];
@@ -206,7 +220,8 @@ impl First<'_> {
         let asked = match self.linux.rootfs_propagation().as_deref() {
             None | Some("") => None,
             Some(name) => Some(options::root_propagation(name).ok_or_else(|| Error::Unsupported {
-                what: format!("rootfsPropagation {name:?}"), instead: "use private, slave, shared or unbindable, or each with r",
+                what: format!("rootfsPropagation {name:?}"),
+                instead: "use private, slave, shared or unbindable, or each with r",
             })?),
         };
         let outer = if asked.is_some_and(|flags| flags & MS_PRIVATE == 0) { MS_SLAVE } else { MS_PRIVATE };

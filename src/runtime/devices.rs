@@ -27,18 +27,29 @@ struct Node {
 
 /// What every container has (OCI runtime specification, config-linux.md, "Default Devices").
 const DEFAULT: [(&str, u32, u32); 6] = [
-    ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev/random", 1, 8), ("/dev/urandom", 1, 9),
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
     ("/dev/tty", 5, 0),
 ];
 
 const LINKS: [(&str, &str); 5] = [
-    ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"), ("/proc/self/fd/2", "stderr"),
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
     ("/proc/kcore", "core"),
 ];
 
 /// Fills `/dev` below `root` with the default nodes, the specification's and the links. `may_make`: nodes can be made here.
 pub fn make(
-    interface: Interface, root: BorrowedFd<'_>, mounted: &Mounted, asked: &[LinuxDevice], may_make: bool,
+    interface: Interface,
+    root: BorrowedFd<'_>,
+    mounted: &Mounted,
+    asked: &[LinuxDevice],
+    may_make: bool,
 ) -> Result<(), Error> {
     let nodes = nodes(asked)?;
     if mounted.dev_is_bound {
@@ -97,7 +108,11 @@ fn nodes(asked: &[LinuxDevice]) -> Result<Vec<Node>, Error> {
 }
 
 /// The directory of a node and its name, without another walk for those in `/dev` itself.
-fn parent<'a>(root: BorrowedFd<'_>, dev: BorrowedFd<'_>, path: &'a Path) -> rustix::io::Result<(std::os::fd::OwnedFd, &'a Path)> {
+fn parent<'a>(
+    root: BorrowedFd<'_>,
+    dev: BorrowedFd<'_>,
+    path: &'a Path,
+) -> rustix::io::Result<(std::os::fd::OwnedFd, &'a Path)> {
     let name = Path::new(path.file_name().ok_or(Errno::INVAL)?);
     let directory = path.parent().unwrap_or(Path::new("/"));
     if directory == Path::new("/dev") {
@@ -132,7 +147,8 @@ fn is(status: &rustix::fs::Stat, node: &Node) -> bool {
 /// The host's node of the same path, bound.
 fn bind(interface: Interface, root: BorrowedFd<'_>, node: &Node) -> Result<(), Error> {
     let error = |step: &'static str| move |source: Errno| Error::Device { path: node.path.clone(), step, source };
-    let tree = Tree::bind_path(interface, &node.path, false, true).map_err(|Failed(_, e)| error("open the host's")(e))?;
+    let tree =
+        Tree::bind_path(interface, &node.path, false, true).map_err(|Failed(_, e)| error("open the host's")(e))?;
     let fd = paths::mountpoint(root, &node.path, Kind::File).map_err(error("make a place for it"))?;
     let fd = tree.attach(&Place { root, path: node.path.clone(), fd }).map_err(error("bind the host's"))?;
     let status = rustix::fs::fstat(&fd).map_err(error("look at it"))?;

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 #[allow(missing_docs)]
 pub enum Error {
     /// Words as crun's and Podman's: scripts look for them.
-    #[error("executable file `{program}` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found")]
+    #[error(
+        "executable file `{program}` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found"
+    )]
     NotFound { program: String },
     #[error("open executable `{program}`: {}: OCI permission denied", text(*source))]
     NotExecutable { program: String, source: Errno },

@@ -46,8 +46,14 @@ impl Target {
         };
         let mut kinds = 0;
         for (kind, name) in [
-            (NEW_USER, "user"), (NEW_CGROUP, "cgroup"), (NEW_IPC, "ipc"), (NEW_UTS, "uts"), (NEW_NET, "net"),
-            (NEW_PID, "pid"), (NEW_TIME, "time"), (NEW_MOUNT, "mnt"),
+            (NEW_USER, "user"),
+            (NEW_CGROUP, "cgroup"),
+            (NEW_IPC, "ipc"),
+            (NEW_UTS, "uts"),
+            (NEW_NET, "net"),
+            (NEW_PID, "pid"),
+            (NEW_TIME, "time"),
+            (NEW_MOUNT, "mnt"),
         ] {
             // Entering one's own user namespace is an error, and others may need rights that are not had after it.
             let theirs = match rustix::fs::stat(format!("/proc/{}/ns/{name}", exec.pid)) {
@@ -57,8 +63,11 @@ impl Target {
                 Err(Errno::SRCH) => return Err(gone()),
                 Err(source) => return Err(Error::Namespace { kind: name.into(), step: "find", source }),
             };
-            let ours = rustix::fs::stat(format!("/proc/self/ns/{name}"))
-                .map_err(|source| Error::Namespace { kind: name.into(), step: "find", source })?;
+            let ours = rustix::fs::stat(format!("/proc/self/ns/{name}")).map_err(|source| Error::Namespace {
+                kind: name.into(),
+                step: "find",
+                source,
+            })?;
             if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) {
                 kinds |= kind;
             }
@@ -85,7 +94,12 @@ impl Target {
             other => other,
         }
         .map_err(|source| {
-            let kind = (0..64).map(|bit| 1 << bit).filter(|bit| kinds & bit != 0).map(plan::name).collect::<Vec<_>>().join(", ");
+            let kind = (0..64)
+                .map(|bit| 1 << bit)
+                .filter(|bit| kinds & bit != 0)
+                .map(plan::name)
+                .collect::<Vec<_>>()
+                .join(", ");
             Error::Namespace { kind, step: "enter", source }
         })
     }
@@ -98,7 +112,9 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
     let filter = exec.seccomp.as_ref().map(plan::filter).transpose()?;
     let target = Target::open(exec)?;
     let stdio = match stdio {
-        Stdio::Terminal(socket) => Stdio::Terminal(sys::process::out_of_the_way(socket).step("move the terminal's socket")?),
+        Stdio::Terminal(socket) => {
+            Stdio::Terminal(sys::process::out_of_the_way(socket).step("move the terminal's socket")?)
+        }
         Stdio::Descriptors(streams) => {
             let [a, b, c] = streams.map(sys::process::out_of_the_way);
             Stdio::Descriptors([a.step("move a stream")?, b.step("move a stream")?, c.step("move a stream")?])
@@ -137,7 +153,13 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
 }
 
 /// The new process: into the container.
-fn join(exec: &Exec, target: &Target, stdio: Stdio, wait: &OwnedFd, placement: &mut Placement) -> Result<Streams, Error> {
+fn join(
+    exec: &Exec,
+    target: &Target,
+    stdio: Stdio,
+    wait: &OwnedFd,
+    placement: &mut Placement,
+) -> Result<Streams, Error> {
     sys::signals::reset().step("reset signals")?;
     rustix::process::setsid().map(drop).step("start a session")?;
     placement.enter()?;
@@ -169,13 +191,19 @@ fn container_pts() -> Result<OwnedFd, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let pts = rustix::fs::open("/dev/pts", flags, Mode::empty()).step("open the container's /dev/pts")?;
     let is_devpts = rustix::fs::fstatfs(&pts).step("look at the container's /dev/pts")?.f_type as u64 == DEVPTS;
-    let node = rustix::fs::statat(&pts, c"ptmx", rustix::fs::AtFlags::SYMLINK_NOFOLLOW).step("look at /dev/pts/ptmx")?;
-    let is_ptmx = FileType::from_raw_mode(node.st_mode) == FileType::CharacterDevice && node.st_rdev == rustix::fs::makedev(5, 2);
+    let node =
+        rustix::fs::statat(&pts, c"ptmx", rustix::fs::AtFlags::SYMLINK_NOFOLLOW).step("look at /dev/pts/ptmx")?;
+    let is_ptmx =
+        FileType::from_raw_mode(node.st_mode) == FileType::CharacterDevice && node.st_rdev == rustix::fs::makedev(5, 2);
     if is_devpts && is_ptmx { Ok(pts) } else { Err(Errno::NODEV).step("find a devpts in the container") }
 }
 
 fn finish(
-    exec: &Exec, filter: Option<&Filter>, start: Option<&OwnedFd>, report: BorrowedFd<'_>, streams: Streams,
+    exec: &Exec,
+    filter: Option<&Filter>,
+    start: Option<&OwnedFd>,
+    report: BorrowedFd<'_>,
+    streams: Streams,
 ) -> Error {
     Finish {
         process: &exec.process,

@@ -53,9 +53,10 @@ impl Finish<'_> {
     /// Becomes the program; comes back only with the reason why not.
     pub fn run(self, streams: Streams) -> Error {
         match self.ready(streams) {
-            Ok((program, capabilities)) => self.park_and_execute(&program, capabilities).err().unwrap_or(Error::Step {
-                step: "execute the program", source: Errno::IO,
-            }),
+            Ok((program, capabilities)) => self
+                .park_and_execute(&program, capabilities)
+                .err()
+                .unwrap_or(Error::Step { step: "execute the program", source: Errno::IO }),
             Err(error) => error,
         }
     }
@@ -136,7 +137,8 @@ impl Finish<'_> {
             let effective = capabilities.sets.effective | self.keeps(u64::MAX);
             if effective != capabilities.sets.effective {
                 let permitted = capabilities.sets.permitted | effective;
-                sys::capability::set(Sets { effective, permitted, ..capabilities.sets }).step("prepare for the filter")?;
+                sys::capability::set(Sets { effective, permitted, ..capabilities.sets })
+                    .step("prepare for the filter")?;
             }
             filter.install().step("install the filter")?;
             if effective != capabilities.sets.effective {
@@ -196,7 +198,8 @@ fn enter(root: BorrowedFd<'_>, cwd: &Path, create: bool) -> Result<(), Error> {
         Errno::NOENT => Error::NoWorkingDirectory { cwd: cwd.to_owned() },
         source => Error::WorkingDirectory { cwd: cwd.to_owned(), source },
     })?;
-    let here = rustix::process::getcwd(Vec::new()).map_err(|source| Error::WorkingDirectory { cwd: cwd.to_owned(), source })?;
+    let here = rustix::process::getcwd(Vec::new())
+        .map_err(|source| Error::WorkingDirectory { cwd: cwd.to_owned(), source })?;
     // The kernel puts "(unreachable)" before what is not below the root.
     if here.to_bytes().starts_with(b"/") { Ok(()) } else { Err(Error::WorkingDirectoryOutside { cwd: cwd.to_owned() }) }
 }
@@ -243,9 +246,7 @@ fn groups_are_denied() -> bool {
 }
 
 /// The streams of a launch, with its terminal made by `open`.
-pub fn streams(
-    stdio: Stdio, size: Option<(u16, u16)>, pts: Option<BorrowedFd<'_>>,
-) -> Result<Streams, Error> {
+pub fn streams(stdio: Stdio, size: Option<(u16, u16)>, pts: Option<BorrowedFd<'_>>) -> Result<Streams, Error> {
     Ok(match stdio {
         Stdio::Descriptors(streams) => Streams::Descriptors(streams),
         Stdio::Terminal(socket) => Streams::Terminal(terminal::open(pts, size, socket.as_fd())?),
@@ -258,4 +259,3 @@ pub fn size(process: &Process) -> Option<(u16, u16)> {
     let side = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
     Some((side(size.height()), side(size.width()))).filter(|size| *size != (0, 0))
 }
-

@@ -16,7 +16,8 @@ pub fn divide(terminal: bool) -> Result<(), Error> {
             rustix::process::setpgid(None, None).step("make a process group")?;
             if terminal {
                 sys::signals::block_all().step("block signals")?;
-                rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid()).step("come to the front")?;
+                rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid())
+                    .step("come to the front")?;
                 sys::signals::reset().step("reset signals")?;
             }
             Ok(())
@@ -46,7 +47,9 @@ fn reap(child: i32) -> Option<i32> {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if Some(pid) == Pid::from_raw(child) => {
-                return Some(status.exit_status().or_else(|| status.terminating_signal().map(|n| 128 + n)).unwrap_or(125));
+                return Some(
+                    status.exit_status().or_else(|| status.terminating_signal().map(|n| 128 + n)).unwrap_or(125),
+                );
             }
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) | Err(_) => return None,

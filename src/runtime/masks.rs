@@ -40,10 +40,14 @@ pub fn mask(interface: Interface, root: BorrowedFd<'_>, masked: &[String]) -> Re
 /// An empty read-only directory; the second and later are copies of the first one's mount.
 fn empty_directory(interface: Interface, path: &Path, first: &mut Option<OwnedFd>) -> Result<Tree, Error> {
     match first {
-        Some(first) if interface == Interface::New => Tree::bind(interface, first.as_fd(), false).in_root(path, "copy an empty directory"),
+        Some(first) if interface == Interface::New => {
+            Tree::bind(interface, first.as_fd(), false).in_root(path, "copy an empty directory")
+        }
         _ => {
             let options = crate::options::parse(&["ro", "nosuid", "nodev", "noexec", "size=0k", "mode=755"]);
-            Tree::filesystem(interface, "tmpfs", "tmpfs", &options).map_err(|Failed(_, e)| e).in_root(path, "make an empty directory")
+            Tree::filesystem(interface, "tmpfs", "tmpfs", &options)
+                .map_err(|Failed(_, e)| e)
+                .in_root(path, "make an empty directory")
         }
     }
 }
@@ -53,7 +57,8 @@ pub fn read_only(interface: Interface, root: BorrowedFd<'_>, wanted: &[String]) 
     for path in wanted.iter().map(Path::new) {
         let Some(fd) = existing(root, path)? else { continue };
         let mut tree = Tree::bind(interface, fd.as_fd(), true).in_root(path, "copy")?;
-        tree.change(interface == Interface::New, Change { set: READ_ONLY, ..Change::default() }).in_root(path, "make read-only")?;
+        tree.change(interface == Interface::New, Change { set: READ_ONLY, ..Change::default() })
+            .in_root(path, "make read-only")?;
         tree.attach(&Place { root, path: path.to_owned(), fd }).in_root(path, "attach read-only")?;
     }
     Ok(())

@@ -57,53 +57,79 @@ pub struct Facts {
 /// Reads the options and opens the sources of bind mounts, on the host's side: with its rights, and before anything of the
 /// container exists.
 pub fn prepare(
-    interface: Interface, mounts: &[Mount], bundle: &Path, uids: &[IdRange], gids: &[IdRange],
+    interface: Interface,
+    mounts: &[Mount],
+    bundle: &Path,
+    uids: &[IdRange],
+    gids: &[IdRange],
 ) -> Result<Vec<Prepared>, Error> {
     mounts.iter().map(|mount| prepare_one(interface, mount, bundle, uids, gids)).collect()
 }
 
-fn prepare_one(interface: Interface, mount: &Mount, bundle: &Path, uids: &[IdRange], gids: &[IdRange]) -> Result<Prepared, Error> {
+fn prepare_one(
+    interface: Interface,
+    mount: &Mount,
+    bundle: &Path,
+    uids: &[IdRange],
+    gids: &[IdRange],
+) -> Result<Prepared, Error> {
     let destination = mount.destination().clone();
     let mut options = options::parse(mount.options().as_deref().unwrap_or_default());
     let kind = mount.typ().clone().unwrap_or_default();
     options.bind |= kind == "bind";
     let source = mount.source().as_ref().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     if kind.is_empty() && !options.bind {
-        return Err(Error::MountRefused { destination: destination.display().to_string(), why: "neither a type nor `bind` is given".into() });
+        return Err(Error::MountRefused {
+            destination: destination.display().to_string(),
+            why: "neither a type nor `bind` is given".into(),
+        });
     }
-    let misplaced = [("idmap", options.id_map.is_some() && !options.bind), ("tmpcopyup", options.copy_up && kind != "tmpfs")];
+    let misplaced =
+        [("idmap", options.id_map.is_some() && !options.bind), ("tmpcopyup", options.copy_up && kind != "tmpfs")];
     if let Some((option, _)) = misplaced.into_iter().find(|(_, misplaced)| *misplaced) {
         return Err(Error::MountOption { destination: destination.display().to_string(), option: option.into() });
     }
     // A new file system has no mounts below it.
     if !options.bind {
-        (options.set, options.clear) = (options.set & !options.clear_below | options.set_below, options.clear | options.clear_below);
+        (options.set, options.clear) =
+            (options.set & !options.clear_below | options.set_below, options.clear | options.clear_below);
     }
     let bound = if options.bind { Some(bind(interface, mount, &options, bundle, uids, gids)?) } else { None };
     Ok(Prepared { destination, kind, source, options, bound })
 }
 
 fn bind(
-    interface: Interface, mount: &Mount, options: &Options, bundle: &Path, uids: &[IdRange], gids: &[IdRange],
+    interface: Interface,
+    mount: &Mount,
+    options: &Options,
+    bundle: &Path,
+    uids: &[IdRange],
+    gids: &[IdRange],
 ) -> Result<Tree, Error> {
     let destination = mount.destination().display().to_string();
     if let Some((key, _)) = options.data.iter().find(|(key, _)| !is_of_superblock(key)) {
         return Err(Error::MountOption { destination, option: key.clone() });
     }
     let source = mount.source().as_ref().ok_or_else(|| Error::MountRefused {
-        destination: destination.clone(), why: "a bind mount needs a source".into(),
+        destination: destination.clone(),
+        why: "a bind mount needs a source".into(),
     })?;
     let path = bundle.join(source);
     let error = |step: &str, source: Errno| Error::Mount {
-        source_path: path.display().to_string(), destination: destination.clone(), step: step.into(), source,
+        source_path: path.display().to_string(),
+        destination: destination.clone(),
+        step: step.into(),
+        source,
     };
-    let mut tree = Tree::bind_path(interface, &path, options.recursive, options.no_follow).map_err(|Failed(s, e)| error(&s, e))?;
+    let mut tree =
+        Tree::bind_path(interface, &path, options.recursive, options.no_follow).map_err(|Failed(s, e)| error(&s, e))?;
     if let Some(recursive) = options.id_map {
         let own = |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().map(|m| ranges(m)).filter(|m| !m.is_empty());
         let uid_map = own(mount.uid_mappings()).unwrap_or_else(|| uids.to_vec());
         let gid_map = own(mount.gid_mappings()).unwrap_or_else(|| gids.to_vec());
-        let namespace = sys::namespaces::empty_user_namespace(&types::idmap::render(&uid_map), &types::idmap::render(&gid_map))
-            .map_err(|e| error("make a user namespace of the id map", e))?;
+        let namespace =
+            sys::namespaces::empty_user_namespace(&types::idmap::render(&uid_map), &types::idmap::render(&gid_map))
+                .map_err(|e| error("make a user namespace of the id map", e))?;
         let change = Change { id_map: Some(namespace.as_fd()), ..Change::default() };
         tree.change(recursive, change).map_err(|e| error("show through the id map", e))?;
     }
@@ -120,7 +146,17 @@ pub fn ranges(maps: &[LinuxIdMapping]) -> Vec<IdRange> {
 fn is_of_superblock(key: &str) -> bool {
     matches!(
         key,
-        "sync" | "async" | "dirsync" | "mand" | "nomand" | "lazytime" | "nolazytime" | "silent" | "loud" | "iversion" | "noiversion"
+        "sync"
+            | "async"
+            | "dirsync"
+            | "mand"
+            | "nomand"
+            | "lazytime"
+            | "nolazytime"
+            | "silent"
+            | "loud"
+            | "iversion"
+            | "noiversion"
     )
 }
 
@@ -133,7 +169,8 @@ fn apply(tree: &mut Tree, options: &Options) -> Result<(), (&'static str, Errno)
     for (flag, recursive) in propagation {
         // A copy of a shared mount is shared with it already; a new peer group would not be what was asked for.
         if flag != MS_SHARED {
-            tree.change(recursive, Change { propagation: flag, ..Change::default() }).map_err(|e| ("set the propagation", e))?;
+            tree.change(recursive, Change { propagation: flag, ..Change::default() })
+                .map_err(|e| ("set the propagation", e))?;
         }
     }
     if options.set_below | options.clear_below != 0 {
@@ -142,7 +179,8 @@ fn apply(tree: &mut Tree, options: &Options) -> Result<(), (&'static str, Errno)
     }
     if options.set != 0 {
         let clear = options.clear & sys::mount::ATIME;
-        tree.change(false, Change { set: options.set, clear, ..Change::default() }).map_err(|e| ("set properties", e))?;
+        tree.change(false, Change { set: options.set, clear, ..Change::default() })
+            .map_err(|e| ("set properties", e))?;
     }
     if options.clear != 0 {
         match tree.change(false, Change { clear: options.clear, ..Change::default() }) {
@@ -184,7 +222,10 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
     let Prepared { destination, kind, source, mut options, bound } = mount;
     let name = if source.is_empty() { kind.clone() } else { source };
     let error = |step: &str, source: Errno| Error::Mount {
-        source_path: name.clone(), destination: destination.display().to_string(), step: step.to_owned(), source,
+        source_path: name.clone(),
+        destination: destination.display().to_string(),
+        step: step.to_owned(),
+        source,
     };
     if let Some(tree) = bound {
         let directory = tree.is_directory().map_err(|e| error("look at the source", e))?;
@@ -203,7 +244,9 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
     let made = Tree::filesystem(facts.interface, &kind, &name, &options);
     let tree = match made {
         // A user namespace may have a sysfs only of its own network namespace. With another one it gets the host's.
-        Err(Failed(_, Errno::PERM)) if kind == "sysfs" => host_sysfs(facts.interface, &options).map_err(|e| error("bind the host's", e))?,
+        Err(Failed(_, Errno::PERM)) if kind == "sysfs" => {
+            host_sysfs(facts.interface, &options).map_err(|e| error("bind the host's", e))?
+        }
         other => other.map_err(|Failed(step, e)| error(&step, e))?,
     };
     let copy = options.copy_up && kind == "tmpfs";
@@ -223,7 +266,8 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
     }
     .map_err(|e| error("attach", e))?;
     for (flag, recursive) in &options.propagation {
-        trees::propagate(facts.interface, fd.as_fd(), *recursive, *flag).map_err(|e| error("set the propagation", e))?;
+        trees::propagate(facts.interface, fd.as_fd(), *recursive, *flag)
+            .map_err(|e| error("set the propagation", e))?;
     }
     Ok(fd)
 }
@@ -240,7 +284,9 @@ fn place<'a>(root: BorrowedFd<'a>, destination: &Path, kind: Kind) -> Result<Pla
             Ok(fd) if paths::is_directory(fd.as_fd()) == Ok(true) => {
                 return Ok(Place { root, path: destination.to_owned(), fd });
             }
-            Ok(_) | Err(Errno::LOOP | Errno::NOTDIR) => return Err(refused("it is a link or a file in the image, and must be a directory")),
+            Ok(_) | Err(Errno::LOOP | Errno::NOTDIR) => {
+                return Err(refused("it is a link or a file in the image, and must be a directory"));
+            }
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error).in_root(destination, "open"),
         }

@@ -38,13 +38,20 @@ const MS_SHARED: u64 = 1 << 20;
 
 /// `name`, bits, and whether it sets them.
 const PROPERTIES: [(&str, u64, bool); 14] = [
-    ("ro", mount::READ_ONLY, true), ("rw", mount::READ_ONLY, false),
-    ("nosuid", mount::NO_SUID, true), ("suid", mount::NO_SUID, false),
-    ("nodev", mount::NO_DEV, true), ("dev", mount::NO_DEV, false),
-    ("noexec", mount::NO_EXEC, true), ("exec", mount::NO_EXEC, false),
-    ("nodiratime", mount::NO_DIR_ATIME, true), ("diratime", mount::NO_DIR_ATIME, false),
-    ("nosymfollow", mount::NO_SYMLINK_FOLLOW, true), ("symfollow", mount::NO_SYMLINK_FOLLOW, false),
-    ("noatime", mount::NO_ATIME, true), ("strictatime", mount::STRICT_ATIME, true),
+    ("ro", mount::READ_ONLY, true),
+    ("rw", mount::READ_ONLY, false),
+    ("nosuid", mount::NO_SUID, true),
+    ("suid", mount::NO_SUID, false),
+    ("nodev", mount::NO_DEV, true),
+    ("dev", mount::NO_DEV, false),
+    ("noexec", mount::NO_EXEC, true),
+    ("exec", mount::NO_EXEC, false),
+    ("nodiratime", mount::NO_DIR_ATIME, true),
+    ("diratime", mount::NO_DIR_ATIME, false),
+    ("nosymfollow", mount::NO_SYMLINK_FOLLOW, true),
+    ("symfollow", mount::NO_SYMLINK_FOLLOW, false),
+    ("noatime", mount::NO_ATIME, true),
+    ("strictatime", mount::STRICT_ATIME, true),
 ];
 
 /// Reads the options in order; later ones win.
@@ -108,7 +115,8 @@ impl Options {
 }
 
 fn is_property(name: &str) -> bool {
-    matches!(name, "relatime" | "atime" | "nostrictatime" | "norelatime") || PROPERTIES.iter().any(|(known, _, _)| *known == name)
+    matches!(name, "relatime" | "atime" | "nostrictatime" | "norelatime")
+        || PROPERTIES.iter().any(|(known, _, _)| *known == name)
 }
 
 fn propagation(name: &str) -> Option<u64> {

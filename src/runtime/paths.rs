@@ -39,7 +39,12 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd>
                 return Ok(found);
             }
             // Not the name again, which may have changed, but the very file that was found.
-            rustix::fs::openat(CWD, format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&found)), flags | OFlags::CLOEXEC, Mode::empty())
+            rustix::fs::openat(
+                CWD,
+                format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&found)),
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
         }
         other => other,
     }
@@ -56,7 +61,9 @@ pub fn open_without_links(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> R
                 let last = components.peek().is_none();
                 let step = if last { flags } else { OFlags::PATH | OFlags::DIRECTORY };
                 here = rustix::fs::openat(&here, name, step | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-                if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&here)?.st_mode) == rustix::fs::FileType::Symlink {
+                if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&here)?.st_mode)
+                    == rustix::fs::FileType::Symlink
+                {
                     return Err(Errno::LOOP);
                 }
             }
@@ -111,10 +118,11 @@ fn walk(root: BorrowedFd<'_>, path: &Path, kind: Kind, make: bool) -> Result<Own
         }
         let last = rest.is_empty();
         let here = done.last().map_or(root, |(_, fd)| fd.as_fd());
-        let next = match rustix::fs::openat(here, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-            Err(Errno::NOENT) if make => make_one(here, &name, if last { kind } else { Kind::Directory })?,
-            other => other?,
-        };
+        let next =
+            match rustix::fs::openat(here, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+                Err(Errno::NOENT) if make => make_one(here, &name, if last { kind } else { Kind::Directory })?,
+                other => other?,
+            };
         match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&next)?.st_mode) {
             rustix::fs::FileType::Symlink => {
                 links += 1;
@@ -206,7 +214,8 @@ mod tests {
     /// Both ways: with the kernel's walk and with our own.
     fn both(root: &Path, path: &str, kind: Kind) -> Vec<PathBuf> {
         let fd = fs::File::open(root).unwrap();
-        let seen = |fd: OwnedFd| fs::read_link(format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd))).unwrap();
+        let seen =
+            |fd: OwnedFd| fs::read_link(format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd))).unwrap();
         vec![
             seen(walk(fd.as_fd(), Path::new(path), kind, true).unwrap()),
             seen(mountpoint(fd.as_fd(), Path::new(path), kind).unwrap()),
@@ -222,12 +231,9 @@ mod tests {
         symlink(top.join("secret"), root.join("absolute")).unwrap();
         symlink("/var/run", root.join("dangling")).unwrap();
         symlink("dangling/deep", root.join("twice")).unwrap();
-        for (path, want) in [
-            ("/up/x", "secret/x"),
-            ("/twice/y", "var/run/deep/y"),
-            ("/../../a/../b", "b"),
-            ("a/./c", "a/c"),
-        ] {
+        for (path, want) in
+            [("/up/x", "secret/x"), ("/twice/y", "var/run/deep/y"), ("/../../a/../b", "b"), ("a/./c", "a/c")]
+        {
             for seen in both(&root, path, Kind::Directory) {
                 assert_eq!(seen, root.join(want), "{path}");
             }

@@ -48,7 +48,10 @@ pub fn namespaces(linux: &Linux) -> Result<Namespaces, Error> {
     }
     let unsupported = |what: &str, instead| Err(Error::Unsupported { what: what.to_owned(), instead });
     if plan.new & NEW_MOUNT == 0 {
-        return unsupported("a container without a mount namespace of its own", "add {\"type\": \"mount\"} to its namespaces");
+        return unsupported(
+            "a container without a mount namespace of its own",
+            "add {\"type\": \"mount\"} to its namespaces",
+        );
     }
     let ranges = |maps: &Option<Vec<_>>| maps.as_ref().map(|m| crate::mounts::ranges(m)).unwrap_or_default();
     (plan.uids, plan.gids) = (ranges(linux.uid_mappings()), ranges(linux.gid_mappings()));
@@ -113,7 +116,9 @@ pub fn refuse_of_process(process: &Process) -> Result<(), Error> {
 pub fn filter(seccomp: &LinuxSeccomp) -> Result<Filter, Error> {
     let filter = compile(seccomp).map_err(|e| Error::Seccomp(e.to_string()))?;
     match filter.listener() {
-        Some(_) => Err(Error::Unsupported { what: "the seccomp action SCMP_ACT_NOTIFY".into(), instead: "use another action" }),
+        Some(_) => {
+            Err(Error::Unsupported { what: "the seccomp action SCMP_ACT_NOTIFY".into(), instead: "use another action" })
+        }
         None => Ok(filter),
     }
 }
@@ -150,7 +155,8 @@ mod tests {
         )
         .unwrap();
         assert!(refuse(&spec).unwrap_err().to_string().contains("hooks"));
-        let notify = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
+        let notify =
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
         assert!(filter(&serde_json::from_str(notify).unwrap()).unwrap_err().to_string().contains("SCMP_ACT_NOTIFY"));
     }
 }

@@ -95,7 +95,9 @@ mod tests {
         assert_eq!(found.path.to_str(), Ok("/bin/sh"));
         assert_eq!(found.environment.len(), 2);
         assert_eq!(find("/bin/sh", "").unwrap().name, "/bin/sh");
-        for (name, code) in [("nope", 127), ("/nope", 127), ("", 127), ("/etc/passwd/x", 127), ("/etc", 126), ("/etc/passwd", 126)] {
+        for (name, code) in
+            [("nope", 127), ("/nope", 127), ("", 127), ("/etc/passwd/x", 127), ("/etc", 126), ("/etc/passwd", 126)]
+        {
             assert_eq!(find(name, "/bin").unwrap_err().code(), code, "{name:?}");
         }
         assert_eq!(find("etc", "/").unwrap_err().code(), 127);

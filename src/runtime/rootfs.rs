@@ -47,7 +47,8 @@ pub fn prepare(interface: Interface, rootfs: &Rootfs) -> Result<Prepared, Error>
             let what = path.display().to_string();
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
             let tree = rustix::mount::open_tree(CWD, path, flags).root(&what, "open")?;
-            mount::change(tree.as_fd(), true, Change { propagation: MS_PRIVATE, ..Change::default() }).root(&what, "make private")?;
+            mount::change(tree.as_fd(), true, Change { propagation: MS_PRIVATE, ..Change::default() })
+                .root(&what, "make private")?;
             tree
         }
         Rootfs::Overlay { idmap: Some(map), .. } => {
@@ -63,7 +64,9 @@ pub fn prepare(interface: Interface, rootfs: &Rootfs) -> Result<Prepared, Error>
 /// The overlay, from directories named relative to `base`, which becomes the working directory meanwhile: so the options of
 /// many layers stay short.
 fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, Error> {
-    let Rootfs::Overlay { base, lower, upper, work, user_xattr, volatile, .. } = rootfs else { unreachable!("an overlay") };
+    let Rootfs::Overlay { base, lower, upper, work, user_xattr, volatile, .. } = rootfs else {
+        unreachable!("an overlay")
+    };
     let what = base.display().to_string();
     rustix::process::chdir(base).root(&what, "enter")?;
     let [upper, work] = [upper, work].map(|path| path.as_ref().map(|path| shorten(path, base)));
@@ -83,7 +86,12 @@ fn shorten(path: &Path, base: &Path) -> PathBuf {
 }
 
 fn overlay_here(
-    lower: &[PathBuf], upper: Option<&Path>, work: Option<&Path>, user_xattr: bool, volatile: bool, what: &str,
+    lower: &[PathBuf],
+    upper: Option<&Path>,
+    work: Option<&Path>,
+    user_xattr: bool,
+    volatile: bool,
+    what: &str,
 ) -> Result<OwnedFd, Error> {
     let what = &format!("overlay in {what}");
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).root(what, "open the file system")?;
@@ -131,7 +139,13 @@ fn has_separator(lower: &[PathBuf]) -> bool {
     lower.iter().any(|path| path.as_os_str().as_bytes().iter().any(|b| matches!(b, b':' | b'\\' | b',')))
 }
 
-fn page(lower: &[PathBuf], upper: Option<&Path>, work: Option<&Path>, user_xattr: bool, volatile: bool) -> Result<CString, Errno> {
+fn page(
+    lower: &[PathBuf],
+    upper: Option<&Path>,
+    work: Option<&Path>,
+    user_xattr: bool,
+    volatile: bool,
+) -> Result<CString, Errno> {
     if has_separator(lower) {
         return Err(Errno::INVAL);
     }
@@ -157,7 +171,12 @@ fn page(lower: &[PathBuf], upper: Option<&Path>, work: Option<&Path>, user_xattr
 
 /// In a mount namespace of its own, mount(2) over the working directory, and take the mount out as a detached copy.
 fn overlay_by_page(
-    lower: &[PathBuf], upper: Option<&Path>, work: Option<&Path>, user_xattr: bool, volatile: bool, what: &str,
+    lower: &[PathBuf],
+    upper: Option<&Path>,
+    work: Option<&Path>,
+    user_xattr: bool,
+    volatile: bool,
+    what: &str,
 ) -> Result<OwnedFd, Error> {
     let options = page(lower, upper, work, user_xattr, volatile).root(what, "write the options into one page")?;
     own_mount_namespace()?;
@@ -179,7 +198,9 @@ fn own_mount_namespace() -> Result<(), Error> {
 /// overlay makes its scratch files there as the host's root, who is nobody in the map; so what the container writes is
 /// owned by the host's ids on disk.
 fn overlay_of_mapped_layers(rootfs: &Rootfs, map: &IdMap, namespace: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
-    let Rootfs::Overlay { base, lower, upper, work, user_xattr, volatile, .. } = rootfs else { unreachable!("an overlay") };
+    let Rootfs::Overlay { base, lower, upper, work, user_xattr, volatile, .. } = rootfs else {
+        unreachable!("an overlay")
+    };
     let base = &std::path::absolute(base).map_err(sys::process::errno).root("base", "find")?;
     let what = base.display().to_string();
     let mapped = |directory: &Path| -> Result<OwnedFd, Error> {
@@ -226,7 +247,8 @@ fn own_upper(upper: &Path, map: &IdMap) -> Result<PathBuf, Error> {
     let what = upper.display().to_string();
     let status = rustix::fs::stat(upper).root(&what, "look at it")?;
     if let (0, Some(uid), Some(gid)) = (status.st_uid, to_host(&map.uids, 0), to_host(&map.gids, 0)) {
-        rustix::fs::chown(upper, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).root(&what, "give it to the container's root")?;
+        rustix::fs::chown(upper, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+            .root(&what, "give it to the container's root")?;
     }
     Ok(upper.to_owned())
 }

@@ -13,11 +13,16 @@ use sys::clone::{NEW_IPC, NEW_NET, NEW_UTS};
 /// Writes them. `new` are the container's new namespaces.
 pub fn write(sysctl: Option<&HashMap<String, String>>, proc: Option<BorrowedFd<'_>>, new: u64) -> Result<(), Error> {
     for (name, value) in sysctl.into_iter().flatten() {
-        let path = path(name).ok_or_else(|| Error::SysctlRefused { name: name.clone(), why: "not a name of a parameter" })?;
+        let path =
+            path(name).ok_or_else(|| Error::SysctlRefused { name: name.clone(), why: "not a name of a parameter" })?;
         if owner(&path).is_none_or(|kind| new & kind == 0) {
-            return Err(Error::SysctlRefused { name: name.clone(), why: "it is of no namespace of this container's own" });
+            return Err(Error::SysctlRefused {
+                name: name.clone(),
+                why: "it is of no namespace of this container's own",
+            });
         }
-        let proc = proc.ok_or_else(|| Error::SysctlRefused { name: name.clone(), why: "the container has no /proc" })?;
+        let proc =
+            proc.ok_or_else(|| Error::SysctlRefused { name: name.clone(), why: "the container has no /proc" })?;
         write_one(proc, &path, value).map_err(|source| Error::Sysctl { name: name.clone(), source })?;
     }
     Ok(())
@@ -41,7 +46,13 @@ fn path(name: &str) -> Option<String> {
     let path = if name.as_bytes()[separator] == b'/' {
         name.to_owned()
     } else {
-        name.chars().map(|c| match c { '.' => '/', '/' => '.', c => c }).collect()
+        name.chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            })
+            .collect()
     };
     let normal = path.split('/').all(|name| !matches!(name, "" | "." | ".."));
     normal.then(|| format!("sys/{path}"))

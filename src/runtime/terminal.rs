@@ -31,7 +31,12 @@ pub fn open(pts: Option<BorrowedFd<'_>>, size: Option<(u16, u16)>, socket: Borro
 }
 
 /// Binds the terminal onto `/dev/console`. Both are descriptors, so nothing can be put in between (CVE-2025-52565).
-pub fn bind_console(interface: Interface, root: BorrowedFd<'_>, mounted: &Mounted, slave: BorrowedFd<'_>) -> Result<(), Error> {
+pub fn bind_console(
+    interface: Interface,
+    root: BorrowedFd<'_>,
+    mounted: &Mounted,
+    slave: BorrowedFd<'_>,
+) -> Result<(), Error> {
     let path = Path::new("/dev/console");
     if mounted.dev_is_bound {
         return Ok(());

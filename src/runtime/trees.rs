@@ -78,7 +78,12 @@ fn failed(step: &str) -> impl FnOnce(Errno) -> Failed {
 
 impl Tree {
     /// A new file system of type `kind`.
-    pub fn filesystem(interface: Interface, kind: &str, source: &str, options: &Options) -> std::result::Result<Tree, Failed> {
+    pub fn filesystem(
+        interface: Interface,
+        kind: &str,
+        source: &str,
+        options: &Options,
+    ) -> std::result::Result<Tree, Failed> {
         if interface == Interface::Classic {
             let data: Vec<String> = options
                 .data
@@ -94,7 +99,8 @@ impl Tree {
                 _source: None,
             }));
         }
-        let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed("open the file system"))?;
+        let context =
+            rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed("open the file system"))?;
         rustix::mount::fsconfig_set_string(&context, "source", source).map_err(failed("set the source"))?;
         for (key, value) in &options.data {
             let set = match value {
@@ -111,11 +117,18 @@ impl Tree {
     /// The mount of a configured and created file system context.
     pub fn from_context(context: BorrowedFd<'_>, attributes: u64) -> std::result::Result<Tree, Failed> {
         let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-        rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(Tree::Detached).map_err(failed("mount"))
+        rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+            .map(Tree::Detached)
+            .map_err(failed("mount"))
     }
 
     /// A copy of what is mounted at the host's `path`; with `recursive`, of all below it too.
-    pub fn bind_path(interface: Interface, path: &Path, recursive: bool, no_follow: bool) -> std::result::Result<Tree, Failed> {
+    pub fn bind_path(
+        interface: Interface,
+        path: &Path,
+        recursive: bool,
+        no_follow: bool,
+    ) -> std::result::Result<Tree, Failed> {
         match interface {
             Interface::New => {
                 let mut flags = clone_flags(recursive);
@@ -138,9 +151,8 @@ impl Tree {
     /// A copy of what `fd` refers to, in this mount namespace.
     pub fn bind(interface: Interface, fd: BorrowedFd<'_>, recursive: bool) -> Result<Tree> {
         match interface {
-            Interface::New => {
-                rustix::mount::open_tree(fd, c"", clone_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH).map(Tree::Detached)
-            }
+            Interface::New => rustix::mount::open_tree(fd, c"", clone_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH)
+                .map(Tree::Detached),
             Interface::Classic => {
                 let source = rustix::io::fcntl_dupfd_cloexec(fd, 3)?;
                 Ok(Tree::Noted(Noted {
@@ -246,7 +258,9 @@ fn classic_flags(attributes: u64) -> u64 {
     const PAIRS: [(u64, u64); 3] =
         [(mount::NO_ATIME, 1 << 10), (mount::NO_DIR_ATIME, 1 << 11), (mount::STRICT_ATIME, 1 << 24)];
     let low = attributes & 0xf;
-    PAIRS.iter().filter(|(new, _)| attributes & mount::ATIME == *new || attributes & new == *new && *new == mount::NO_DIR_ATIME)
+    PAIRS
+        .iter()
+        .filter(|(new, _)| attributes & mount::ATIME == *new || attributes & new == *new && *new == mount::NO_DIR_ATIME)
         .fold(low, |flags, (_, old)| flags | old)
 }
 

@@ -104,7 +104,9 @@ fn read(root: BorrowedFd<'_>, path: &'static str) -> Result<String, Error> {
     // Looked at before it is opened: to open a device can be to start it. And not blocking: a running container may put a FIFO
     // in its place meanwhile.
     match paths::open(root, Path::new(path), OFlags::PATH) {
-        Ok(fd) if FileType::from_raw_mode(rustix::fs::fstat(&fd).in_root(Path::new(path), "stat")?.st_mode) == FileType::RegularFile => {}
+        Ok(fd)
+            if FileType::from_raw_mode(rustix::fs::fstat(&fd).in_root(Path::new(path), "stat")?.st_mode)
+                == FileType::RegularFile => {}
         Ok(_) => return Err(Error::AccountFile { path, why: "not a regular file" }),
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
         Err(error) => return Err(error).in_root(Path::new(path), "open"),

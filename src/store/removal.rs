@@ -137,7 +137,9 @@ impl Store {
     pub(crate) fn keep_ballast(&self) {
         let ballast = self.root().join(format::BALLAST);
         let plenty = 4 * format::BALLAST_SIZE as u64;
-        if !ballast.exists() && fs::statvfs(self.root()).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) > plenty) {
+        if !ballast.exists()
+            && fs::statvfs(self.root()).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) > plenty)
+        {
             // Random enough for file systems that compress or keep zeros as holes.
             let mut bytes = vec![0u8; format::BALLAST_SIZE];
             let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());

@@ -106,7 +106,10 @@ mod tests {
         match clone(Clone::default()).unwrap() {
             Side::Child => exit_now(42),
             Side::Parent(pid) => {
-                let status = rustix::process::waitpid(rustix::process::Pid::from_raw(pid), rustix::process::WaitOptions::empty());
+                let status = rustix::process::waitpid(
+                    rustix::process::Pid::from_raw(pid),
+                    rustix::process::WaitOptions::empty(),
+                );
                 assert_eq!(status.unwrap().unwrap().1.exit_status(), Some(42));
             }
         }

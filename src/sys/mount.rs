@@ -60,7 +60,14 @@ pub fn change(fd: BorrowedFd<'_>, recursive: bool, change: Change<'_>) -> Result
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string, and the attributes live through the call with the size that is told.
     check(unsafe {
-        libc::syscall(libc::SYS_mount_setattr, fd.as_raw_fd(), c"".as_ptr(), flags, &attributes, size_of::<Attributes>())
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &attributes,
+            size_of::<Attributes>(),
+        )
     })
     .map(drop)
 }
@@ -88,10 +95,23 @@ pub fn propagate(path: &std::ffi::CStr, flags: u64) -> Result<()> {
 }
 
 /// Mounts in the classic way, with `flags` as mount(2) has them (remounts and propagation too).
-pub fn classic(source: &std::ffi::CStr, target: &std::ffi::CStr, kind: &std::ffi::CStr, flags: u64, data: &std::ffi::CStr) -> Result<()> {
+pub fn classic(
+    source: &std::ffi::CStr,
+    target: &std::ffi::CStr,
+    kind: &std::ffi::CStr,
+    flags: u64,
+    data: &std::ffi::CStr,
+) -> Result<()> {
     // SAFETY: four C strings that live through the call.
     check(unsafe {
-        libc::syscall(libc::SYS_mount, source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags as libc::c_ulong, data.as_ptr())
+        libc::syscall(
+            libc::SYS_mount,
+            source.as_ptr(),
+            target.as_ptr(),
+            kind.as_ptr(),
+            flags as libc::c_ulong,
+            data.as_ptr(),
+        )
     })
     .map(drop)
 }

@@ -70,8 +70,14 @@ pub fn in_initial_user_namespace() -> bool {
 /// Enters the namespaces `kinds` of process `pid` one by one through `/proc/PID/ns`, for kernels before 5.8.
 pub fn enter_by_files(pid: i32, kinds: u64) -> Result<()> {
     const FILES: [(u64, &str); 8] = [
-        (clone::NEW_USER, "user"), (clone::NEW_CGROUP, "cgroup"), (clone::NEW_IPC, "ipc"), (clone::NEW_UTS, "uts"),
-        (clone::NEW_NET, "net"), (clone::NEW_PID, "pid"), (clone::NEW_TIME, "time"), (clone::NEW_MOUNT, "mnt"),
+        (clone::NEW_USER, "user"),
+        (clone::NEW_CGROUP, "cgroup"),
+        (clone::NEW_IPC, "ipc"),
+        (clone::NEW_UTS, "uts"),
+        (clone::NEW_NET, "net"),
+        (clone::NEW_PID, "pid"),
+        (clone::NEW_TIME, "time"),
+        (clone::NEW_MOUNT, "mnt"),
     ];
     // All files first: once in the mount namespace this /proc is gone, and once in the user namespace the right to open them.
     let mut open = Vec::new();

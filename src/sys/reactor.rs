@@ -2,7 +2,7 @@
 //!
 //! Must not know: what is waited for.
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, SigmaskHow, sigaction, sigprocmask};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, Timespec};
 use rustix::io::{Errno, Result};
@@ -59,7 +59,11 @@ pub fn end_on_broken_pipe() {
 /// Sends the signal with this number to the child process `pid`, which was not reaped yet: so its id cannot be another's.
 pub fn send_to_child(pid: i32, number: i32) -> Result<()> {
     // SAFETY: kill(2) touches no memory of ours.
-    if unsafe { libc::kill(pid, number) } == 0 { Ok(()) } else { Err(crate::process::errno(std::io::Error::last_os_error())) }
+    if unsafe { libc::kill(pid, number) } == 0 {
+        Ok(())
+    } else {
+        Err(crate::process::errno(std::io::Error::last_os_error()))
+    }
 }
 
 fn disposition(number: i32, handler: SigHandler) -> Result<()> {

@@ -84,7 +84,11 @@ fn read_only_view() -> Result<OwnedFd> {
 
 /// A copy in memory that is sealed: it never changes again.
 fn sealed_copy() -> Result<OwnedFd> {
-    let own = rustix::fs::open(executable(), rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    let own = rustix::fs::open(
+        executable(),
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let copy = match rustix::fs::memfd_create("monopod", flags | MemfdFlags::EXEC) {
         // The flag came with 6.3; before, all of them can be executed.
@@ -149,9 +153,14 @@ mod tests {
         let copy = sealed_copy().unwrap();
         assert_eq!(written(&copy).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert!(std::fs::read(format!("/proc/self/fd/{}", copy.as_raw_fd())).unwrap() == own, "it is the same program");
-        assert_eq!(Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).arg("--list").output().unwrap().status.code(), Some(0));
+        assert_eq!(
+            Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).arg("--list").output().unwrap().status.code(),
+            Some(0)
+        );
         match read_only_view() {
-            Err(Errno::PERM | Errno::NOSYS) => eprintln!("SKIPPED: the read-only view: this host does not let us make one"),
+            Err(Errno::PERM | Errno::NOSYS) => {
+                eprintln!("SKIPPED: the read-only view: this host does not let us make one")
+            }
             view => {
                 let view = view.unwrap();
                 let flags = rustix::fs::fstatvfs(&view).unwrap().f_flag;

@@ -14,7 +14,9 @@ pub fn reset() -> Result<()> {
     let default = [0u64; 4];
     for number in (1..=LAST).filter(|number| !matches!(*number, libc::SIGKILL | libc::SIGSTOP)) {
         // SAFETY: the kernel reads one structure; the default disposition runs no code of ours.
-        check(unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &default, std::ptr::null::<u8>(), size_of::<u64>()) })?;
+        check(unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, number, &default, std::ptr::null::<u8>(), size_of::<u64>())
+        })?;
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(from_nix)
 }

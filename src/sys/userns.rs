@@ -72,7 +72,10 @@ pub fn join(pid: i32) -> Result<()> {
 /// Gives the process a mount namespace of its own, from which nothing reaches the one it came from.
 pub fn own_mounts() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(errno)?;
-    rustix::mount::mount_change("/", rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC)
+    rustix::mount::mount_change(
+        "/",
+        rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
+    )
 }
 
 fn errno(error: nix::errno::Errno) -> Errno {

@@ -98,7 +98,9 @@ impl<'a> Frame<'a> {
             2 => Frame::Stderr(data),
             3 => Frame::CloseStdin,
             4 => match data {
-                [a, b, c, d] => Frame::Resize { rows: u16::from_le_bytes([*a, *b]), columns: u16::from_le_bytes([*c, *d]) },
+                [a, b, c, d] => {
+                    Frame::Resize { rows: u16::from_le_bytes([*a, *b]), columns: u16::from_le_bytes([*c, *d]) }
+                }
                 _ => return Err(invalid()),
             },
             5 => Frame::Signal(number(0)?),
@@ -124,9 +126,18 @@ mod tests {
     #[test]
     fn every_frame_survives_the_socket() {
         let frames = [
-            Frame::Stdin(b"in"), Frame::Stdout(b"out"), Frame::Stderr(b""), Frame::CloseStdin,
-            Frame::Resize { rows: 24, columns: 300 }, Frame::Signal(15), Frame::Start, Frame::Ready { pid: 4711 },
-            Frame::Failed { code: 127, text: "no such file" }, Frame::Started, Frame::Exited { code: 137, oom: true }, Frame::Cleanup,
+            Frame::Stdin(b"in"),
+            Frame::Stdout(b"out"),
+            Frame::Stderr(b""),
+            Frame::CloseStdin,
+            Frame::Resize { rows: 24, columns: 300 },
+            Frame::Signal(15),
+            Frame::Start,
+            Frame::Ready { pid: 4711 },
+            Frame::Failed { code: 127, text: "no such file" },
+            Frame::Started,
+            Frame::Exited { code: 137, oom: true },
+            Frame::Cleanup,
             Frame::Detach,
         ];
         for frame in frames {

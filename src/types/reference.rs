@@ -65,9 +65,9 @@ fn is_component(component: &str) -> bool {
     if bytes.is_empty() || !alphanumeric(bytes[0]) || !alphanumeric(bytes[bytes.len() - 1]) {
         return false;
     }
-    component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(|separator| {
-        matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
-    })
+    component
+        .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        .all(|separator| matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-'))
 }
 
 fn is_domain(domain: &str) -> bool {
@@ -106,7 +106,9 @@ impl FromStr for Reference {
         }
         let (domain, path) = match name.split_once('/') {
             Some((first, path))
-                if first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) =>
+                if first.contains(['.', ':'])
+                    || first == "localhost"
+                    || first.bytes().any(|b| b.is_ascii_uppercase()) =>
             {
                 (Some(first), path)
             }
@@ -129,16 +131,24 @@ mod tests {
     #[test]
     fn parts() {
         let name: Reference = "localhost:5000/a/b-c_d:1.0".parse().unwrap();
-        assert_eq!((name.domain.as_deref(), name.path.as_str(), name.tag.as_deref()), (Some("localhost:5000"), "a/b-c_d", Some("1.0")));
+        assert_eq!(
+            (name.domain.as_deref(), name.path.as_str(), name.tag.as_deref()),
+            (Some("localhost:5000"), "a/b-c_d", Some("1.0"))
+        );
         let short: Reference = "busybox".parse().unwrap();
         assert_eq!(short.normalised("localhost").to_string(), "localhost/busybox:latest");
         let digest = format!("busybox@sha256:{}", "a".repeat(64));
-        assert_eq!(digest.parse::<Reference>().unwrap().normalised("localhost").to_string(), format!("localhost/{digest}"));
+        assert_eq!(
+            digest.parse::<Reference>().unwrap().normalised("localhost").to_string(),
+            format!("localhost/{digest}")
+        );
     }
 
     #[test]
     fn refuses() {
-        for text in ["", "A", "a//b", "/a", "a/", "a:b:c", "a:", "a@sha256:12", "../a", "a b", "-a", "a___b", "ex!.org/a"] {
+        for text in
+            ["", "A", "a//b", "/a", "a/", "a:b:c", "a:", "a@sha256:12", "../a", "a b", "-a", "a___b", "ex!.org/a"]
+        {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
     }

@@ -57,7 +57,9 @@ impl FromStr for Signal {
                 .strip_prefix("RTMIN+")
                 .and_then(|n| n.parse::<i32>().ok())
                 .map(|n| 34i32.saturating_add(n))
-                .or_else(|| name.strip_prefix("RTMAX-").and_then(|n| n.parse::<i32>().ok()).map(|n| 64i32.saturating_sub(n))),
+                .or_else(|| {
+                    name.strip_prefix("RTMAX-").and_then(|n| n.parse::<i32>().ok()).map(|n| 64i32.saturating_sub(n))
+                }),
         };
         number.filter(|n| (34..=64).contains(n) || matches!(n, 6 | 17 | 29)).map(Signal).ok_or_else(invalid)
     }

@@ -57,7 +57,9 @@ mod tests {
 
     #[test]
     fn prints_as_podman_does() {
-        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (2_240_000, "2.24 MB"), (121_000_000, "121 MB"), (1000, "1 kB")] {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (2_240_000, "2.24 MB"), (121_000_000, "121 MB"), (1000, "1 kB")]
+        {
             assert_eq!(human(bytes, 3), text);
         }
     }

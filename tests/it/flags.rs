@@ -89,16 +89,7 @@ fn a_volume_does_not_follow_links_of_the_image_out_of_the_root() {
     let reference = format!("oci-archive:{}", file.display());
     for destination in ["/way-out/deep/er", "/up/var/lib/deep"] {
         let volume = format!("{}:{destination}", source.display());
-        home.run(&[
-            "run",
-            "--rm",
-            "-v",
-            &volume,
-            &reference,
-            "touch",
-            &format!("{destination}/x"),
-        ])
-        .ok();
+        home.run(&["run", "--rm", "-v", &volume, &reference, "touch", &format!("{destination}/x")]).ok();
     }
     assert_eq!(std::fs::read_dir(&target).unwrap().count(), 0, "the volume's mount point was made outside of the root");
     assert!(source.join("x").exists());

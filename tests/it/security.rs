@@ -175,8 +175,12 @@ fn a_parked_process_holds_nothing_of_the_host() {
     home.run(&["init", "parked"]).quiet();
     let pid = home.inspect("parked", "{{.State.Pid}}");
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    let open: Vec<_> = open.map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap().display().to_string()).collect();
-    assert!(open.iter().all(|path| path.starts_with("pipe:") || path.starts_with("/memfd:") || path == "/dev/null"), "{open:?}");
+    let open: Vec<_> =
+        open.map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap().display().to_string()).collect();
+    assert!(
+        open.iter().all(|path| path.starts_with("pipe:") || path.starts_with("/memfd:") || path == "/dev/null"),
+        "{open:?}"
+    );
     let look = "for p in /proc/[0-9]*; do grep -q '^Name:.*monopod' $p/status && head -c 1 $p/exe $p/fd/* 2>&1; done; echo looked";
     let out = home.run(&["exec", "other", "sh", "-c", look]).ok();
     let denied = out.lines().filter(|line| line.ends_with("Permission denied")).count();

@@ -13,10 +13,14 @@ fn run(line: &str) -> (u8, String) {
 #[test]
 fn what_is_wrong_is_said_as_podman_says_it() {
     let version = env!("CARGO_PKG_VERSION");
-    let not_yet = |flag: &str, verb: &str| format!("{flag} is not supported by monopod {version} yet\nSee '{verb} --help'\n");
+    let not_yet =
+        |flag: &str, verb: &str| format!("{flag} is not supported by monopod {version} yet\nSee '{verb} --help'\n");
     let not_built = |verb: &str| format!("{verb:?} is not built into this version of monopod ({version})\n");
     for (line, wanted) in [
-        ("monopod frobnicate", "unrecognized command `monopod frobnicate`\nTry 'monopod --help' for more information\n"),
+        (
+            "monopod frobnicate",
+            "unrecognized command `monopod frobnicate`\nTry 'monopod --help' for more information\n",
+        ),
         (
             "podman runn",
             "unrecognized command `podman runn`\n\nDid you mean this?\n\trun\n\nTry 'podman --help' for more information\n",

@@ -85,10 +85,13 @@ impl<'a> Carrier<'a> {
         if carrier.session.terminal {
             let input = rustix::stdio::stdin();
             if carrier.streams.input && sys::terminal::is_terminal(input) {
-                let raw = Raw::enter(input).map_err(|e| Failure::new(format!("cannot put the terminal in raw mode: {e}")))?;
+                let raw =
+                    Raw::enter(input).map_err(|e| Failure::new(format!("cannot put the terminal in raw mode: {e}")))?;
                 carrier.raw = Some(raw);
             } else if carrier.streams.input {
-                note("Warning: the input device is not a TTY: the --tty and --interactive flags might not work properly");
+                note(
+                    "Warning: the input device is not a TTY: the --tty and --interactive flags might not work properly",
+                );
             }
             carrier.resize();
         }
@@ -150,7 +153,8 @@ impl<'a> Carrier<'a> {
         if self.streams.input && self.outgoing.is_empty() {
             polled.push(PollFd::from_borrowed_fd(input, PollFlags::IN));
         }
-        sys::reactor::wait(&mut polled, None).map_err(|e| Failure::new(format!("cannot wait for the container: {e}")))?;
+        sys::reactor::wait(&mut polled, None)
+            .map_err(|e| Failure::new(format!("cannot wait for the container: {e}")))?;
         let came = |at: usize| polled.get(at).is_some_and(|p| p.revents().intersects(!PollFlags::OUT));
         Ok(Ready { output: came(0), signals: came(1), input: came(2) })
     }

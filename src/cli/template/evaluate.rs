@@ -7,8 +7,20 @@ use serde_json::{Number, Value};
 
 /// Values whose keys are data, not fields: a key that is not there is no error.
 const MAPS: [&str; 14] = [
-    "Labels", "Annotations", "Networks", "Sysctls", "Options", "Tmpfs", "PortBindings", "Ports", "ExposedPorts",
-    "Volumes", "Healthcheck", "LogConfig", "GraphDriver", "Data",
+    "Labels",
+    "Annotations",
+    "Networks",
+    "Sysctls",
+    "Options",
+    "Tmpfs",
+    "PortBindings",
+    "Ports",
+    "ExposedPorts",
+    "Volumes",
+    "Healthcheck",
+    "LogConfig",
+    "GraphDriver",
+    "Data",
 ];
 
 /// The state of one run.

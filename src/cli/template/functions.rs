@@ -63,7 +63,11 @@ pub fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
 }
 
 fn count(value: &Value) -> Result<usize, String> {
-    value.as_f64().filter(|n| *n >= 0.0 && *n < 1e6).map(|n| n as usize).ok_or_else(|| format!("{} is no count", text(value)))
+    value
+        .as_f64()
+        .filter(|n| *n >= 0.0 && *n < 1e6)
+        .map(|n| n as usize)
+        .ok_or_else(|| format!("{} is no count", text(value)))
 }
 
 fn same(a: &Value, b: &Value) -> bool {
@@ -154,7 +158,11 @@ fn title(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut begins = true;
     for c in text.chars() {
-        if begins { out.extend(c.to_uppercase()) } else { out.push(c) }
+        if begins {
+            out.extend(c.to_uppercase())
+        } else {
+            out.push(c)
+        }
         begins = !c.is_alphanumeric() && c != '_' && c != '\'';
     }
     out
@@ -188,7 +196,8 @@ fn printf(format: &str, arguments: &[Value]) -> String {
             continue;
         };
         let flags = spec.trim_start_matches(['-', '+', '0', ' ', '#']);
-        let (width, precision) = flags.split_once('.').map_or((flags, None), |(w, p)| (w, Some(p.parse().unwrap_or(0).min(1000))));
+        let (width, precision) =
+            flags.split_once('.').map_or((flags, None), |(w, p)| (w, Some(p.parse().unwrap_or(0).min(1000))));
         // Go refuses more than a million, too.
         let width: usize = width.parse().unwrap_or(0).min(1_000_000);
         let marks = &spec[..spec.len() - flags.len()];

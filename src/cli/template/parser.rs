@@ -12,9 +12,21 @@ pub enum Node {
     Text(String),
     /// Prints the value, unless it only sets a variable.
     Print(Pipeline),
-    If { test: Pipeline, then: Vec<Node>, otherwise: Vec<Node> },
-    With { value: Pipeline, body: Vec<Node>, otherwise: Vec<Node> },
-    Range { list: Pipeline, body: Vec<Node>, otherwise: Vec<Node> },
+    If {
+        test: Pipeline,
+        then: Vec<Node>,
+        otherwise: Vec<Node>,
+    },
+    With {
+        value: Pipeline,
+        body: Vec<Node>,
+        otherwise: Vec<Node>,
+    },
+    Range {
+        list: Pipeline,
+        body: Vec<Node>,
+        otherwise: Vec<Node>,
+    },
 }
 
 /// Commands, each of which gets the value of the one before as its last argument.

@@ -37,11 +37,16 @@ fn what_templates_print() {
         ("{{if eq .Name \"x\" \"web\"}}1{{end}}{{if or .Off .Name}}2{{end}}{{if gt .Size 4}}3{{end}}", "123"),
         ("{{with .State}}{{.Status}}{{end}}{{with .Nothing}}x{{else}}-{{end}}", "running-"),
         ("{{$x := .Name}}{{$x}}{{$x = \"y\"}}{{$x}}", "weby"),
-        ("{{printf \"%s-%05d|%-5s|%5s|%q|%.1f|%t|%v|%%\" .Name .Size .Id .Id .Id .Ratio .On .Cmd}}",
-         "web-00005|abc  |  abc|\"abc\"|1.5|true|[sh -c]|%"),
+        (
+            "{{printf \"%s-%05d|%-5s|%5s|%q|%.1f|%t|%v|%%\" .Name .Size .Id .Id .Id .Ratio .On .Cmd}}",
+            "web-00005|abc  |  abc|\"abc\"|1.5|true|[sh -c]|%",
+        ),
         ("{{printf \"%d\" .Name}} {{printf \"%s\"}}", "%!d(string=web) %!s(MISSING)"),
         ("{{upper .Name}} {{.Name | upper | lower}} {{title \"ab cd\"}}", "WEB web Ab Cd"),
-        ("{{join .Cmd \",\"}} {{index (split \"a:b:c\" \":\") 2}} {{truncate .Name 2}} [{{pad .Id 1 2}}]", "sh,-c c we [ abc  ]"),
+        (
+            "{{join .Cmd \",\"}} {{index (split \"a:b:c\" \":\") 2}} {{truncate .Name 2}} [{{pad .Id 1 2}}]",
+            "sh,-c c we [ abc  ]",
+        ),
         ("{{slice .Id 1}} {{slice .Cmd 0 1}} {{print .Name 1 2 .Id}} {{println .Size}}", "bc [sh] web1 2abc 5\n"),
         ("a {{- \" b \" -}} c", "a b c"),
         ("a{{/* no */}}b {{- /* trim */ -}} c", "abc"),
@@ -66,7 +71,10 @@ fn json_of_all() -> String {
 fn what_is_wrong() {
     for (template, wanted) in [
         ("{{.Foo}}", "template: t:1:2: executing \"t\" at <.Foo>: can't evaluate field Foo in type interface {}"),
-        ("x\n{{.State.Foo}}", "template: t:2:2: executing \"t\" at <.State.Foo>: can't evaluate field Foo in type interface {}"),
+        (
+            "x\n{{.State.Foo}}",
+            "template: t:2:2: executing \"t\" at <.State.Foo>: can't evaluate field Foo in type interface {}",
+        ),
         ("{{.Nothing.A}}", "template: t:1:2: executing \"t\" at <.Nothing.A>: nil pointer evaluating interface {}.A"),
         ("{{.ID", "template: 1:5: unclosed action"),
         ("{{frob .ID}}", "template: 1:2: function \"frob\" not defined"),

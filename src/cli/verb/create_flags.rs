@@ -131,27 +131,36 @@ pub const FLAGS: &[Flag<Asked>] = &[
         r.create.entrypoint = Some(entrypoint(v));
         Ok(())
     }),
-    short('e', value("env", "string", "Set a variable (key=value, or key to pass the caller's)", |r, v| {
-        r.environment.push(v.into());
-        Ok(())
-    })),
+    short(
+        'e',
+        value("env", "string", "Set a variable (key=value, or key to pass the caller's)", |r, v| {
+            r.environment.push(v.into());
+            Ok(())
+        }),
+    ),
     list("env-file", "Read variables from a file", |r, v| r.environment_files.push(v.into())),
     switch("env-host", "Pass all of the caller's variables", |r, on| r.environment_host = on),
     list("group-add", "Additional groups of the process", |r, v| r.create.additional_groups.push(v)),
-    short('h', value("hostname", "string", "Host name", |r, v| {
-        r.create.hostname = Some(v.into());
-        Ok(())
-    })),
+    short(
+        'h',
+        value("hostname", "string", "Host name", |r, v| {
+            r.create.hostname = Some(v.into());
+            Ok(())
+        }),
+    ),
     switch("init", "Run an init as process 1", |r, on| r.create.init = on),
     short('i', switch("interactive", "Keep standard input open", |r, on| r.create.interactive = on)),
     value("ipc", "string", "IPC namespace: private, host, container:NAME, ns:PATH", |r, v| {
         r.create.ipc = Some(v.into());
         Ok(())
     }),
-    short('l', value("label", "string", "Set a label (key=value)", |r, v| {
-        r.labels.push(v.into());
-        Ok(())
-    })),
+    short(
+        'l',
+        value("label", "string", "Set a label (key=value)", |r, v| {
+            r.labels.push(v.into());
+            Ok(())
+        }),
+    ),
     list("label-file", "Read labels from a file", |r, v| r.label_files.push(v.into())),
     value("log-driver", "string", "Where output is kept: k8s-file, json-file, none", |r, v| {
         r.create.log_driver = Some(v.into());
@@ -166,10 +175,13 @@ pub const FLAGS: &[Flag<Asked>] = &[
         r.create.name = Some(v.into());
         Ok(())
     }),
-    aliases(&["net"], value("network", "string", "Network of the container: none, host", |r, v| {
-        r.create.network = Some(v.into());
-        Ok(())
-    })),
+    aliases(
+        &["net"],
+        value("network", "string", "Network of the container: none, host", |r, v| {
+            r.create.network = Some(v.into());
+            Ok(())
+        }),
+    ),
     switch("no-hosts", "Make no /etc/hosts", |r, on| r.create.no_hosts = on),
     value("oom-score-adj", "int", "OOM score adjustment, -1000 to 1000", |r, v| {
         r.create.oom_score_adj = Some(integer(v)?);
@@ -221,10 +233,13 @@ pub const FLAGS: &[Flag<Asked>] = &[
         r.create.umask = Some(v.into());
         Ok(())
     }),
-    short('u', value("user", "string", "User of the process (name or number, [:group])", |r, v| {
-        r.create.user = Some(v.into());
-        Ok(())
-    })),
+    short(
+        'u',
+        value("user", "string", "User of the process (name or number, [:group])", |r, v| {
+            r.create.user = Some(v.into());
+            Ok(())
+        }),
+    ),
     value("userns", "string", "User namespace: host, auto, keep-id, nomap", |r, v| {
         r.create.userns = Some(v.into());
         Ok(())
@@ -237,14 +252,20 @@ pub const FLAGS: &[Flag<Asked>] = &[
         r.variant = Some(v.into());
         Ok(())
     }),
-    short('v', value("volume", "string", "Mount a directory or a volume (source:destination[:options])", |r, v| {
-        r.create.volumes.push(v.into());
-        Ok(())
-    })),
-    short('w', value("workdir", "string", "Working directory", |r, v| {
-        r.create.working_directory = Some(v.into());
-        Ok(())
-    })),
+    short(
+        'v',
+        value("volume", "string", "Mount a directory or a volume (source:destination[:options])", |r, v| {
+            r.create.volumes.push(v.into());
+            Ok(())
+        }),
+    ),
+    short(
+        'w',
+        value("workdir", "string", "Working directory", |r, v| {
+            r.create.working_directory = Some(v.into());
+            Ok(())
+        }),
+    ),
 ];
 
 #[cfg(test)]

@@ -33,23 +33,32 @@ const FLAGS: &[Flag<Asked>] = &[
         r.detach_keys = Some(v.into());
         Ok(())
     }),
-    short('e', value("env", "string", "Set a variable (key=value, or key to pass the caller's)", |r, v| {
-        r.environment.push(v.into());
-        Ok(())
-    })),
+    short(
+        'e',
+        value("env", "string", "Set a variable (key=value, or key to pass the caller's)", |r, v| {
+            r.environment.push(v.into());
+            Ok(())
+        }),
+    ),
     list("env-file", "Read variables from a file", |r, v| r.environment_files.push(v.into())),
     short('i', switch("interactive", "Keep standard input open", |r, on| r.exec.interactive = on)),
     short('l', switch("latest", "Act on the container made last", |r, on| r.latest = on)),
     switch("privileged", "With all capabilities", |r, on| r.exec.privileged = on),
     short('t', switch("tty", "Allocate a terminal", |r, on| r.exec.terminal = on)),
-    short('u', value("user", "string", "User of the process (name or number, [:group])", |r, v| {
-        r.exec.user = Some(v.into());
-        Ok(())
-    })),
-    short('w', value("workdir", "string", "Working directory", |r, v| {
-        r.exec.working_directory = Some(v.into());
-        Ok(())
-    })),
+    short(
+        'u',
+        value("user", "string", "User of the process (name or number, [:group])", |r, v| {
+            r.exec.user = Some(v.into());
+            Ok(())
+        }),
+    ),
+    short(
+        'w',
+        value("workdir", "string", "Working directory", |r, v| {
+            r.exec.working_directory = Some(v.into());
+            Ok(())
+        }),
+    ),
 ];
 
 /// The verb.
@@ -74,7 +83,9 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     }
     request.command = words.collect();
     if request.command.is_empty() {
-        return Err(Failure::new("must provide a non-empty command to start an exec session: invalid argument").code(255));
+        return Err(
+            Failure::new("must provide a non-empty command to start an exec session: invalid argument").code(255)
+        );
     }
     for file in &asked.environment_files {
         request.environment.extend(environment::file(file)?);

@@ -251,7 +251,13 @@ mod tests {
     #[test]
     fn every_column_is_a_field() {
         let image = Summary {
-            id: Digest::of(b""), digest: Digest::of(b""), names: Vec::new(), created: 0, size: 0, labels: Vec::new(), containers: 0,
+            id: Digest::of(b""),
+            digest: Digest::of(b""),
+            names: Vec::new(),
+            created: 0,
+            size: 0,
+            labels: Vec::new(),
+            containers: 0,
         };
         let fields = fields(&rows_of(&image)[0], 0, false);
         let names: Vec<_> = fields.as_object().unwrap().keys().map(String::as_str).collect();

@@ -13,10 +13,13 @@ pub struct Asked {
     format: Option<String>,
 }
 
-const FLAGS: &[Flag<Asked>] = &[short('f', value("format", "string", "Print as JSON, or with a Go template", |r, v| {
-    r.format = Some(v.into());
-    Ok(())
-}))];
+const FLAGS: &[Flag<Asked>] = &[short(
+    'f',
+    value("format", "string", "Print as JSON, or with a Go template", |r, v| {
+        r.format = Some(v.into());
+        Ok(())
+    }),
+)];
 
 /// The verb.
 pub const VERB: Verb<Asked> = Verb {
@@ -98,7 +101,10 @@ fn scalar(text: &str) -> String {
         && !text.contains(" #")
         && !text.ends_with([':', ' '])
         && !text.contains(|c: char| c.is_control())
-        && !matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n");
+        && !matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+        );
     if plain { text.to_owned() } else { Value::from(text).to_string() }
 }
 
@@ -109,12 +115,15 @@ mod tests {
 
     #[test]
     fn blocks() {
-        let value = json!({"host": {"cpus": 2, "none": {}, "list": ["a", 1], "maps": [{"k": "v", "w": true}]}, "on": "yes"});
+        let value =
+            json!({"host": {"cpus": 2, "none": {}, "list": ["a", 1], "maps": [{"k": "v", "w": true}]}, "on": "yes"});
         assert_eq!(
             yaml(&value),
             "host:\n  cpus: 2\n  list:\n  - a\n  - 1\n  maps:\n  - k: v\n    w: true\n  none: {}\n\"on\": \"yes\"\n"
         );
-        for (text, shown) in [("", "\"\""), ("6.1", "\"6.1\""), ("a: b", "\"a: b\""), ("/run", "/run"), ("v1.2", "v1.2")] {
+        for (text, shown) in
+            [("", "\"\""), ("6.1", "\"6.1\""), ("a: b", "\"a: b\""), ("/run", "/run"), ("v1.2", "v1.2")]
+        {
             assert_eq!(scalar(text), shown);
         }
     }

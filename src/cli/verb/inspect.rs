@@ -18,23 +18,29 @@ pub struct Asked {
     kind: Option<String>,
 }
 
-const FORMAT: Flag<Asked> = short('f', value("format", "string", "Print with a Go template", |r: &mut Asked, v| {
-    r.format = Some(v.into());
-    Ok(())
-}));
+const FORMAT: Flag<Asked> = short(
+    'f',
+    value("format", "string", "Print with a Go template", |r: &mut Asked, v| {
+        r.format = Some(v.into());
+        Ok(())
+    }),
+);
 const LATEST: Flag<Asked> =
     short('l', switch("latest", "Act on the container made last", |r: &mut Asked, on| r.latest = on));
 
 const FLAGS: &[Flag<Asked>] = &[
     FORMAT,
     LATEST,
-    short('t', value("type", "string", "What the names are: container, image, all", |r, v| {
-        if !matches!(v, "container" | "image" | "all") {
-            return Err(format!("{v:?} is not one of container, image, all"));
-        }
-        r.kind = Some(v.into());
-        Ok(())
-    })),
+    short(
+        't',
+        value("type", "string", "What the names are: container, image, all", |r, v| {
+            if !matches!(v, "container" | "image" | "all") {
+                return Err(format!("{v:?} is not one of container, image, all"));
+            }
+            r.kind = Some(v.into());
+            Ok(())
+        }),
+    ),
 ];
 
 /// `inspect`.
@@ -103,8 +109,8 @@ pub const IMAGE_EXISTS: Verb<()> = Verb {
 
 fn only(names: Vec<String>) -> Result<String, Failure> {
     let received = names.len();
-    let [name] = <[String; 1]>::try_from(names)
-        .map_err(|_| Failure::new(format!("accepts 1 arg(s), received {received}")))?;
+    let [name] =
+        <[String; 1]>::try_from(names).map_err(|_| Failure::new(format!("accepts 1 arg(s), received {received}")))?;
     Ok(name)
 }
 

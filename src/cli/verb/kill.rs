@@ -22,10 +22,13 @@ const FLAGS: &[Flag<Asked>] = &[
         Ok(())
     }),
     short('l', switch("latest", "Act on the container made last", |r, on| r.choice.latest = on)),
-    short('s', value("signal", "string", "Signal to send (default KILL)", |r, v| {
-        r.signal = Some(v.parse().map_err(|_| format!("invalid signal: {v}"))?);
-        Ok(())
-    })),
+    short(
+        's',
+        value("signal", "string", "Signal to send (default KILL)", |r, v| {
+            r.signal = Some(v.parse().map_err(|_| format!("invalid signal: {v}"))?);
+            Ok(())
+        }),
+    ),
 ];
 
 /// The verb.

@@ -14,10 +14,13 @@ pub struct Asked {
 }
 
 const FLAGS: &[Flag<Asked>] = &[
-    short('i', value("input", "string", "Read from this archive or directory instead of standard input", |r, v| {
-        r.load.input = Some(v.into());
-        Ok(())
-    })),
+    short(
+        'i',
+        value("input", "string", "Read from this archive or directory instead of standard input", |r, v| {
+            r.load.input = Some(v.into());
+            Ok(())
+        }),
+    ),
     short('q', switch("quiet", "Print nothing but the names", |r, on| r.quiet = on)),
 ];
 

@@ -88,7 +88,8 @@ fn execute(program: &Program, asked: Asked, mut arguments: Vec<String>) -> Resul
             _ => String::new(),
         };
         let request = Logs { name, follow: asked.follow, tail: asked.tail, since, until };
-        let mut writer = Writer { prefix, timestamps: asked.timestamps, zone: zone.clone(), open: [false; 2], error: None };
+        let mut writer =
+            Writer { prefix, timestamps: asked.timestamps, zone: zone.clone(), open: [false; 2], error: None };
         engine.logs(&request, &mut |line| writer.write(&line)).map_err(plain)?;
         if let Some(error) = writer.error {
             return Err(Failure::new(format!("cannot write the output: {error}")));

@@ -29,16 +29,22 @@ const FLAGS: &[Flag<Asked>] = &[
         r.format = Some(v.into());
         Ok(())
     }),
-    short('n', value("last", "int", "Show the n containers made last, in any state", |r, v| {
-        let number: i64 = integer(v)?;
-        r.list.last = usize::try_from(number).ok();
-        r.list.all |= number >= 0;
-        Ok(())
-    })),
-    short('l', switch("latest", "Show the container made last", |r, on| {
-        r.list.last = on.then_some(1);
-        r.list.all |= on;
-    })),
+    short(
+        'n',
+        value("last", "int", "Show the n containers made last, in any state", |r, v| {
+            let number: i64 = integer(v)?;
+            r.list.last = usize::try_from(number).ok();
+            r.list.all |= number >= 0;
+            Ok(())
+        }),
+    ),
+    short(
+        'l',
+        switch("latest", "Show the container made last", |r, on| {
+            r.list.last = on.then_some(1);
+            r.list.all |= on;
+        }),
+    ),
     switch("no-trunc", "Cut nothing short", |r, on| r.full = on),
     switch("noheading", "Print no headings", |r, on| r.no_heading = on),
     short('q', switch("quiet", "Print only ids", |r, on| r.quiet = on)),

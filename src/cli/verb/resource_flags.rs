@@ -33,10 +33,13 @@ pub const FLAGS: &[Flag<Asked>] = &[
         limits(r).cpu_quota = Some(integer(v)?);
         Ok(())
     }),
-    short('c', value("cpu-shares", "uint", "Relative weight of processor time", |r, v| {
-        limits(r).cpu_shares = Some(integer(v)?);
-        Ok(())
-    })),
+    short(
+        'c',
+        value("cpu-shares", "uint", "Relative weight of processor time", |r, v| {
+            limits(r).cpu_shares = Some(integer(v)?);
+            Ok(())
+        }),
+    ),
     value("cpus", "float", "Number of processors", |r, v| {
         limits(r).nano_cpus = Some(processors(v)?).filter(|n| *n > 0);
         Ok(())
@@ -61,10 +64,13 @@ pub const FLAGS: &[Flag<Asked>] = &[
     list("device-write-iops", "Writes a second to a device (device:number)", |r, v| {
         limits(r).device_write_iops.push(v);
     }),
-    short('m', value("memory", "number[unit]", "Memory limit (unit: b, k, m, g)", |r, v| {
-        limits(r).memory = Some(size(v)?).filter(|n| *n > 0);
-        Ok(())
-    })),
+    short(
+        'm',
+        value("memory", "number[unit]", "Memory limit (unit: b, k, m, g)", |r, v| {
+            limits(r).memory = Some(size(v)?).filter(|n| *n > 0);
+            Ok(())
+        }),
+    ),
     value("memory-reservation", "number[unit]", "Memory kept from reclaim as long as possible", |r, v| {
         limits(r).memory_reservation = Some(size(v)?).filter(|n| *n > 0);
         Ok(())

@@ -26,10 +26,13 @@ const FLAGS: &[Flag<Asked>] = &[
     short('f', switch("force", "Remove running and unusable containers too", |r, on| r.force = on)),
     short('i', switch("ignore", "A container that does not exist is no error", |r, on| r.choice.ignore = on)),
     short('l', switch("latest", "Act on the container made last", |r, on| r.choice.latest = on)),
-    short('t', value("time", "int", "Seconds between the stop signal and SIGKILL; implies --force", |r, v| {
-        r.timeout = Some(if v == "-1" { u32::MAX } else { integer(v)? });
-        Ok(())
-    })),
+    short(
+        't',
+        value("time", "int", "Seconds between the stop signal and SIGKILL; implies --force", |r, v| {
+            r.timeout = Some(if v == "-1" { u32::MAX } else { integer(v)? });
+            Ok(())
+        }),
+    ),
 ];
 
 /// The verb.

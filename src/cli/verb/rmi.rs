@@ -18,7 +18,10 @@ pub struct Asked {
 
 const FLAGS: &[Flag<Asked>] = &[
     short('a', switch("all", "Remove all images", |r, on| r.all = on)),
-    short('f', switch("force", "Remove images with all names and with the containers made of them", |r, on| r.force = on)),
+    short(
+        'f',
+        switch("force", "Remove images with all names and with the containers made of them", |r, on| r.force = on),
+    ),
     short('i', switch("ignore", "An image that does not exist is no error", |r, on| r.ignore = on)),
 ];
 
@@ -35,7 +38,9 @@ pub const VERB: Verb<Asked> = Verb {
 
 fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
     match (asked.all, arguments.is_empty()) {
-        (true, false) => return Err(Failure::new("when using the --all switch, you may not pass any images names or IDs")),
+        (true, false) => {
+            return Err(Failure::new("when using the --all switch, you may not pass any images names or IDs"));
+        }
         (false, true) => return Err(Failure::new("image name or ID must be specified")),
         _ => {}
     }
@@ -49,7 +54,8 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
         }
     }
     each(&names, |name| {
-        let request = Remove { name: name.to_owned(), force: asked.force, ignore: asked.ignore || asked.all || asked.force };
+        let request =
+            Remove { name: name.to_owned(), force: asked.force, ignore: asked.ignore || asked.all || asked.force };
         let removed = engine.remove_image(&request).map_err(|fault| {
             // podman-rmi(1), "Exit Status": 1 if there is no such image, 2 if it is in use.
             let code = match fault.kind {

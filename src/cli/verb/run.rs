@@ -85,7 +85,9 @@ fn streams(asked: &Asked, request: &mut Create) -> Result<Streams, Failure> {
 
 /// Reads `--detach-keys`.
 pub fn keys(text: Option<&str>) -> Result<Keys, Failure> {
-    text.map_or(Ok(Keys::default()), |text| Keys::parse(text).map_err(|why| Failure::new(format!("invalid detach keys: {why}"))))
+    text.map_or(Ok(Keys::default()), |text| {
+        Keys::parse(text).map_err(|why| Failure::new(format!("invalid detach keys: {why}")))
+    })
 }
 
 /// Starts it; returns what carries its streams, unless it is left alone.

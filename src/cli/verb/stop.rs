@@ -23,10 +23,16 @@ const FLAGS: &[Flag<Asked>] = &[
     short('f', list("filter", "Stop the containers that these conditions choose", |r, v| r.choice.filters.push(v))),
     short('i', switch("ignore", "A container that does not exist is no error", |r, on| r.choice.ignore = on)),
     short('l', switch("latest", "Act on the container made last", |r, on| r.choice.latest = on)),
-    aliases(&["timeout"], short('t', value("time", "int", "Seconds between the stop signal and SIGKILL; -1 waits for ever", |r, v| {
-        r.timeout = Some(if v == "-1" { u32::MAX } else { integer(v)? });
-        Ok(())
-    }))),
+    aliases(
+        &["timeout"],
+        short(
+            't',
+            value("time", "int", "Seconds between the stop signal and SIGKILL; -1 waits for ever", |r, v| {
+                r.timeout = Some(if v == "-1" { u32::MAX } else { integer(v)? });
+                Ok(())
+            }),
+        ),
+    ),
 ];
 
 /// The verb.

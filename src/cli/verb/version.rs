@@ -15,10 +15,13 @@ pub struct Asked {
     format: Option<String>,
 }
 
-const FLAGS: &[Flag<Asked>] = &[short('f', value("format", "string", "Print as JSON, or with a Go template", |r, v| {
-    r.format = Some(v.into());
-    Ok(())
-}))];
+const FLAGS: &[Flag<Asked>] = &[short(
+    'f',
+    value("format", "string", "Print as JSON, or with a Go template", |r, v| {
+        r.format = Some(v.into());
+        Ok(())
+    }),
+)];
 
 /// The verb.
 pub const VERB: Verb<Asked> = Verb {

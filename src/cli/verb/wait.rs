@@ -21,11 +21,14 @@ pub struct Asked {
 const FLAGS: &[Flag<Asked>] = &[
     list("condition", "State to wait for (default stopped)", |r, v| r.conditions.push(v)),
     switch("ignore", "A container that does not exist is no error; its code is -1", |r, on| r.ignore = on),
-    short('i', value("interval", "string", "Time between two looks, for --condition (default 250ms)", |r, v| {
-        let milliseconds = v.parse::<u64>().map(Duration::from_millis);
-        r.interval = Some(milliseconds.or_else(|_| types::span::parse(v)).map_err(|e| e.to_string())?);
-        Ok(())
-    })),
+    short(
+        'i',
+        value("interval", "string", "Time between two looks, for --condition (default 250ms)", |r, v| {
+            let milliseconds = v.parse::<u64>().map(Duration::from_millis);
+            r.interval = Some(milliseconds.or_else(|_| types::span::parse(v)).map_err(|e| e.to_string())?);
+            Ok(())
+        }),
+    ),
     short('l', switch("latest", "Act on the container made last", |r, on| r.choice.latest = on)),
 ];
 

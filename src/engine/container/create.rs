@@ -25,7 +25,10 @@ impl Engine {
         self.collect()?;
         let image = self.image_for(asked, progress)?;
         if asked.replace {
-            let name = asked.name.clone().ok_or_else(|| Fault::invalid("cannot replace container without --name being set"))?;
+            let name = asked
+                .name
+                .clone()
+                .ok_or_else(|| Fault::invalid("cannot replace container without --name being set"))?;
             self.remove(&Remove { name, force: true, timeout: None, ignore: true })?;
         }
         let facts = self.facts_for(asked)?;
@@ -86,16 +89,17 @@ fn check_host(config: &Config) -> Result<(), Fault> {
         if let MountKind::Bind { source } = &mount.kind
             && let Err(e) = std::fs::metadata(source)
         {
-            let why = if e.kind() == std::io::ErrorKind::NotFound { "no such file or directory".to_owned() } else { e.to_string() };
+            let why = if e.kind() == std::io::ErrorKind::NotFound {
+                "no such file or directory".to_owned()
+            } else {
+                e.to_string()
+            };
             return Err(Fault::new(Kind::NotFound, format!("statfs {}: {why}", source.display())));
         }
     }
     for device in &config.devices {
         if super::init::node(&device.source).is_none() {
-            return Err(Fault::new(
-                Kind::NotFound,
-                format!("stat {}: no such device", device.source.display()),
-            ));
+            return Err(Fault::new(Kind::NotFound, format!("stat {}: no such device", device.source.display())));
         }
     }
     let limits = &config.resources;

@@ -61,7 +61,12 @@ impl Engine {
         if record.remove && record.run > 0 {
             let ended = match over {
                 Some(super::state::Over::Ended(ended)) => ended,
-                _ => Ended { exit_code: record.exit_code, oom: record.oom, finished: record.finished.max(super::now()), ..Ended::default() },
+                _ => Ended {
+                    exit_code: record.exit_code,
+                    oom: record.oom,
+                    finished: record.finished.max(super::now()),
+                    ..Ended::default()
+                },
             };
             return self.remove_all(&record, cgroup, Some(&ended), held);
         }
@@ -173,7 +178,9 @@ impl Engine {
                 self.signal(running, asked.signal, thaw)?;
                 Ok(record.id)
             }
-            (status, _) => Err(improper(format!("can only kill running containers. {} is in state {}", record.id, status.word()))),
+            (status, _) => {
+                Err(improper(format!("can only kill running containers. {} is in state {}", record.id, status.word())))
+            }
         }
     }
 
@@ -259,7 +266,8 @@ pub(crate) fn gone_within(running: &Running, limit: Duration) -> Result<bool, Fa
         Err(Errno::SRCH) => Ok(true),
         Ok(pidfd) => loop {
             let left = end.saturating_duration_since(Instant::now());
-            let timeout = rustix::event::Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            let timeout =
+                rustix::event::Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let mut polled = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
             match rustix::event::poll(&mut polled, Some(&timeout)) {
                 Ok(ready) => return Ok(ready > 0),

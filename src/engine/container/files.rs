@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 pub fn write(config: &Config, directory: &Path, rootless: bool) -> Result<Vec<(PathBuf, &'static str)>, Fault> {
     let host_network = config.namespaces.network == Namespace::Host;
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let mut files = vec![("hostname", "/etc/hostname", format!("{}\n", config.hostname)), ("containerenv", "/run/.containerenv", containerenv(config, rootless))];
+    let mut files = vec![
+        ("hostname", "/etc/hostname", format!("{}\n", config.hostname)),
+        ("containerenv", "/run/.containerenv", containerenv(config, rootless)),
+    ];
     if !config.names.no_hosts {
         files.push(("hosts", "/etc/hosts", hosts(&read("/etc/hosts"), config, host_network)));
     }
@@ -76,7 +79,8 @@ fn hosts(host: &str, config: &Config, host_network: bool) -> String {
 }
 
 fn servers(text: &str) -> impl Iterator<Item = IpAddr> + '_ {
-    text.lines().filter_map(|l| l.trim().strip_prefix("nameserver")?.split_whitespace().next()?.split('%').next()?.parse().ok())
+    text.lines()
+        .filter_map(|l| l.trim().strip_prefix("nameserver")?.split_whitespace().next()?.split('%').next()?.parse().ok())
 }
 
 /// The host's, with what was asked for in its place. Another network cannot reach servers on the host's loopback.
@@ -84,7 +88,9 @@ fn resolv_conf(host: &str, names: &Names, host_network: bool) -> String {
     let mut text = String::new();
     let of_host = |keyword: &str| -> Vec<String> {
         host.lines()
-            .filter_map(|l| l.trim().strip_prefix(keyword)?.strip_prefix([' ', '\t']).map(|rest| rest.trim().to_owned()))
+            .filter_map(|l| {
+                l.trim().strip_prefix(keyword)?.strip_prefix([' ', '\t']).map(|rest| rest.trim().to_owned())
+            })
             .collect()
     };
     let search = match names.dns_search.as_slice() {
@@ -120,7 +126,12 @@ mod tests {
         let private = resolv_conf(host, &Names::default(), false);
         assert_eq!(private, "search a.example b.example\nnameserver 10.0.0.1\noptions edns0\n");
         assert!(resolv_conf(host, &Names::default(), true).contains("127.0.0.53"));
-        let asked = Names { dns: vec!["1.2.3.4".into()], dns_search: vec![".".into()], dns_options: vec!["ndots:2".into()], ..Names::default() };
+        let asked = Names {
+            dns: vec!["1.2.3.4".into()],
+            dns_search: vec![".".into()],
+            dns_options: vec!["ndots:2".into()],
+            ..Names::default()
+        };
         assert_eq!(resolv_conf(host, &asked, false), "nameserver 1.2.3.4\noptions ndots:2\n");
         assert_eq!(resolv_conf("", &Names::default(), false), "");
     }

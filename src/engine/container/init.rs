@@ -44,8 +44,11 @@ impl Engine {
             Status::Stopping | Status::Removing => {
                 return Err(Fault::new(
                     Kind::Conflict,
-                    format!("container {} is being {}: container state improper", record.id,
-                        if record.mark == Mark::Removing { "removed" } else { "stopped" }),
+                    format!(
+                        "container {} is being {}: container state improper",
+                        record.id,
+                        if record.mark == Mark::Removing { "removed" } else { "stopped" }
+                    ),
                 ));
             }
         }
@@ -65,7 +68,14 @@ impl Engine {
         parked
     }
 
-    fn park(&self, id: &Id, config: &Config, run: i64, terminal_size: Option<(u16, u16)>, stay: bool) -> Result<Session, Fault> {
+    fn park(
+        &self,
+        id: &Id,
+        config: &Config,
+        run: i64,
+        terminal_size: Option<(u16, u16)>,
+        stay: bool,
+    ) -> Result<Session, Fault> {
         let directory = self.container_directory(id);
         let run_directory = self.run_directory(id, run);
         make_directory(&run_directory)?;
@@ -134,7 +144,8 @@ impl Engine {
 
     fn connect(&self, record: &Record, config: &Config, started: bool) -> Result<Session, Fault> {
         let client = Client::connect(&self.run_directory(&record.id, record.run)).map_err(|error| {
-            fault::monitor(error).hint("a container whose monitor was killed can be stopped and started again, but not joined")
+            fault::monitor(error)
+                .hint("a container whose monitor was killed can be stopped and started again, but not joined")
         })?;
         Ok(Session {
             container: record.id.clone(),
@@ -243,9 +254,16 @@ fn make_directory(path: &Path) -> Result<(), Fault> {
 /// What stat(2) says of the devices that a configuration names, in limits too.
 fn device_nodes(config: &Config) -> BTreeMap<PathBuf, DeviceNode> {
     let limits = &config.resources;
-    let rates = [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops];
+    let rates =
+        [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops];
     let limited = rates.into_iter().flatten().filter_map(|r| Some(PathBuf::from(r.rsplit_once(':')?.0)));
-    config.devices.iter().map(|d| d.source.clone()).chain(limited).filter_map(|path| Some((path.clone(), node(&path)?))).collect()
+    config
+        .devices
+        .iter()
+        .map(|d| d.source.clone())
+        .chain(limited)
+        .filter_map(|path| Some((path.clone(), node(&path)?)))
+        .collect()
 }
 
 /// The device node at `path`, if there is one.

@@ -70,7 +70,9 @@ impl Engine {
             .mounts
             .iter()
             .filter_map(|m| match &m.kind {
-                MountKind::Bind { source } => Some(format!("{}:{}:{}", source.display(), m.destination, m.options.join(","))),
+                MountKind::Bind { source } => {
+                    Some(format!("{}:{}:{}", source.display(), m.destination, m.options.join(",")))
+                }
                 MountKind::Tmpfs => None,
             })
             .collect();
@@ -86,8 +88,11 @@ impl Engine {
             .map(|d| json!({ "PathOnHost": d.source, "PathInContainer": d.destination, "CgroupPermissions": d.permissions }))
             .collect();
         let default = capability::DEFAULT;
-        let ulimits: Vec<Value> =
-            config.rlimits.iter().map(|r| json!({ "Name": r.name, "Soft": signed(r.soft), "Hard": signed(r.hard) })).collect();
+        let ulimits: Vec<Value> = config
+            .rlimits
+            .iter()
+            .map(|r| json!({ "Name": r.name, "Soft": signed(r.soft), "Hard": signed(r.hard) }))
+            .collect();
         let spaces = &config.namespaces;
         json!({
             "Binds": binds,
@@ -218,12 +223,14 @@ fn mounts(config: &Config) -> Vec<Value> {
         .mounts
         .iter()
         .map(|m| {
-            let propagation = m.options.iter().find(|o| o.ends_with("private") || o.ends_with("shared") || o.ends_with("slave"));
+            let propagation =
+                m.options.iter().find(|o| o.ends_with("private") || o.ends_with("shared") || o.ends_with("slave"));
             let (kind, source) = match &m.kind {
                 MountKind::Bind { source } => ("bind", source.to_string_lossy().into_owned()),
                 MountKind::Tmpfs => ("tmpfs", String::new()),
             };
-            let plain: Vec<&String> = m.options.iter().filter(|o| Some(*o) != propagation && !matches!(o.as_str(), "ro" | "rw")).collect();
+            let plain: Vec<&String> =
+                m.options.iter().filter(|o| Some(*o) != propagation && !matches!(o.as_str(), "ro" | "rw")).collect();
             json!({
                 "Type": kind,
                 "Source": source,

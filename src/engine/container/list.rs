@@ -33,8 +33,11 @@ impl Engine {
         match found.len() {
             0 => Err(no_such(name)),
             1 => Ok(found.remove(0)),
-            _ => Err(Fault::new(Kind::Conflict, format!("more than one result for container name or ID {name:?}: container already exists"))
-                .hint("give more digits of the id")),
+            _ => Err(Fault::new(
+                Kind::Conflict,
+                format!("more than one result for container name or ID {name:?}: container already exists"),
+            )
+            .hint("give more digits of the id")),
         }
     }
 
@@ -75,7 +78,9 @@ impl Engine {
     }
 
     fn filter(&self, text: &str) -> Result<Filter, Fault> {
-        let (key, value) = text.split_once('=').ok_or_else(|| Fault::invalid(format!("invalid filter {text:?}: expected KEY=VALUE")))?;
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| Fault::invalid(format!("invalid filter {text:?}: expected KEY=VALUE")))?;
         let owned = value.to_owned();
         let seq = || -> Result<i64, Fault> { Ok(self.record_of(value)?.seq) };
         Ok(match key {
@@ -89,10 +94,16 @@ impl Engine {
                 "stopping" | "stopped" => Status::Stopping,
                 "exited" => Status::Exited,
                 "removing" => Status::Removing,
-                _ => return Err(Fault::invalid(format!("invalid value {value:?} for filter status: unknown container state"))),
+                _ => {
+                    return Err(Fault::invalid(format!(
+                        "invalid value {value:?} for filter status: unknown container state"
+                    )));
+                }
             }),
             "exited" => Filter::Exited(
-                value.parse().map_err(|_| Fault::invalid(format!("exited code out of range {value:?}: expected a number")))?,
+                value
+                    .parse()
+                    .map_err(|_| Fault::invalid(format!("exited code out of range {value:?}: expected a number")))?,
             ),
             "label" => match value.split_once('=') {
                 Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
@@ -107,8 +118,10 @@ impl Engine {
             "network" => Filter::Network(owned),
             "before" => Filter::Before(seq()?),
             "since" | "after" => Filter::Since(seq()?),
-            _ => return Err(Fault::invalid(format!("{key} is an invalid filter"))
-                .hint("use id, name, status, exited, label, ancestor, volume, network, before or since")),
+            _ => {
+                return Err(Fault::invalid(format!("{key} is an invalid filter"))
+                    .hint("use id, name, status, exited, label, ancestor, volume, network, before or since"));
+            }
         })
     }
 }
@@ -153,7 +166,9 @@ impl Filter {
             Filter::Label(key, value) => label(key, value),
             Filter::NoLabel(key, value) => !label(key, value),
             Filter::Image(name, id) => {
-                id.as_ref().is_some_and(|id| *id == record.image_id) || record.image == *name || record.image_id.starts_with(name.as_str())
+                id.as_ref().is_some_and(|id| *id == record.image_id)
+                    || record.image == *name
+                    || record.image_id.starts_with(name.as_str())
             }
             Filter::Volume(path) => record.mounts.contains(path),
             Filter::Network(name) => record.networks.contains(name),
@@ -211,7 +226,9 @@ fn summary(record: Record, pid: i32, status: Status) -> Summary {
 mod tests {
     #[test]
     fn anchors_of_names() {
-        for (pattern, yes) in [("we", true), ("^web", true), ("^eb", false), ("web$", true), ("^web$", true), ("^we$", false)] {
+        for (pattern, yes) in
+            [("we", true), ("^web", true), ("^eb", false), ("web$", true), ("^web$", true), ("^we$", false)]
+        {
             assert_eq!(super::matches_name(pattern, "web"), yes, "{pattern}");
         }
     }

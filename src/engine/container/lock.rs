@@ -61,7 +61,13 @@ fn take(directory: &Path, operation: FlockOperation) -> Result<Option<Lock>, Fau
         (Ok(ours), Ok(there)) => (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino),
         _ => false,
     };
-    if same { Ok(Some(Lock(fd))) } else if operation == FlockOperation::LockExclusive { Ok(None) } else { take(directory, operation) }
+    if same {
+        Ok(Some(Lock(fd)))
+    } else if operation == FlockOperation::LockExclusive {
+        Ok(None)
+    } else {
+        take(directory, operation)
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ impl Engine {
                 ));
             }
         };
-        let runs = matches!(self.observe(&record).status, Status::Running | Status::Paused | Status::Stopping | Status::Initialized);
+        let runs = matches!(
+            self.observe(&record).status,
+            Status::Running | Status::Paused | Status::Stopping | Status::Initialized
+        );
         let follow = (asked.follow && runs).then(|| self.run_directory(&record.id, record.run));
         let options = Options { tail: asked.tail, since: asked.since, until: asked.until, follow };
         for line in monitor::log::read(&self.log_path(&config), driver, options).map_err(fault::monitor)? {

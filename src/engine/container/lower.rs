@@ -69,8 +69,9 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         "annotations": config.annotations,
         "linux": linux(config, facts, &place)?,
     });
-    let mut spec: Spec = serde_json::from_value(document)
-        .map_err(|e| Fault::internal(format!("container {} cannot be put into an OCI specification: {e}", config.id.short())))?;
+    let mut spec: Spec = serde_json::from_value(document).map_err(|e| {
+        Fault::internal(format!("container {} cannot be put into an OCI specification: {e}", config.id.short()))
+    })?;
     if let Some(linux) = spec.linux_mut() {
         linux.set_seccomp(seccomp(config, facts)?);
     }
@@ -230,7 +231,10 @@ fn namespaces(config: &Config, place: &Place) -> Result<Vec<Value>, Fault> {
             Namespace::Path(path) => all.push(json!({ "type": kind, "path": path })),
             Namespace::Container(id) => {
                 let pid = place.joined.get(id).ok_or_else(|| {
-                    Fault::new(Kind::Conflict, format!("cannot join the {kind} namespace of container {}: it is not running", id.short()))
+                    Fault::new(
+                        Kind::Conflict,
+                        format!("cannot join the {kind} namespace of container {}: it is not running", id.short()),
+                    )
                 })?;
                 all.push(json!({ "type": kind, "path": format!("/proc/{pid}/ns/{file}") }));
             }
@@ -248,30 +252,39 @@ fn resources(config: &Config, place: &Place) -> Value {
             all.insert(name.to_owned(), Value::Object(there));
         }
     };
-    group("memory", vec![
-        ("limit", asked.memory.map(|v| json!(v))),
-        ("reservation", asked.memory_reservation.map(|v| json!(v))),
-        ("swap", asked.memory_swap.map(|v| json!(v))),
-    ]);
-    group("cpu", vec![
-        ("shares", asked.cpu_shares.map(|v| json!(v))),
-        ("quota", asked.cpu_quota.map(|v| json!(v))),
-        ("period", asked.cpu_period.map(|v| json!(v))),
-        ("cpus", asked.cpuset_cpus.as_ref().map(|v| json!(v))),
-        ("mems", asked.cpuset_mems.as_ref().map(|v| json!(v))),
-    ]);
+    group(
+        "memory",
+        vec![
+            ("limit", asked.memory.map(|v| json!(v))),
+            ("reservation", asked.memory_reservation.map(|v| json!(v))),
+            ("swap", asked.memory_swap.map(|v| json!(v))),
+        ],
+    );
+    group(
+        "cpu",
+        vec![
+            ("shares", asked.cpu_shares.map(|v| json!(v))),
+            ("quota", asked.cpu_quota.map(|v| json!(v))),
+            ("period", asked.cpu_period.map(|v| json!(v))),
+            ("cpus", asked.cpuset_cpus.as_ref().map(|v| json!(v))),
+            ("mems", asked.cpuset_mems.as_ref().map(|v| json!(v))),
+        ],
+    );
     group("pids", vec![("limit", asked.pids.map(|v| json!(v)))]);
     let rates = |rates: &[String]| -> Option<Value> {
         let all: Vec<Value> = rates.iter().filter_map(|r| rate(r, place)).collect();
         (!all.is_empty()).then_some(Value::Array(all))
     };
-    group("blockIO", vec![
-        ("weight", asked.blkio_weight.map(|v| json!(v))),
-        ("throttleReadBpsDevice", rates(&asked.device_read_bps)),
-        ("throttleWriteBpsDevice", rates(&asked.device_write_bps)),
-        ("throttleReadIOPSDevice", rates(&asked.device_read_iops)),
-        ("throttleWriteIOPSDevice", rates(&asked.device_write_iops)),
-    ]);
+    group(
+        "blockIO",
+        vec![
+            ("weight", asked.blkio_weight.map(|v| json!(v))),
+            ("throttleReadBpsDevice", rates(&asked.device_read_bps)),
+            ("throttleWriteBpsDevice", rates(&asked.device_write_bps)),
+            ("throttleReadIOPSDevice", rates(&asked.device_read_iops)),
+            ("throttleWriteIOPSDevice", rates(&asked.device_write_iops)),
+        ],
+    );
     all.insert("devices".to_owned(), Value::Array(device_rules(config, place)));
     Value::Object(all)
 }

@@ -2,11 +2,11 @@
 
 const ADJECTIVES: [&str; 64] = [
     "agile", "amber", "ample", "azure", "bold", "brave", "bright", "brisk", "calm", "candid", "civil", "clever",
-    "coral", "crisp", "dapper", "daring", "deft", "eager", "early", "easy", "fair", "fancy", "fleet", "fluent",
-    "fond", "frank", "fresh", "gentle", "glad", "golden", "grand", "hardy", "hasty", "honest", "humble", "jolly",
-    "keen", "kind", "light", "lively", "lucid", "lucky", "mellow", "merry", "mild", "modest", "neat", "nimble",
-    "noble", "patient", "plucky", "polite", "prompt", "proud", "quick", "quiet", "rapid", "sage", "serene", "silver",
-    "spry", "steady", "tidy", "witty",
+    "coral", "crisp", "dapper", "daring", "deft", "eager", "early", "easy", "fair", "fancy", "fleet", "fluent", "fond",
+    "frank", "fresh", "gentle", "glad", "golden", "grand", "hardy", "hasty", "honest", "humble", "jolly", "keen",
+    "kind", "light", "lively", "lucid", "lucky", "mellow", "merry", "mild", "modest", "neat", "nimble", "noble",
+    "patient", "plucky", "polite", "prompt", "proud", "quick", "quiet", "rapid", "sage", "serene", "silver", "spry",
+    "steady", "tidy", "witty",
 ];
 
 const NOUNS: [&str; 64] = [
@@ -14,8 +14,8 @@ const NOUNS: [&str; 64] = [
     "bramble", "cedar", "cherry", "chestnut", "clover", "cobalt", "cypress", "dahlia", "elder", "elm", "fennel",
     "fern", "fig", "flint", "garnet", "gneiss", "granite", "hazel", "heather", "holly", "iris", "ivy", "jade",
     "jasmine", "jasper", "juniper", "larch", "laurel", "lichen", "lilac", "lotus", "maple", "marble", "mica", "moss",
-    "myrtle", "oak", "olive", "onyx", "opal", "pebble", "pine", "poplar", "quartz", "reed", "rowan", "sorrel",
-    "slate", "thyme", "topaz", "willow", "yew",
+    "myrtle", "oak", "olive", "onyx", "opal", "pebble", "pine", "poplar", "quartz", "reed", "rowan", "sorrel", "slate",
+    "thyme", "topaz", "willow", "yew",
 ];
 
 /// A name made of random bytes; `attempt` above 0 appends a number, for those who have thousands of containers.

@@ -7,11 +7,11 @@ mod security;
 
 use super::config::{Config, Log, LogDriver, Names};
 use super::facts::Facts;
-use store::Configuration;
 use ops::container::Create;
 use ops::{Fault, Kind};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use store::Configuration;
 use types::{Id, Signal, size};
 
 /// The image that a container is made of.
@@ -120,7 +120,8 @@ fn command(asked: &Create, defaults: &store::configuration::Process) -> (Vec<Str
             (entrypoint, asked.command.clone())
         }
         None => {
-            let command = if asked.command.is_empty() { defaults.cmd.clone().unwrap_or_default() } else { asked.command.clone() };
+            let command =
+                if asked.command.is_empty() { defaults.cmd.clone().unwrap_or_default() } else { asked.command.clone() };
             (defaults.entrypoint.clone().unwrap_or_default(), command)
         }
     }
@@ -202,10 +203,11 @@ fn oom_score_adj(asked: &Create) -> Result<Option<i32>, Fault> {
 fn umask(asked: &Create) -> Result<u32, Fault> {
     match &asked.umask {
         None => Ok(UMASK),
-        Some(text) => u32::from_str_radix(text, 8)
-            .ok()
-            .filter(|mask| *mask <= 0o777 && text.len() <= 4)
-            .ok_or_else(|| Fault::invalid(format!("invalid umask string {text:?}: must match ^[0-7]{{1,4}}$ and be at most 0777"))),
+        Some(text) => {
+            u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777 && text.len() <= 4).ok_or_else(|| {
+                Fault::invalid(format!("invalid umask string {text:?}: must match ^[0-7]{{1,4}}$ and be at most 0777"))
+            })
+        }
     }
 }
 
@@ -223,7 +225,9 @@ fn log(asked: &Create) -> Result<Log, Fault> {
             return Err(Fault::new(Kind::Unsupported, format!("log driver {other:?} is not supported yet"))
                 .hint("use k8s-file, json-file or none"));
         }
-        Some(other) => return Err(Fault::invalid(format!("invalid log driver {other:?}")).hint("use k8s-file, json-file or none")),
+        Some(other) => {
+            return Err(Fault::invalid(format!("invalid log driver {other:?}")).hint("use k8s-file, json-file or none"));
+        }
     };
     let mut log = Log { driver, path: None, max_size: 0, tag: String::new() };
     for option in &asked.log_options {
@@ -233,7 +237,11 @@ fn log(asked: &Create) -> Result<Log, Fault> {
             Some(("max-size", "-1")) => log.max_size = 0,
             Some(("max-size", text)) => log.max_size = size::parse(text)?,
             Some(("tag", tag)) => log.tag = tag.to_owned(),
-            _ => return Err(Fault::invalid(format!("invalid log option {option:?}")).hint("use path=, max-size= or tag=")),
+            _ => {
+                return Err(
+                    Fault::invalid(format!("invalid log option {option:?}")).hint("use path=, max-size= or tag=")
+                );
+            }
         }
     }
     Ok(log)
@@ -253,8 +261,11 @@ fn names(asked: &Create) -> Result<Names, Fault> {
             return Err(Fault::invalid(format!("invalid IP address in add-host: {ip:?}")));
         }
         if ip == "host-gateway" {
-            return Err(Fault::new(Kind::Unsupported, "--add-host NAME:host-gateway needs a network with a gateway, which is not built yet")
-                .hint("give the address"));
+            return Err(Fault::new(
+                Kind::Unsupported,
+                "--add-host NAME:host-gateway needs a network with a gateway, which is not built yet",
+            )
+            .hint("give the address"));
         }
         add_hosts.extend(names.split(';').map(|n| (n.to_owned(), ip.to_owned())));
     }

@@ -106,7 +106,8 @@ impl Engine {
         }
         // The monitor may have written the record between both looks. One that was never released was given up.
         let started = running.started_ns;
-        exit(&Some(running)).unwrap_or_else(|| if started == 0 { over(Over::NeverRan(String::new())) } else { unseen(started) })
+        exit(&Some(running))
+            .unwrap_or_else(|| if started == 0 { over(Over::NeverRan(String::new())) } else { unseen(started) })
     }
 
     /// Writes down that an active container is over, if it is. Gives the record as it then is; `None` if somebody removed
@@ -143,5 +144,11 @@ fn ended(exit: Exit, started: i64) -> State {
     if started == 0 && !exit.error.is_empty() {
         return over(Over::NeverRan(exit.error));
     }
-    over(Over::Ended(Ended { started, finished: exit.finished_ns, exit_code: exit.code, oom: exit.oom, error: exit.error }))
+    over(Over::Ended(Ended {
+        started,
+        finished: exit.finished_ns,
+        exit_code: exit.code,
+        oom: exit.oom,
+        error: exit.error,
+    }))
 }

@@ -43,7 +43,10 @@ fn rows_come_back_as_they_were_put() {
     let config = config(0xaa, "one", false);
     database.insert(&config, 7).unwrap();
     let record = database.record(&id(0xaa)).unwrap().unwrap();
-    assert_eq!((record.command.as_slice(), record.created, record.mark), (["sh", "-c", "a b"].map(String::from).as_slice(), 7, Mark::Created));
+    assert_eq!(
+        (record.command.as_slice(), record.created, record.mark),
+        (["sh", "-c", "a b"].map(String::from).as_slice(), 7, Mark::Created)
+    );
     assert_eq!((record.labels, record.mounts), (vec![("k".to_owned(), "v=w".to_owned())], vec!["/inside".to_owned()]));
     assert_eq!(database.config(record.seq).unwrap(), config);
     assert_eq!(database.image_users().unwrap()[&"cd".repeat(32)], 1);

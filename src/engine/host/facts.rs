@@ -58,7 +58,11 @@ impl Engine {
                 && !matches!(path, "" | "unconfined" | "default" | "builtin")
             {
                 let text = std::fs::read_to_string(path).map_err(|e| {
-                    let why = if e.kind() == std::io::ErrorKind::NotFound { "no such file or directory".into() } else { e.to_string() };
+                    let why = if e.kind() == std::io::ErrorKind::NotFound {
+                        "no such file or directory".into()
+                    } else {
+                        e.to_string()
+                    };
                     Fault::new(Kind::NotFound, format!("opening seccomp profile failed: open {path}: {why}"))
                 })?;
                 facts.profiles.insert(path.to_owned(), text);
@@ -127,9 +131,7 @@ fn kernel() -> (u32, u32) {
 /// Capabilities that a container can be given: permitted and in the bounding set.
 fn capabilities() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let set = |name: &str| {
-        text.lines().find_map(|l| u64::from_str_radix(l.strip_prefix(name)?.trim(), 16).ok())
-    };
+    let set = |name: &str| text.lines().find_map(|l| u64::from_str_radix(l.strip_prefix(name)?.trim(), 16).ok());
     match (set("CapPrm:"), set("CapBnd:")) {
         (Some(permitted), Some(bounding)) => permitted & bounding,
         // Without /proc nobody can tell; the kernel cuts what is too much.
@@ -147,7 +149,9 @@ fn thermal_throttle() -> Vec<String> {
     let mut paths: Vec<String> = entries
         .flatten()
         .filter_map(|e| e.file_name().into_string().ok())
-        .filter(|n| n.strip_prefix("cpu").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()) && !rest.is_empty()))
+        .filter(|n| {
+            n.strip_prefix("cpu").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()) && !rest.is_empty())
+        })
         .map(|n| format!("{CPUS}/{n}/thermal_throttle"))
         .filter(|p| Path::new(p).exists())
         .collect();
@@ -165,7 +169,10 @@ fn devices() -> Vec<String> {
             let Ok(kind) = entry.file_type() else { continue };
             let path = entry.path();
             let Some(text) = path.to_str() else { continue };
-            if kind.is_dir() && depth < 4 && !matches!(text, "/dev/pts" | "/dev/shm" | "/dev/mqueue" | "/dev/fd" | "/dev/hugepages") {
+            if kind.is_dir()
+                && depth < 4
+                && !matches!(text, "/dev/pts" | "/dev/shm" | "/dev/mqueue" | "/dev/fd" | "/dev/hugepages")
+            {
                 left.push((path, depth + 1));
             } else if (kind.is_char_device() || kind.is_block_device()) && !own(text) {
                 found.push(text.to_owned());

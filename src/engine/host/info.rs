@@ -22,7 +22,13 @@ impl Engine {
         let facts = self.facts()?;
         let host = self.host()?;
         let memory = text("/proc/meminfo");
-        let bytes = |key: &str| memory.lines().find_map(|l| l.strip_prefix(key)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024;
+        let bytes = |key: &str| {
+            memory
+                .lines()
+                .find_map(|l| l.strip_prefix(key)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+                .unwrap_or(0)
+                * 1024
+        };
         let controllers = &facts.controllers;
         let names: Vec<&str> = [
             ("cpuset", controllers.cpuset),
@@ -116,7 +122,10 @@ fn text(path: &str) -> String {
 fn distribution() -> (String, String) {
     let release = text("/etc/os-release");
     let value = |key: &str| {
-        release.lines().find_map(|l| Some(l.strip_prefix(key)?.trim_matches('"').to_owned())).unwrap_or_else(|| "unknown".to_owned())
+        release
+            .lines()
+            .find_map(|l| Some(l.strip_prefix(key)?.trim_matches('"').to_owned()))
+            .unwrap_or_else(|| "unknown".to_owned())
     };
     (value("ID="), value("VERSION_ID="))
 }

@@ -57,7 +57,8 @@ impl Engine {
     fn fetch(&self, source: &str, asked: &Pull, progress: &mut dyn FnMut(&str)) -> Result<Loaded, Fault> {
         let parsed: Source = transfer::source::parse(source).map_err(fault::transfer)?;
         progress(&format!("Trying to pull {}...", source.strip_prefix("docker://").unwrap_or(source)));
-        let platform = asked.platform.as_deref().map(str::parse).transpose().map_err(|e: types::Invalid| Fault::from(e))?;
+        let platform =
+            asked.platform.as_deref().map(str::parse).transpose().map_err(|e: types::Invalid| Fault::from(e))?;
         let mut registry = transfer::Registry {
             auth_files: self.settings.auth_files.clone(),
             tls_verify: asked.tls_verify.unwrap_or(true),
@@ -159,11 +160,10 @@ impl Engine {
 
     /// The parsed configuration of an image.
     pub(crate) fn configuration(&self, id: &types::Digest) -> Result<Configuration, Fault> {
-        let bytes = self
-            .store()?
-            .document(id)
-            .map_err(fault::store)?
-            .ok_or_else(|| Fault::internal(format!("the configuration of image {} is not in the store", id.short())))?;
+        let bytes =
+            self.store()?.document(id).map_err(fault::store)?.ok_or_else(|| {
+                Fault::internal(format!("the configuration of image {} is not in the store", id.short()))
+            })?;
         Configuration::parse(&bytes).map_err(fault::store)
     }
 }

@@ -1,8 +1,8 @@
 //! Listing and describing images.
 
 use crate::{Engine, fault};
-use ops::image::{List, Summary};
 use ops::Fault;
+use ops::image::{List, Summary};
 use serde_json::{Value, json};
 use store::{Configuration, Image};
 use types::Reference;
@@ -59,8 +59,11 @@ impl Engine {
     }
 
     fn image_filter(&self, text: &str) -> Result<Filter, Fault> {
-        let (key, value) = text.split_once('=').ok_or_else(|| Fault::invalid(format!("invalid image filter {text:?}: expected KEY=VALUE")))?;
-        let created = || -> Result<i64, Fault> { self.store()?.find_image(value).map(|i| i.created).map_err(fault::store) };
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| Fault::invalid(format!("invalid image filter {text:?}: expected KEY=VALUE")))?;
+        let created =
+            || -> Result<i64, Fault> { self.store()?.find_image(value).map(|i| i.created).map_err(fault::store) };
         Ok(match key {
             "reference" => Filter::Reference(value.to_owned()),
             "id" => Filter::Id(value.trim_start_matches("sha256:").to_owned()),
@@ -72,8 +75,10 @@ impl Engine {
             "containers" => Filter::Containers(value == "true"),
             "before" => Filter::Before(created()?),
             "since" | "after" => Filter::Since(created()?),
-            _ => return Err(Fault::invalid(format!("unsupported image filter {key:?}"))
-                .hint("use reference, id, label, dangling, containers, before or since")),
+            _ => {
+                return Err(Fault::invalid(format!("unsupported image filter {key:?}"))
+                    .hint("use reference, id, label, dangling, containers, before or since"));
+            }
         })
     }
 }
@@ -192,7 +197,15 @@ mod tests {
     #[test]
     fn patterns_fit_complete_names() {
         let name = "docker.io/library/busybox:1.36";
-        for pattern in ["busybox", "busybox:1.36", "busybox:1.*", "library/busybox", "docker.io/library/busybox", "busy*", "b?sybox"] {
+        for pattern in [
+            "busybox",
+            "busybox:1.36",
+            "busybox:1.*",
+            "library/busybox",
+            "docker.io/library/busybox",
+            "busy*",
+            "b?sybox",
+        ] {
             assert!(super::fits(pattern, name), "{pattern}");
         }
         for pattern in ["box", "busybox:2", "docker.io/busybox", "docker*"] {

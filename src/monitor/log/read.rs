@@ -267,7 +267,8 @@ fn same(one: &File, other: &File) -> bool {
 
 /// True if nothing more will be written: there is an exit record, or no monitor any more.
 fn is_over(run_dir: &Path) -> bool {
-    record::Exit::read(run_dir).is_some() || !record::Running::read(run_dir).is_some_and(|running| running.monitor_lives())
+    record::Exit::read(run_dir).is_some()
+        || !record::Running::read(run_dir).is_some_and(|running| running.monitor_lives())
 }
 
 fn watch(path: &Path, run_dir: &Path) -> Option<OwnedFd> {

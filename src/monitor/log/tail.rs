@@ -17,7 +17,9 @@ pub(super) fn start(file: &File, driver: Driver, left: &mut u64, open_end: &mut 
     let mut tail: Vec<u8> = Vec::new();
     loop {
         // Whole records in `tail`, last first; what comes before the first end of line may be cut.
-        while let Some(end) = tail.len().checked_sub(1).filter(|_| begin == 0 || tail[..tail.len() - 1].contains(&b'\n')) {
+        while let Some(end) =
+            tail.len().checked_sub(1).filter(|_| begin == 0 || tail[..tail.len() - 1].contains(&b'\n'))
+        {
             let first = tail[..end].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
             let raw = tail[first..].strip_suffix(b"\n").unwrap_or(&tail[first..]);
             if parse(driver, raw).is_some_and(|line| !line.partial || *open_end) {

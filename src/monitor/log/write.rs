@@ -191,7 +191,14 @@ fn escape(byte: u8, to: &mut Vec<u8>) {
         b'\t' => to.extend_from_slice(b"\\t"),
         0..=0x1f | 0x7f => {
             const DIGITS: &[u8; 16] = b"0123456789abcdef";
-            to.extend_from_slice(&[b'\\', b'u', b'0', b'0', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            to.extend_from_slice(&[
+                b'\\',
+                b'u',
+                b'0',
+                b'0',
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ]);
         }
         _ => to.push(byte),
     }

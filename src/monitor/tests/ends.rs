@@ -74,11 +74,14 @@ fn one_killed_while_parked_has_ended() {
 
 #[test]
 fn what_the_runtime_says_reaches_the_caller_and_the_record() {
-    let mut monitored = Monitored::with(|_| {}, |_, channels| {
-        let failed = Report::Failed { code: 127, message: "no such \"täst\"".into() };
-        rustix::io::write(&channels.report, &failed.line()).unwrap();
-        1
-    });
+    let mut monitored = Monitored::with(
+        |_| {},
+        |_, channels| {
+            let failed = Report::Failed { code: 127, message: "no such \"täst\"".into() };
+            rustix::io::write(&channels.report, &failed.line()).unwrap();
+            1
+        },
+    );
     assert_eq!(monitored.hear().failed, Some((127, "no such \"täst\"".into())));
     let exit = monitored.exit();
     assert_eq!((exit.code, exit.error.as_str()), (127, "no such \"täst\""));
@@ -86,16 +89,19 @@ fn what_the_runtime_says_reaches_the_caller_and_the_record() {
 
 #[test]
 fn a_failure_after_the_start_is_one_too() {
-    let mut monitored = Monitored::with(|_| {}, |_, channels| {
-        let pid = std::process::id() as i32;
-        let start_time = sys::process::start_time(pid).unwrap();
-        let report = |report: Report| rustix::io::write(&channels.report, &report.line()).unwrap();
-        report(Report::Created { pid, start_time, cgroup: None });
-        report(Report::Parked);
-        rustix::io::read(channels.start.unwrap(), &mut [0; 1]).unwrap();
-        report(Report::Failed { code: 126, message: "not executable".into() });
-        126
-    });
+    let mut monitored = Monitored::with(
+        |_| {},
+        |_, channels| {
+            let pid = std::process::id() as i32;
+            let start_time = sys::process::start_time(pid).unwrap();
+            let report = |report: Report| rustix::io::write(&channels.report, &report.line()).unwrap();
+            report(Report::Created { pid, start_time, cgroup: None });
+            report(Report::Parked);
+            rustix::io::read(channels.start.unwrap(), &mut [0; 1]).unwrap();
+            report(Report::Failed { code: 126, message: "not executable".into() });
+            126
+        },
+    );
     monitored.ready();
     monitored.client.send(&Frame::Start).unwrap();
     assert_eq!(monitored.hear().failed, Some((126, "not executable".into())));
@@ -180,16 +186,19 @@ fn a_cleanup_runs_unless_a_client_does_it() {
 
 #[test]
 fn who_makes_the_process_is_killed_and_nobody_waits_for_ever() {
-    let mut monitored = Monitored::with(|_| {}, |_, channels| {
-        let sibling = sys::clone::Clone { sibling: true, ..Default::default() };
-        if sys::clone::clone(sibling).unwrap() == sys::clone::Side::Child {
-            rustix::io::write(&channels.report, &Report::Parked.line()).unwrap();
-            let given_up = rustix::io::read(channels.start.unwrap(), &mut [0; 1]) == Ok(0);
-            sys::clone::exit_now(i32::from(!given_up));
-        }
-        sys::process::kill_number(std::process::id() as i32, 9);
-        0
-    });
+    let mut monitored = Monitored::with(
+        |_| {},
+        |_, channels| {
+            let sibling = sys::clone::Clone { sibling: true, ..Default::default() };
+            if sys::clone::clone(sibling).unwrap() == sys::clone::Side::Child {
+                rustix::io::write(&channels.report, &Report::Parked.line()).unwrap();
+                let given_up = rustix::io::read(channels.start.unwrap(), &mut [0; 1]) == Ok(0);
+                sys::clone::exit_now(i32::from(!given_up));
+            }
+            sys::process::kill_number(std::process::id() as i32, 9);
+            0
+        },
+    );
     let (code, text) = monitored.hear().failed.unwrap();
     assert_eq!(code, 125);
     assert!(text.contains("was killed"), "{text}");

@@ -64,9 +64,16 @@ fn k8s_file_to_the_byte() {
     let lines = lines(&place.log(), Driver::K8sFile, Options::default());
     let parts: Vec<_> = lines.iter().map(|l| (l.stream, &l.text[..], l.partial)).collect();
     let out = Stream::Stdout;
-    assert_eq!(parts, [
-        (out, &b"one"[..], false), (out, b"", false), (out, b"tw", true), (Stream::Stderr, b"err\r", false), (out, b"o\xff", false),
-    ]);
+    assert_eq!(
+        parts,
+        [
+            (out, &b"one"[..], false),
+            (out, b"", false),
+            (out, b"tw", true),
+            (Stream::Stderr, b"err\r", false),
+            (out, b"o\xff", false),
+        ]
+    );
     assert_eq!(lines[0].time, 1_767_225_600_000_000_005);
 }
 
@@ -170,7 +177,11 @@ fn between_two_times() {
 #[test]
 fn what_is_no_record_is_passed_over() {
     let place = Place::new("damage");
-    std::fs::write(place.log(), b"\n\xff\xfe\nnot a record\n2026-01-01T00:00:00Z stdout F yes\n2026-01-01T00:00:00Z stdout F cut").unwrap();
+    std::fs::write(
+        place.log(),
+        b"\n\xff\xfe\nnot a record\n2026-01-01T00:00:00Z stdout F yes\n2026-01-01T00:00:00Z stdout F cut",
+    )
+    .unwrap();
     assert_eq!(texts(&lines(&place.log(), Driver::K8sFile, Options::default())), ["yes"]);
     let tail = Options { tail: Some(5), ..Options::default() };
     assert_eq!(texts(&lines(&place.log(), Driver::K8sFile, tail)), ["yes"]);
@@ -182,7 +193,8 @@ fn a_follower_loses_nothing_to_rotation_and_ends_with_the_run() {
     let place = Place::new("follow");
     let own = std::process::id() as i32;
     let start = sys::process::start_time(own).unwrap();
-    let running = Running { pid: own, start_time: start, monitor_pid: own, monitor_start_time: start, ..Running::default() };
+    let running =
+        Running { pid: own, start_time: start, monitor_pid: own, monitor_start_time: start, ..Running::default() };
     running.write(&place.0).unwrap();
     let mut writer = place.writer(Driver::K8sFile, Some(20_000));
     let (log, run_dir) = (place.log(), place.0.clone());
@@ -209,7 +221,8 @@ fn a_follower_of_a_container_ends_with_it() {
         });
         monitored.start();
         let follow = Some(monitored.dir.clone());
-        let mut reader = read(&monitored.dir.join("log"), Driver::JsonFile, Options { follow, ..Options::default() }).unwrap();
+        let mut reader =
+            read(&monitored.dir.join("log"), Driver::JsonFile, Options { follow, ..Options::default() }).unwrap();
         assert_eq!(reader.next().unwrap().unwrap().text, b"one");
         monitored.client.send(&Frame::Stdin(b"\n")).unwrap();
         assert_eq!(reader.next().unwrap().unwrap().text, b"two");

@@ -137,7 +137,8 @@ fn without_input_there_is_an_empty_one() {
 
 #[test]
 fn input_ends_with_a_client_that_vanishes_but_not_with_one_that_detaches() {
-    let mut monitored = Monitored::new("while read line; do echo \"got $line\"; done; echo end", |launch| launch.stdin = true);
+    let mut monitored =
+        Monitored::new("while read line; do echo \"got $line\"; done; echo end", |launch| launch.stdin = true);
     monitored.start();
     let mut detaching = Client::connect(&monitored.dir).unwrap();
     detaching.send(&Frame::Stdin(b"one\n")).unwrap();

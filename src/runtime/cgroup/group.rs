@@ -228,7 +228,9 @@ impl Group {
                     .map_err(|errno| Error::Filter { path, source: errno.into() });
             }
             // As on a machine without cgroups: who wants limits of another controller only has mounted that alone.
-            Err(_) if !host.hierarchies.iter().any(|h| h.controllers.iter().any(|c| c == Limit::Devices.legacy())) => return Ok(()),
+            Err(_) if !host.hierarchies.iter().any(|h| h.controllers.iter().any(|c| c == Limit::Devices.legacy())) => {
+                return Ok(());
+            }
             Err(reason) => return Err(Error::Unavailable { limit: Limit::Devices, reason }),
         }
         let Some((_, directory)) = self.legacy.iter().find(|(c, _)| c.iter().any(|c| c == "devices")) else {

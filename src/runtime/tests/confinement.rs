@@ -27,7 +27,13 @@ pub const TESTS: &[(&str, fn())] = &[
 
 fn capabilities_are_the_eleven() {
     let outcome = Box::new(&["grep", "Cap", "/proc/self/status"]).run();
-    let want = ["CapInh:\t0000000000000000", "CapPrm:\t00000000800405fb", "CapEff:\t00000000800405fb", "CapBnd:\t00000000800405fb", "CapAmb:\t0000000000000000"];
+    let want = [
+        "CapInh:\t0000000000000000",
+        "CapPrm:\t00000000800405fb",
+        "CapEff:\t00000000800405fb",
+        "CapBnd:\t00000000800405fb",
+        "CapAmb:\t0000000000000000",
+    ];
     assert_eq!(outcome.out.lines().collect::<Vec<_>>(), want);
     let mut ambient = Box::new(&["grep", "Cap[EA]", "/proc/self/status"]);
     ambient.create.user = Some("bob".into());
@@ -110,7 +116,9 @@ fn devices() {
     let outcome = container.run();
     let node = |name: &str, mode: u32, number: &str| format!("{name} character special file {mode} {number}\n");
     let mut want = "0022\n".to_owned();
-    for (name, number) in [("null", "1:3"), ("zero", "1:5"), ("full", "1:7"), ("random", "1:8"), ("urandom", "1:9"), ("tty", "5:0")] {
+    for (name, number) in
+        [("null", "1:3"), ("zero", "1:5"), ("full", "1:7"), ("random", "1:8"), ("urandom", "1:9"), ("tty", "5:0")]
+    {
         want += &node(name, 666, number);
     }
     want += &node("extra", 600, "1:7");
@@ -125,7 +133,9 @@ fn no_descriptor_leaks() {
     for fd in &copies {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).unwrap();
     }
-    let container = Box::script("ls /proc/self/fd; for f in /proc/self/fd/*; do readlink $f; done | grep -c ^/$; readlink /proc/self/cwd");
+    let container = Box::script(
+        "ls /proc/self/fd; for f in /proc/self/fd/*; do readlink $f; done | grep -c ^/$; readlink /proc/self/cwd",
+    );
     let outcome = container.run();
     // The script's own: 0, 1, 2 and the directory that ls reads.
     assert_eq!(outcome.out, "0\n1\n2\n3\n0\n/\n", "{outcome:?}");
@@ -187,7 +197,9 @@ fn binds_and_their_options() {
     fs::write(source.join("below/file"), "below\n").unwrap();
     fs::copy("/bin/busybox", source.join("busybox")).unwrap();
     for (destination, options) in [
-        ("/ro", vec!["rbind", "ro"]), ("/rw", vec!["rbind", "rprivate", "rw"]), ("/rro", vec!["rbind", "rro"]),
+        ("/ro", vec!["rbind", "ro"]),
+        ("/rw", vec!["rbind", "rprivate", "rw"]),
+        ("/rro", vec!["rbind", "rro"]),
         ("/noexec", vec!["bind", "noexec", "nosuid", "nodev"]),
     ] {
         container.mount(json!({"destination": destination, "type": "bind", "source": source, "options": options}));
@@ -208,7 +220,9 @@ fn binds_and_their_options() {
 }
 
 fn temporary_file_systems() {
-    let mut container = Box::script("stat -c '%a' /copied /copied/sub; cat /copied/sub/file; readlink /copied/link; stat -c '%u:%g %a' /copied/owned; touch /copied/new && echo writable; stat -c %a /small");
+    let mut container = Box::script(
+        "stat -c '%a' /copied /copied/sub; cat /copied/sub/file; readlink /copied/link; stat -c '%u:%g %a' /copied/owned; touch /copied/new && echo writable; stat -c %a /small",
+    );
     let etc = container.layer().join("copied");
     fs::create_dir_all(etc.join("sub")).unwrap();
     fs::write(etc.join("sub/file"), "text\n").unwrap();
@@ -217,8 +231,12 @@ fn temporary_file_systems() {
     std::os::unix::fs::chown(etc.join("owned"), Some(12), Some(34)).unwrap();
     fs::set_permissions(etc.join("owned"), std::os::unix::fs::PermissionsExt::from_mode(0o4711)).unwrap();
     fs::set_permissions(&etc, std::os::unix::fs::PermissionsExt::from_mode(0o751)).unwrap();
-    container.mount(json!({"destination": "/copied", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "size=1m"]}));
-    container.mount(json!({"destination": "/small", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1700", "size=4k"]}));
+    container.mount(
+        json!({"destination": "/copied", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "size=1m"]}),
+    );
+    container.mount(
+        json!({"destination": "/small", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1700", "size=4k"]}),
+    );
     container.prints("751\n755\ntext\nsub/file\n12:34 4711\nwritable\n1700");
     let mut wrong = Box::new(&["true"]);
     wrong.mount(json!({"destination": "/x", "type": "tmpfs", "source": "tmpfs", "options": ["colour=red"]}));
@@ -248,7 +266,9 @@ fn the_session_keyring_is_new() {
     container.edit(|spec| spec["linux"]["maskedPaths"] = json!([]));
     let ours = fs::read_to_string("/proc/keys").unwrap_or_default();
     let outcome = container.run();
-    let sessions = |text: &str| text.lines().filter(|l| l.contains("_ses")).map(|l| l.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    let sessions = |text: &str| {
+        text.lines().filter(|l| l.contains("_ses")).map(|l| l.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
     assert!(!sessions(&outcome.out).is_empty(), "{outcome:?}");
     assert!(sessions(&outcome.out).iter().any(|key| !sessions(&ours).contains(key)), "{outcome:?} {ours}");
 }
@@ -263,7 +283,9 @@ fn a_hostile_devpts_in_exec() {
     let mut running = container.launch();
     running.start();
     std::thread::sleep(std::time::Duration::from_millis(150));
-    let exec = running.exec_of(&["true"], |exec| { exec.process.set_terminal(Some(true)); });
+    let exec = running.exec_of(&["true"], |exec| {
+        exec.process.set_terminal(Some(true));
+    });
     let (ours, theirs) = sys::channel::pair().unwrap();
     let mut process = crate::support::launch(|channels| runtime::exec(&exec, channels), Some(theirs));
     drop(ours);
@@ -278,7 +300,8 @@ fn a_cgroup_of_its_own() {
     if host.parent().is_err() {
         return eprintln!("SKIPPED: a_cgroup_of_its_own: no cgroups here");
     }
-    let mut container = Box::script("cat /proc/self/cgroup; ls /sys/fs/cgroup | wc -l; touch /sys/fs/cgroup/x 2>&1; sleep 60");
+    let mut container =
+        Box::script("cat /proc/self/cgroup; ls /sys/fs/cgroup | wc -l; touch /sys/fs/cgroup/x 2>&1; sleep 60");
     container.edit(|spec| {
         spec["linux"]["cgroupsPath"] = json!(format!("runtime-test-{}", std::process::id()));
         spec["linux"]["resources"] = json!({"pids": {"limit": 77}});
@@ -290,7 +313,10 @@ fn a_cgroup_of_its_own() {
     let (pid, _) = running.pid.unwrap();
     assert!(fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap().contains(&path));
     let inside = running.exec(&["cat", "/proc/self/cgroup"], |_| ());
-    assert!(inside.out.contains(":/\n") && !inside.out.contains(&path), "the cgroup namespace's root is the own group: {inside:?}");
+    assert!(
+        inside.out.contains(":/\n") && !inside.out.contains(&path),
+        "the cgroup namespace's root is the own group: {inside:?}"
+    );
     // The script has slept for most of this already.
     std::thread::sleep(std::time::Duration::from_millis(200));
     group.kill().unwrap();

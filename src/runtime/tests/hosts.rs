@@ -45,7 +45,11 @@ fn user_namespace_with_mapped_layers() {
     let outcome = container.run();
     assert_eq!(outcome.out, "0\n         0     100000      65536\n0:0\n0\nchowned\n1:3\nhi\nproc\n", "{outcome:?}");
     let upper = container.scratch.0.join("u/new");
-    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(upper).unwrap()), 101000, "on disk, what it wrote is owned by the host's ids");
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata(upper).unwrap()),
+        101000,
+        "on disk, what it wrote is owned by the host's ids"
+    );
     // A process added to it is in the same user namespace, with its rights only.
     let mut sleeper = Box::new(&["sleep", "60"]);
     maps(&mut sleeper);
@@ -159,7 +163,12 @@ fn rootless_with_one_id() {
     apart(|| {
         become_rootless();
         let outcome = container.run();
-        assert!(outcome.out.starts_with("0\n         0       1000          1\nmade\n1:3\ninside\n0\ntouch: /sys/x: Read-only file system\nc"), "{outcome:?}");
+        assert!(
+            outcome.out.starts_with(
+                "0\n         0       1000          1\nmade\n1:3\ninside\n0\ntouch: /sys/x: Read-only file system\nc"
+            ),
+            "{outcome:?}"
+        );
         assert!(outcome.out.contains("CapEff:\t00000000800405fb"), "{outcome:?}");
         let sleeper = rootless_sleeper(&container);
         let mut running = sleeper.launch();
@@ -178,7 +187,9 @@ fn rootless_sleeper(container: &Box) -> Box {
 }
 
 fn rootless_keeping_the_id() {
-    let mut container = rootless("id -u; touch /home/bob/new && stat -c %u /home/bob/new; cat /proc/self/uid_map; test -c /dev/null && echo null; grep -c proc /proc/mounts > /dev/null && echo proc");
+    let mut container = rootless(
+        "id -u; touch /home/bob/new && stat -c %u /home/bob/new; cat /proc/self/uid_map; test -c /dev/null && echo null; grep -c proc /proc/mounts > /dev/null && echo proc",
+    );
     container.edit(|spec| {
         spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
         for map in ["uidMappings", "gidMappings"] {
@@ -195,7 +206,9 @@ fn rootless_keeping_the_id() {
 
 /// pivot_root(2) says EINVAL, as on a ramfs of the kernel's start: here since what the root is mounted on is shared.
 fn a_root_that_cannot_be_pivoted() {
-    let mut container = Box::script("echo $$; ls /; grep -c ' /proc ' /proc/mounts; touch /made && echo made; mount -t proc proc /tmp 2>&1 | head -n 1");
+    let mut container = Box::script(
+        "echo $$; ls /; grep -c ' /proc ' /proc/mounts; touch /made && echo made; mount -t proc proc /tmp 2>&1 | head -n 1",
+    );
     // Removed when the copy's mounts are gone with it.
     let outer = crate::support::Scratch::new();
     apart(|| {
@@ -244,7 +257,9 @@ fn an_old_kernel() {
         );
         let volume = container.scratch.0.join("volume");
         fs::create_dir(&volume).unwrap();
-        container.mount(json!({"destination": "/ro", "type": "bind", "source": volume, "options": ["rbind", "ro", "nosuid"]}));
+        container.mount(
+            json!({"destination": "/ro", "type": "bind", "source": volume, "options": ["rbind", "ro", "nosuid"]}),
+        );
         container.mount(json!({"destination": "/var/run/made", "type": "tmpfs", "source": "tmpfs", "options": ["size=4k", "tmpcopyup", "rprivate"]}));
         let mut running = container.launch();
         assert!(running.is_parked(), "{:?}", running.reports);

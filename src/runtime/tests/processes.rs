@@ -26,13 +26,21 @@ pub const TESTS: &[(&str, fn())] = &[
 fn output_and_exit_code() {
     let outcome = Box::script("echo out; echo err >&2; exit 7").run();
     assert_eq!((outcome.out.as_str(), outcome.err.as_str(), outcome.code), ("out\n", "err\n", Some(7)));
-    assert_eq!(Box::script("kill -9 $$").run().code, Some(0), "the first process of a pid namespace is immune to itself");
+    assert_eq!(
+        Box::script("kill -9 $$").run().code,
+        Some(0),
+        "the first process of a pid namespace is immune to itself"
+    );
     assert_eq!(Box::script("echo > /dev/stdout; echo $A; env | grep -c =").run().out, "\nb\n4\n");
 }
 
 fn programs_that_are_none() {
     for (program, code, words) in [
-        ("nope", 127, "executable file `nope` not found in $PATH: No such file or directory: OCI runtime attempted to invoke"),
+        (
+            "nope",
+            127,
+            "executable file `nope` not found in $PATH: No such file or directory: OCI runtime attempted to invoke",
+        ),
         ("/nope", 127, "executable file `/nope` not found"),
         ("/etc/passwd", 126, "Permission denied"),
         ("/etc", 126, "Operation not permitted"),
@@ -45,7 +53,8 @@ fn programs_that_are_none() {
     }
     let container = Box::new(&["/bin/bad"]);
     fs::write(container.layer().join("bin/bad"), "not a program").unwrap();
-    fs::set_permissions(container.layer().join("bin/bad"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(container.layer().join("bin/bad"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
     let mut running = container.launch();
     assert!(running.is_parked(), "only execve can know");
     running.start();
@@ -63,7 +72,9 @@ fn a_parked_process_is_given_up() {
 }
 
 fn namespaces_and_names() {
-    let mut container = Box::script("hostname; echo $$; ip -o addr show lo | head -n 1; for n in mnt pid net ipc uts cgroup user; do readlink /proc/self/ns/$n; done");
+    let mut container = Box::script(
+        "hostname; echo $$; ip -o addr show lo | head -n 1; for n in mnt pid net ipc uts cgroup user; do readlink /proc/self/ns/$n; done",
+    );
     container.edit(|spec| spec["domainname"] = json!("example"));
     let outcome = container.run();
     let lines: Vec<&str> = outcome.out.lines().collect();
@@ -78,7 +89,9 @@ fn namespaces_and_names() {
 }
 
 fn users_by_name() {
-    let mut container = Box::script("id -u; id -g; id -G; echo $HOME; grep -c . /proc/self/status > /dev/null; grep CapEff /proc/self/status; echo hi > /dev/stderr");
+    let mut container = Box::script(
+        "id -u; id -g; id -G; echo $HOME; grep -c . /proc/self/status > /dev/null; grep CapEff /proc/self/status; echo hi > /dev/stderr",
+    );
     container.create.user = Some("bob".into());
     container.create.groups = vec!["root".into()];
     let outcome = container.run();
@@ -88,7 +101,10 @@ fn users_by_name() {
     assert_eq!(lines[4], "CapEff:\t0000000000000000");
     assert_eq!(outcome.err, "hi\n", "its own stderr can be opened by name");
     container.create.user = Some("alice".into());
-    assert_eq!(container.run().failure(), (126, "unable to find user alice: no matching entries in passwd file".into()));
+    assert_eq!(
+        container.run().failure(),
+        (126, "unable to find user alice: no matching entries in passwd file".into())
+    );
 }
 
 fn hostile_account_files() {
@@ -96,7 +112,14 @@ fn hostile_account_files() {
     container.create.user = Some("bob".into());
     let passwd = container.layer().join("etc/passwd");
     fs::remove_file(&passwd).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, &passwd, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o644), 0).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &passwd,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o644),
+        0,
+    )
+    .unwrap();
     assert!(container.run().failure().1.contains("not a regular file"));
     fs::remove_file(&passwd).unwrap();
     fs::File::create(&passwd).unwrap().set_len(1 << 40).unwrap();
@@ -129,7 +152,9 @@ fn read_master(master: OwnedFd) -> String {
 }
 
 fn a_terminal_of_its_own() {
-    let mut container = Box::script("tty; stty size; test -c /dev/console && echo console; echo to-console > /dev/console; ls -l /dev/pts/0");
+    let mut container = Box::script(
+        "tty; stty size; test -c /dev/console && echo console; echo to-console > /dev/console; ls -l /dev/pts/0",
+    );
     container.edit(|spec| {
         spec["process"]["terminal"] = json!(true);
         spec["process"]["consoleSize"] = json!({"height": 33, "width": 99});
@@ -213,7 +238,8 @@ fn small_init() {
     assert_eq!((outcome.out.as_str(), outcome.code), ("ready\nterm\n", Some(4)));
     let mut container = Box::new(&["/bin/bad"]);
     fs::write(container.layer().join("bin/bad"), "\u{7f}ELFno").unwrap();
-    fs::set_permissions(container.layer().join("bin/bad"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(container.layer().join("bin/bad"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
     container.create.init = true;
     let outcome = container.run();
     assert_eq!((outcome.failure().0, outcome.code), (126, Some(126)));

@@ -67,8 +67,17 @@ impl Outcome {
 }
 
 pub const CAPABILITIES: [&str; 11] = [
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETFCAP",
-    "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
 ];
 
 fn specification(arguments: &[&str]) -> Value {
@@ -107,10 +116,15 @@ impl Box {
             fs::create_dir_all(layer.join(directory)).unwrap();
         }
         fs::copy("/bin/busybox", layer.join("bin/busybox")).unwrap();
-        for applet in ["sh", "cat", "echo", "id", "ls", "true", "false", "mount", "stat", "touch", "sleep", "tty", "stty", "hostname", "kill", "grep", "ps", "pwd", "ip", "chown", "mkdir", "env", "readlink", "wc", "head", "umount", "mknod", "dd", "ulimit"] {
+        for applet in [
+            "sh", "cat", "echo", "id", "ls", "true", "false", "mount", "stat", "touch", "sleep", "tty", "stty",
+            "hostname", "kill", "grep", "ps", "pwd", "ip", "chown", "mkdir", "env", "readlink", "wc", "head", "umount",
+            "mknod", "dd", "ulimit",
+        ] {
             std::os::unix::fs::symlink("busybox", layer.join("bin").join(applet)).unwrap();
         }
-        fs::write(layer.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n").unwrap();
+        fs::write(layer.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n")
+            .unwrap();
         fs::write(layer.join("etc/group"), "root:x:0:\nbob:x:1000:\naudio:x:29:bob\n").unwrap();
         for directory in ["u", "w"] {
             fs::create_dir_all(scratch.0.join(directory)).unwrap();
@@ -214,8 +228,14 @@ pub fn launch(make: impl FnOnce(Channels), terminal: Option<OwnedFd>) -> Running
     drop((wait, out_write, err_write, report_write, terminal));
     let status = waitpid(Pid::from_raw(intermediate), WaitOptions::empty()).unwrap().unwrap().1;
     assert_eq!(status.exit_status(), Some(0), "the intermediate");
-    let mut running =
-        Running { start: Some(start), out: out.into(), err: err.into(), report: report.into(), reports: Vec::new(), pid: None };
+    let mut running = Running {
+        start: Some(start),
+        out: out.into(),
+        err: err.into(),
+        report: report.into(),
+        reports: Vec::new(),
+        pid: None,
+    };
     running.read_reports();
     running
 }
@@ -321,9 +341,8 @@ impl Running {
     pub fn exec_of(&self, arguments: &[&str], change: impl FnOnce(&mut Exec)) -> Exec {
         let process: Process = serde_json::from_value(specification(arguments)["process"].clone()).unwrap();
         let (pid, start_time) = self.pid.unwrap();
-        let mut exec = Exec {
-            id: "test".into(), pid, start_time, process, user: None, groups: Vec::new(), seccomp: None,
-        };
+        let mut exec =
+            Exec { id: "test".into(), pid, start_time, process, user: None, groups: Vec::new(), seccomp: None };
         change(&mut exec);
         exec
     }

@@ -11,7 +11,12 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Vec<Value> {
     // What is bound from the host's /sys brings the host's cgroups with it.
     if !binds_sys(config, facts) && facts.controllers.version != 0 {
         let mode = if config.privileged { "rw" } else { "ro" };
-        all.push(mount("cgroup", "cgroup", "/sys/fs/cgroup", &["rprivate", "nosuid", "noexec", "nodev", "relatime", mode]));
+        all.push(mount(
+            "cgroup",
+            "cgroup",
+            "/sys/fs/cgroup",
+            &["rprivate", "nosuid", "noexec", "nodev", "relatime", mode],
+        ));
     }
     let replaced = |path: &str| config.mounts.iter().any(|m| m.destination == path);
     all.retain(|m| !m["destination"].as_str().is_some_and(replaced));
@@ -19,7 +24,8 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Vec<Value> {
     let mut rest: Vec<(usize, Value)> = Vec::new();
     let depth = |path: &str| path.matches('/').count();
     for (source, destination) in place.files.iter().filter(|(_, d)| !replaced(d)) {
-        let bound = json!({ "type": "bind", "source": source, "destination": destination, "options": ["bind", "rprivate"] });
+        let bound =
+            json!({ "type": "bind", "source": source, "destination": destination, "options": ["bind", "rprivate"] });
         rest.push((depth(destination), bound));
     }
     for asked in &config.mounts {
@@ -27,7 +33,8 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Vec<Value> {
             MountKind::Bind { source } => ("bind", json!(source)),
             MountKind::Tmpfs => ("tmpfs", json!("tmpfs")),
         };
-        let mount = json!({ "type": kind, "source": source, "destination": asked.destination, "options": asked.options });
+        let mount =
+            json!({ "type": kind, "source": source, "destination": asked.destination, "options": asked.options });
         rest.push((depth(&asked.destination), mount));
     }
     rest.sort_by_key(|(depth, _)| *depth);
@@ -87,7 +94,9 @@ fn sys(config: &Config, facts: &Facts) -> Value {
 
 fn mqueue(config: &Config) -> Value {
     match config.namespaces.ipc {
-        Namespace::Host => mount("bind", "/dev/mqueue", "/dev/mqueue", &["bind", "rprivate", "nosuid", "noexec", "nodev"]),
+        Namespace::Host => {
+            mount("bind", "/dev/mqueue", "/dev/mqueue", &["bind", "rprivate", "nosuid", "noexec", "nodev"])
+        }
         _ => mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
     }
 }

@@ -5,7 +5,11 @@ use crate::container::resolve::{Image, resolve};
 use ops::container::Create;
 
 fn lowered(asked: &Create, facts: &Facts) -> Value {
-    let image = Image { name: "x".into(), id: "cd".repeat(32), config: serde_json::from_str(r#"{"config":{"Cmd":["sh"]}}"#).unwrap() };
+    let image = Image {
+        name: "x".into(),
+        id: "cd".repeat(32),
+        config: serde_json::from_str(r#"{"config":{"Cmd":["sh"]}}"#).unwrap(),
+    };
     let (config, _) = resolve(asked, &image, facts, &Id::from_random([1; 32]), "n").unwrap();
     let fuse = DeviceNode { kind: 'c', major: 10, minor: 229, mode: 0o666, gid: 0 };
     let place = Place {
@@ -23,7 +27,10 @@ fn host() -> Facts {
     Facts {
         capabilities: (1 << 41) - 1,
         controllers: crate::container::facts::Controllers {
-            pids: true, version: 2, parent: Some("/monopod".into()), ..Default::default()
+            pids: true,
+            version: 2,
+            parent: Some("/monopod".into()),
+            ..Default::default()
         },
         ..Facts::default()
     }
@@ -45,7 +52,13 @@ fn mounts_of(document: &Value) -> Vec<String> {
         .iter()
         .map(|m| {
             let options: Vec<&str> = m["options"].as_array().unwrap().iter().map(|o| o.as_str().unwrap()).collect();
-            format!("{} {} {} {}", m["type"].as_str().unwrap(), m["source"].as_str().unwrap(), m["destination"].as_str().unwrap(), options.join(","))
+            format!(
+                "{} {} {} {}",
+                m["type"].as_str().unwrap(),
+                m["source"].as_str().unwrap(),
+                m["destination"].as_str().unwrap(),
+                options.join(",")
+            )
         })
         .collect()
 }
@@ -54,24 +67,30 @@ fn mounts_of(document: &Value) -> Vec<String> {
 fn a_plain_container() {
     let document = lowered(&Create::default(), &host());
     assert_eq!(types_of(&document), ["mount", "network", "pid", "ipc", "uts", "cgroup"]);
-    assert_eq!(mounts_of(&document), [
-        "proc proc /proc nosuid,noexec,nodev",
-        "tmpfs tmpfs /dev nosuid,noexec,strictatime,mode=755,size=65536k",
-        "devpts devpts /dev/pts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5",
-        "sysfs sysfs /sys nosuid,noexec,nodev,ro",
-        "mqueue mqueue /dev/mqueue nosuid,noexec,nodev",
-        "tmpfs shm /dev/shm nosuid,noexec,nodev,mode=1777,size=65536000",
-        "cgroup cgroup /sys/fs/cgroup rprivate,nosuid,noexec,nodev,relatime,ro",
-        "bind /c/hosts /etc/hosts bind,rprivate",
-        "bind /c/containerenv /run/.containerenv bind,rprivate",
-    ]);
+    assert_eq!(
+        mounts_of(&document),
+        [
+            "proc proc /proc nosuid,noexec,nodev",
+            "tmpfs tmpfs /dev nosuid,noexec,strictatime,mode=755,size=65536k",
+            "devpts devpts /dev/pts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5",
+            "sysfs sysfs /sys nosuid,noexec,nodev,ro",
+            "mqueue mqueue /dev/mqueue nosuid,noexec,nodev",
+            "tmpfs shm /dev/shm nosuid,noexec,nodev,mode=1777,size=65536000",
+            "cgroup cgroup /sys/fs/cgroup rprivate,nosuid,noexec,nodev,relatime,ro",
+            "bind /c/hosts /etc/hosts bind,rprivate",
+            "bind /c/containerenv /run/.containerenv bind,rprivate",
+        ]
+    );
     assert_eq!(at(&document, "/spec/linux/cgroupsPath").as_str().unwrap(), format!("/monopod/{}", "01".repeat(32)));
     assert_eq!(at(&document, "/spec/linux/resources/pids/limit"), 2048);
     assert_eq!(at(&document, "/spec/linux/resources/devices/0/allow"), false);
     assert_eq!(at(&document, "/spec/process/user/umask"), 0o022);
     assert_eq!(at(&document, "/spec/process/consoleSize/width"), 80);
     let set = |name: &str| at(&document, &format!("/spec/process/capabilities/{name}")).as_array().map_or(0, Vec::len);
-    assert_eq!([set("bounding"), set("effective"), set("permitted"), set("inheritable"), set("ambient")], [11, 11, 11, 0, 0]);
+    assert_eq!(
+        [set("bounding"), set("effective"), set("permitted"), set("inheritable"), set("ambient")],
+        [11, 11, 11, 0, 0]
+    );
     assert_eq!(at(&document, "/spec/linux/seccomp/defaultErrnoRet"), 38);
     assert_eq!(at(&document, "/create_cwd"), true);
 }
@@ -88,7 +107,11 @@ fn another_user_has_only_what_was_added() {
 
 #[test]
 fn a_parent_is_mounted_before_what_it_contains() {
-    let asked = Create { tmpfs: vec!["/run".into()], volumes: vec!["/v:/etc/hosts".into(), "/w:/dev/shm".into()], ..Create::default() };
+    let asked = Create {
+        tmpfs: vec!["/run".into()],
+        volumes: vec!["/v:/etc/hosts".into(), "/w:/dev/shm".into()],
+        ..Create::default()
+    };
     let mounts = mounts_of(&lowered(&asked, &host()));
     let place = |what: &str| mounts.iter().position(|m| m.contains(what)).unwrap();
     assert!(place("tmpfs tmpfs /run ") < place("/run/.containerenv"));
@@ -118,12 +141,20 @@ fn devices_are_made_by_root_and_bound_by_others() {
 
 #[test]
 fn shared_namespaces_in_a_user_namespace_bind_what_they_cannot_mount() {
-    let asked = Create { network: Some("host".into()), pid: Some("host".into()), ipc: Some("host".into()), ..Create::default() };
+    let asked = Create {
+        network: Some("host".into()),
+        pid: Some("host".into()),
+        ipc: Some("host".into()),
+        ..Create::default()
+    };
     let mut facts = host();
     facts.rootless = true;
     let mounts = mounts_of(&lowered(&asked, &facts));
     assert!(mounts[0].starts_with("bind /proc /proc rbind"));
-    assert!(mounts.iter().any(|m| m.starts_with("bind /sys /sys rbind")) && !mounts.iter().any(|m| m.contains("/sys/fs/cgroup")));
+    assert!(
+        mounts.iter().any(|m| m.starts_with("bind /sys /sys rbind"))
+            && !mounts.iter().any(|m| m.contains("/sys/fs/cgroup"))
+    );
     assert!(mounts.iter().any(|m| m.starts_with("bind /dev/shm")));
     assert_eq!(types_of(&lowered(&asked, &host())), ["mount", "uts", "cgroup"]);
 }

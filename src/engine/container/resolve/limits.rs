@@ -21,13 +21,16 @@ pub fn resources(asked: &Resources, facts: &Facts) -> Result<Resources, Fault> {
         if let Some(text) = text
             && (text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'-'))
         {
-            return Err(Fault::invalid(format!("invalid value {text:?} for {flag}: expected numbers and ranges, as in 0-2,4")));
+            return Err(Fault::invalid(format!(
+                "invalid value {text:?} for {flag}: expected numbers and ranges, as in 0-2,4"
+            )));
         }
     }
     if decided.blkio_weight.is_some_and(|w| !(10..=1000).contains(&w)) {
         return Err(Fault::invalid("--blkio-weight must be between 10 and 1000"));
     }
-    let rates = [&decided.device_read_bps, &decided.device_write_bps, &decided.device_read_iops, &decided.device_write_iops];
+    let rates =
+        [&decided.device_read_bps, &decided.device_write_bps, &decided.device_read_iops, &decided.device_write_iops];
     if decided.blkio_weight.is_some() || rates.iter().any(|r| !r.is_empty()) {
         need(controllers, controllers.io, "io", "--blkio-weight and --device-read-bps and the like")?;
     }
@@ -40,7 +43,9 @@ fn pids(asked: Option<i64>, controllers: &Controllers) -> Result<Option<i64>, Fa
         None => Ok(controllers.pids.then_some(PIDS)),
         Some(0 | -1) => Ok(None),
         Some(limit) if limit > 0 => need(controllers, controllers.pids, "pids", "--pids-limit").map(|()| Some(limit)),
-        Some(limit) => Err(Fault::invalid(format!("invalid value {limit} for --pids-limit: it must be -1, 0 or positive"))),
+        Some(limit) => {
+            Err(Fault::invalid(format!("invalid value {limit} for --pids-limit: it must be -1, 0 or positive")))
+        }
     }
 }
 
@@ -80,8 +85,10 @@ fn memory(decided: &mut Resources, controllers: &Controllers) -> Result<(), Faul
     }
     need(controllers, controllers.memory, "memory", "--memory and --memory-reservation")?;
     match (decided.memory, decided.memory_swap) {
-        (None, Some(_)) => return Err(Fault::invalid("minimum memory limit should be set if memory swap is set")
-            .hint("use --memory together with --memory-swap")),
+        (None, Some(_)) => {
+            return Err(Fault::invalid("minimum memory limit should be set if memory swap is set")
+                .hint("use --memory together with --memory-swap"));
+        }
         (Some(memory), Some(swap)) if swap != -1 && (swap < 0 || (swap as u64) < memory) => {
             return Err(Fault::invalid("minimum memoryswap limit should be larger than memory limit, see usage"));
         }
@@ -107,7 +114,10 @@ fn need(controllers: &Controllers, there: bool, controller: &str, flags: &str) -
         return Ok(());
     }
     let fault = |why: &str| {
-        Fault::new(Kind::Unsupported, format!("{flags} cannot be had: the {controller} cgroup controller is missing{why}"))
+        Fault::new(
+            Kind::Unsupported,
+            format!("{flags} cannot be had: the {controller} cgroup controller is missing{why}"),
+        )
     };
     Err(match controllers.missing.get(controller) {
         Some((why, fix)) => fault(&format!(" ({why})")).hint(fix.clone()),
@@ -116,8 +126,22 @@ fn need(controllers: &Controllers, there: bool, controller: &str, flags: &str) -
 }
 
 const RLIMITS: [&str; 16] = [
-    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 /// Podman's defaults are 1048576 open files and 4194304 processes. Whoever cannot raise limits gets what there is of
@@ -179,7 +203,11 @@ pub fn sysctl(asked: &[String], namespaces: &Namespaces) -> Result<BTreeMap<Stri
         }
         let (namespace, name) = if key.starts_with("net.") {
             (&namespaces.network, "Network")
-        } else if key.starts_with("fs.mqueue.") || key.starts_with("kernel.shm") || key.starts_with("kernel.msg") || key == "kernel.sem" {
+        } else if key.starts_with("fs.mqueue.")
+            || key.starts_with("kernel.shm")
+            || key.starts_with("kernel.msg")
+            || key == "kernel.sem"
+        {
             (&namespaces.ipc, "IPC")
         } else if key == "kernel.domainname" || key == "kernel.hostname" {
             (&namespaces.uts, "UTS")
@@ -188,7 +216,9 @@ pub fn sysctl(asked: &[String], namespaces: &Namespaces) -> Result<BTreeMap<Stri
                 .hint("it does not belong to a namespace, so it would change the host"));
         };
         if *namespace == Namespace::Host {
-            return Err(Fault::invalid(format!("sysctl {key}={value} can't be set since {name} Namespace set to host")));
+            return Err(Fault::invalid(format!(
+                "sysctl {key}={value} can't be set since {name} Namespace set to host"
+            )));
         }
         all.insert(key.to_owned(), value.to_owned());
     }

@@ -73,7 +73,9 @@ fn volume(text: &str, facts: &Facts) -> Result<Mount, Fault> {
         [from, to] => (from, to, ""),
         [from, to, options] => (from, to, *options),
         _ => {
-            return Err(Fault::invalid(format!("incorrect volume format {text:?}, should be [host-dir:]ctr-dir[:option]")));
+            return Err(Fault::invalid(format!(
+                "incorrect volume format {text:?}, should be [host-dir:]ctr-dir[:option]"
+            )));
         }
     };
     if from.is_empty() {
@@ -98,8 +100,11 @@ fn bind_options(asked: &[&str], facts: &Facts) -> Result<Vec<String>, Fault> {
             "suid" | "nosuid" => "suid or nosuid",
             "dev" | "nodev" => "dev or nodev",
             "z" | "Z" if facts.selinux => {
-                return Err(Fault::new(Kind::Unsupported, format!("mount option {option:?} is not supported yet: files are not relabelled"))
-                    .hint("relabel the files with chcon, or run with --security-opt label=disable and without it"));
+                return Err(Fault::new(
+                    Kind::Unsupported,
+                    format!("mount option {option:?} is not supported yet: files are not relabelled"),
+                )
+                .hint("relabel the files with chcon, or run with --security-opt label=disable and without it"));
             }
             // Without SELinux there is nothing to relabel, and nothing is lost.
             "z" | "Z" => continue,
@@ -130,13 +135,19 @@ fn tmpfs(path: &str, asked: &[&str]) -> Result<Mount, Fault> {
     for option in asked {
         let (key, value) = option.split_once('=').map_or((*option, None), |(k, v)| (k, Some(v)));
         match (key, value) {
-            ("ro" | "rw" | "exec" | "noexec" | "suid" | "nosuid" | "dev" | "nodev" | "noatime" | "tmpcopyup" | "notmpcopyup", None) => {
+            (
+                "ro" | "rw" | "exec" | "noexec" | "suid" | "nosuid" | "dev" | "nodev" | "noatime" | "tmpcopyup"
+                | "notmpcopyup",
+                None,
+            ) => {
                 options.push((*option).to_owned());
             }
             ("size", Some(value)) if value.ends_with('%') => options.push((*option).to_owned()),
             ("size", Some(value)) => options.push(format!("size={}", size::parse(value)?)),
             ("mode", Some(value)) if u32::from_str_radix(value, 8).is_ok() => options.push((*option).to_owned()),
-            ("uid" | "gid" | "nr_inodes", Some(value)) if value.parse::<u32>().is_ok() => options.push((*option).to_owned()),
+            ("uid" | "gid" | "nr_inodes", Some(value)) if value.parse::<u32>().is_ok() => {
+                options.push((*option).to_owned())
+            }
             (key, None) if PROPAGATIONS.contains(&key) => options.push((*option).to_owned()),
             _ => return Err(Fault::invalid(format!("invalid tmpfs option {option:?}"))),
         }
@@ -195,17 +206,21 @@ fn mount(text: &str, facts: &Facts) -> Result<Mount, Fault> {
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     match kind {
         "bind" => {
-            let from = from.ok_or_else(|| Fault::invalid(format!("invalid mount {text:?}: must set source for bind mounts")))?;
+            let from =
+                from.ok_or_else(|| Fault::invalid(format!("invalid mount {text:?}: must set source for bind mounts")))?;
             Ok(Mount {
                 kind: MountKind::Bind { source: source(from, "--mount")? },
                 destination: destination(to)?,
                 options: bind_options(&options, facts)?,
             })
         }
-        "tmpfs" if from.is_some() => Err(Fault::invalid(format!("invalid mount {text:?}: \"source\" option not supported for \"tmpfs\" mount types"))),
+        "tmpfs" if from.is_some() => Err(Fault::invalid(format!(
+            "invalid mount {text:?}: \"source\" option not supported for \"tmpfs\" mount types"
+        ))),
         "tmpfs" => tmpfs(to, &options),
         "volume" | "image" | "devpts" | "glob" | "ramfs" | "artifact" => {
-            Err(Fault::new(Kind::Unsupported, format!("mounts of type {kind:?} are not supported yet")).hint("use bind or tmpfs"))
+            Err(Fault::new(Kind::Unsupported, format!("mounts of type {kind:?} are not supported yet"))
+                .hint("use bind or tmpfs"))
         }
         other => Err(Fault::invalid(format!("invalid filesystem type {other:?}"))),
     }
@@ -216,7 +231,8 @@ pub fn devices(asked: &Create, facts: &Facts) -> Result<Vec<Device>, Fault> {
     let all = |path: &String| Device { source: path.into(), destination: path.clone(), permissions: "rwm".into() };
     let mut devices: Vec<Device> = if asked.privileged { facts.devices.iter().map(all).collect() } else { Vec::new() };
     for text in &asked.devices {
-        let invalid = || Fault::invalid(format!("invalid device specification: {text}")).hint("expected HOST[:CONTAINER][:rwm]");
+        let invalid =
+            || Fault::invalid(format!("invalid device specification: {text}")).hint("expected HOST[:CONTAINER][:rwm]");
         let permissions = |p: &str| !p.is_empty() && p.bytes().all(|b| b"rwm".contains(&b));
         let parts: Vec<&str> = text.split(':').collect();
         let (from, to, mode) = match parts.as_slice() {

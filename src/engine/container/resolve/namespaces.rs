@@ -18,7 +18,8 @@ pub fn namespaces(asked: &Create, facts: &Facts) -> Result<Namespaces, Fault> {
             Some("shareable") => Namespace::Private,
             // /dev/shm of the other container would have to come with it.
             Some(text) if text.starts_with("container:") || text.starts_with("ns:") => {
-                return Err(Fault::new(Kind::Unsupported, format!("--ipc {text} is not supported yet")).hint("use private, shareable or host"));
+                return Err(Fault::new(Kind::Unsupported, format!("--ipc {text} is not supported yet"))
+                    .hint("use private, shareable or host"));
             }
             other => one("ipc", other, facts)?,
         },
@@ -40,7 +41,10 @@ fn one(flag: &str, asked: Option<&str>, facts: &Facts) -> Result<Namespace, Faul
         Some(text) => match text.split_once(':') {
             Some(("container", name)) => match facts.containers.get(name) {
                 Some(id) => Ok(Namespace::Container(id.clone())),
-                None => Err(Fault::new(Kind::NotFound, format!("no container with name or ID {name:?} found: no such container"))),
+                None => Err(Fault::new(
+                    Kind::NotFound,
+                    format!("no container with name or ID {name:?} found: no such container"),
+                )),
             },
             Some(("ns", path)) if path.starts_with('/') => Ok(Namespace::Path(PathBuf::from(path))),
             _ => Err(Fault::invalid(format!("invalid value {text:?} for --{flag}: unrecognized namespace mode"))
@@ -80,7 +84,9 @@ pub fn hostname(asked: &Create, namespaces: &Namespaces, facts: &Facts, id: &Id)
                         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
                 });
             if !fine {
-                return Err(Fault::invalid(format!("invalid hostname {name:?}: expected at most 64 letters, digits, - and .")));
+                return Err(Fault::invalid(format!(
+                    "invalid hostname {name:?}: expected at most 64 letters, digits, - and ."
+                )));
             }
             if namespaces.uts != Namespace::Private {
                 return Err(Fault::invalid("cannot set hostname when running in the host UTS namespace"));
@@ -131,8 +137,10 @@ fn user(asked: &Create, facts: &Facts) -> Result<(Option<IdMap>, String), Fault>
             return Err(Fault::new(Kind::Unsupported, format!("--userns {text} is not supported yet"))
                 .hint("use host, auto, keep-id or nomap"));
         }
-        _ => return Err(Fault::invalid(format!("unrecognized namespace mode {text:?} passed"))
-            .hint("use host, auto, keep-id or nomap")),
+        _ => {
+            return Err(Fault::invalid(format!("unrecognized namespace mode {text:?} passed"))
+                .hint("use host, auto, keep-id or nomap"));
+        }
     };
     Ok((Some(map), text.to_owned()))
 }
@@ -161,16 +169,18 @@ fn keep_id(text: &str, facts: &Facts) -> Result<(u32, u32), Fault> {
     let (mut uid, mut gid) = (facts.uid, facts.gid);
     for (key, value) in options(text)? {
         let number = || {
-            value
-                .parse::<u32>()
-                .ok()
-                .filter(|n| *n < u32::MAX - 1)
-                .ok_or_else(|| Fault::invalid(format!("invalid value {value:?} for {key} of --userns keep-id: expected a number")))
+            value.parse::<u32>().ok().filter(|n| *n < u32::MAX - 1).ok_or_else(|| {
+                Fault::invalid(format!("invalid value {value:?} for {key} of --userns keep-id: expected a number"))
+            })
         };
         match key {
             "uid" => uid = number()?,
             "gid" => gid = number()?,
-            _ => return Err(Fault::invalid(format!("unknown option specified: {key:?}")).hint("keep-id takes uid= and gid=")),
+            _ => {
+                return Err(
+                    Fault::invalid(format!("unknown option specified: {key:?}")).hint("keep-id takes uid= and gid=")
+                );
+            }
         }
     }
     Ok((uid, gid))
@@ -197,8 +207,11 @@ fn auto(text: &str, facts: &Facts) -> Result<IdMap, Fault> {
         }
     }
     if size == 0 || size > free {
-        return Err(Fault::new(Kind::Conflict, format!("not enough unused IDs in user namespace: {size} asked for, {free} left"))
-            .hint("remove containers made with --userns auto, or ask for less with auto:size=N"));
+        return Err(Fault::new(
+            Kind::Conflict,
+            format!("not enough unused IDs in user namespace: {size} asked for, {free} left"),
+        )
+        .hint("remove containers made with --userns auto, or ask for less with auto:size=N"));
     }
     let range = vec![IdRange { container: 0, host: first, size }];
     Ok(IdMap { uids: range.clone(), gids: range })
@@ -209,8 +222,10 @@ fn options(text: &str) -> Result<Vec<(&str, &str)>, Fault> {
         None => Ok(Vec::new()),
         Some((_, options)) => options
             .split(',')
-            .map(|o| o.split_once('=').ok_or_else(|| Fault::invalid(format!("invalid option {o:?} of --userns: expected KEY=VALUE"))))
+            .map(|o| {
+                o.split_once('=')
+                    .ok_or_else(|| Fault::invalid(format!("invalid option {o:?} of --userns: expected KEY=VALUE")))
+            })
             .collect(),
     }
 }
-

@@ -71,7 +71,11 @@ fn apply(security: &mut Security, option: &str, facts: &Facts) -> Result<(), Fau
             security.no_new_privileges = match value {
                 "" | "true" | "1" => true,
                 "false" | "0" => false,
-                other => return Err(Fault::invalid(format!("invalid --security-opt 1: no-new-privileges={other:?}: expected a boolean"))),
+                other => {
+                    return Err(Fault::invalid(format!(
+                        "invalid --security-opt 1: no-new-privileges={other:?}: expected a boolean"
+                    )));
+                }
             }
         }
         "seccomp" => {
@@ -80,7 +84,11 @@ fn apply(security: &mut Security, option: &str, facts: &Facts) -> Result<(), Fau
                 "" | "default" | "builtin" => Seccomp::Default,
                 path => match facts.profiles.get(path) {
                     Some(text) => Seccomp::Profile { path: path.to_owned(), text: text.clone() },
-                    None => return Err(Fault::invalid(format!("opening seccomp profile failed: open {path}: no such file or directory"))),
+                    None => {
+                        return Err(Fault::invalid(format!(
+                            "opening seccomp profile failed: open {path}: no such file or directory"
+                        )));
+                    }
                 },
             }
         }
@@ -96,7 +104,9 @@ fn apply(security: &mut Security, option: &str, facts: &Facts) -> Result<(), Fau
         },
         "mask" => {
             if let Some(path) = value.split(':').find(|p| !p.starts_with('/')) {
-                return Err(Fault::invalid(format!("invalid --security-opt: mask={value:?}: {path:?} is not an absolute path")));
+                return Err(Fault::invalid(format!(
+                    "invalid --security-opt: mask={value:?}: {path:?} is not an absolute path"
+                )));
             }
             security.masked_paths.extend(value.split(':').map(str::to_owned));
         }
@@ -110,7 +120,9 @@ fn apply(security: &mut Security, option: &str, facts: &Facts) -> Result<(), Fau
 
 /// Where SELinux is off a label has no meaning, and Podman says nothing either.
 fn label(value: &str, facts: &Facts) -> Result<(), Fault> {
-    let fine = value == "disable" || ["user", "role", "type", "level", "filetype"].iter().any(|k| value.starts_with(&format!("{k}:"))) || value == "nested";
+    let fine = value == "disable"
+        || ["user", "role", "type", "level", "filetype"].iter().any(|k| value.starts_with(&format!("{k}:")))
+        || value == "nested";
     if !fine {
         return Err(Fault::invalid(format!("invalid --security-opt: label={value:?}")));
     }

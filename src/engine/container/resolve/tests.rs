@@ -34,7 +34,8 @@ pub(crate) fn host() -> Facts {
 }
 
 fn rootless(ids: u32) -> Facts {
-    let range = vec![IdRange { container: 0, host: 1000, size: 1 }, IdRange { container: 1, host: 100_000, size: ids - 1 }];
+    let range =
+        vec![IdRange { container: 0, host: 1000, size: 1 }, IdRange { container: 1, host: 100_000, size: ids - 1 }];
     let range: Vec<IdRange> = range.into_iter().filter(|r| r.size > 0).collect();
     Facts {
         rootless: true,
@@ -87,8 +88,10 @@ fn nothing_asked_is_podmans_defaults() {
     assert!(!config.no_new_privileges && config.masked_paths.len() == 12 && config.read_only_paths.len() == 6);
     assert_eq!(config.namespaces.network, Namespace::Private);
     assert_eq!(config.namespaces.cgroup, Namespace::Private);
-    assert_eq!(config.rlimits.iter().map(|r| (r.name.as_str(), r.soft, r.hard)).collect::<Vec<_>>(),
-        [("RLIMIT_NOFILE", 1_048_576, 1_048_576), ("RLIMIT_NPROC", 4_194_304, 4_194_304)]);
+    assert_eq!(
+        config.rlimits.iter().map(|r| (r.name.as_str(), r.soft, r.hard)).collect::<Vec<_>>(),
+        [("RLIMIT_NOFILE", 1_048_576, 1_048_576), ("RLIMIT_NPROC", 4_194_304, 4_194_304)]
+    );
     assert!(config.mounts.is_empty() && config.devices.is_empty());
 }
 
@@ -106,7 +109,11 @@ fn a_poor_host_gets_what_it_has() {
     facts.controllers.missing.insert("memory".into(), ("no cgroup file system is mounted".into(), "mount one".into()));
     let fault = decide(&asked, &plain(), &facts).unwrap_err();
     assert_eq!(fault.kind, Kind::Unsupported);
-    assert!(fault.to_string().contains("memory cgroup controller is missing (no cgroup") && fault.to_string().ends_with("mount one"), "{fault}");
+    assert!(
+        fault.to_string().contains("memory cgroup controller is missing (no cgroup")
+            && fault.to_string().ends_with("mount one"),
+        "{fault}"
+    );
 }
 
 #[test]
@@ -139,8 +146,10 @@ fn the_image_weighs_less_than_what_is_asked() {
         config.environment,
         ["PATH=/bin", "container=podman", "TERM=xterm", "HOSTNAME=abababababab", "http_proxy=p", "A=asked", "B=2"]
     );
-    assert_eq!(config.labels.into_iter().collect::<Vec<_>>(),
-        [("a".into(), "1".into()), ("b".into(), "asked".into()), ("c".into(), String::new())]);
+    assert_eq!(
+        config.labels.into_iter().collect::<Vec<_>>(),
+        [("a".into(), "1".into()), ("b".into(), "asked".into()), ("c".into(), String::new())]
+    );
     assert_eq!((config.user.as_str(), config.working_directory.as_str()), ("daemon", "/srv"));
     assert_eq!(config.stop_signal, Signal(2));
     assert!(config.annotations.is_empty(), "an image must not steer the runtime");
@@ -164,7 +173,13 @@ fn capabilities() {
     assert_eq!((user.capabilities, user.user_capabilities), (capability::DEFAULT | 1 << 13, 1 << 13));
     assert_eq!(decide(&["NET_RAW"], &[], Some("0:5")).user_capabilities, 0);
     assert_eq!(refused(|a| a.cap_add = vec!["foo".into()]), "\"CAP_FOO\": unknown capability");
-    assert!(refused(|a| { a.cap_add = vec!["CHOWN".into()]; a.cap_drop = vec!["CHOWN".into()] }).contains("dropped and added"));
+    assert!(
+        refused(|a| {
+            a.cap_add = vec!["CHOWN".into()];
+            a.cap_drop = vec!["CHOWN".into()]
+        })
+        .contains("dropped and added")
+    );
     // Whoever lacks a capability cannot hand it on, and is told so.
     let mut facts = host();
     facts.capabilities &= !(1 << 24);
@@ -182,7 +197,10 @@ fn security_options() {
     assert_eq!(one("seccomp=unconfined").seccomp, Seccomp::Unconfined);
     assert!(one("unmask=ALL").masked_paths.is_empty() && one("systempaths=unconfined").read_only_paths.is_empty());
     let unmasked = one("unmask=/proc/acpi:/sys/*");
-    assert!(!unmasked.masked_paths.iter().any(|p| p == "/proc/acpi" || p.starts_with("/sys")) && unmasked.masked_paths.len() > 5);
+    assert!(
+        !unmasked.masked_paths.iter().any(|p| p == "/proc/acpi" || p.starts_with("/sys"))
+            && unmasked.masked_paths.len() > 5
+    );
     assert!(one("mask=/a:/b").masked_paths.ends_with(&["/a".into(), "/b".into()]));
     assert_eq!(one("label=disable"), with(|_| {}));
     for bad in ["nonsense", "no-new-privileges=x", "label=x", "apparmor=p", "seccomp=/none"] {
@@ -196,19 +214,36 @@ fn security_options() {
 #[test]
 fn limits() {
     let cpus = with(|a| a.resources.nano_cpus = Some(1_500_000_000));
-    assert_eq!((cpus.resources.cpu_quota, cpus.resources.cpu_period, cpus.resources.nano_cpus), (Some(150_000), Some(100_000), None));
+    assert_eq!(
+        (cpus.resources.cpu_quota, cpus.resources.cpu_period, cpus.resources.nano_cpus),
+        (Some(150_000), Some(100_000), None)
+    );
     let memory = with(|a| a.resources.memory = Some(64 << 20));
     assert_eq!(memory.resources.memory_swap, Some(128 << 20));
     assert_eq!(with(|a| a.resources.pids = Some(-1)).resources.pids, None);
     assert_eq!(with(|a| a.resources.pids = Some(7)).resources.pids, Some(7));
-    assert!(refused(|a| { a.resources.nano_cpus = Some(1); a.resources.cpu_quota = Some(1) }).contains("cannot be set together"));
+    assert!(
+        refused(|a| {
+            a.resources.nano_cpus = Some(1);
+            a.resources.cpu_quota = Some(1)
+        })
+        .contains("cannot be set together")
+    );
     assert!(refused(|a| a.resources.memory = Some(1000)).contains("512KB"));
-    assert!(refused(|a| { a.resources.memory = Some(1 << 30); a.resources.memory_swap = Some(1) }).contains("memoryswap"));
+    assert!(
+        refused(|a| {
+            a.resources.memory = Some(1 << 30);
+            a.resources.memory_swap = Some(1)
+        })
+        .contains("memoryswap")
+    );
     assert!(refused(|a| a.resources.cpuset_cpus = Some("x".into())).contains("--cpuset-cpus"));
     assert!(refused(|a| a.resources.pids = Some(-2)).contains("--pids-limit"));
     let limits = with(|a| a.ulimits = vec!["nofile=10:20".into(), "core=-1".into()]);
-    assert_eq!(limits.rlimits.iter().map(|r| (r.name.as_str(), r.soft, r.hard)).collect::<Vec<_>>(),
-        [("RLIMIT_CORE", u64::MAX, u64::MAX), ("RLIMIT_NOFILE", 10, 20), ("RLIMIT_NPROC", 4_194_304, 4_194_304)]);
+    assert_eq!(
+        limits.rlimits.iter().map(|r| (r.name.as_str(), r.soft, r.hard)).collect::<Vec<_>>(),
+        [("RLIMIT_CORE", u64::MAX, u64::MAX), ("RLIMIT_NOFILE", 10, 20), ("RLIMIT_NPROC", 4_194_304, 4_194_304)]
+    );
     assert!(with(|a| a.ulimits = vec!["host".into()]).rlimits.is_empty());
     for bad in ["x=1", "nofile", "nofile=2:1", "nofile=y"] {
         assert!(refused(|a| a.ulimits = vec![bad.into()]).contains("invalid ulimit"), "{bad}");
@@ -219,8 +254,14 @@ fn limits() {
 fn sysctl_only_of_its_own_namespaces() {
     let config = with(|a| a.sysctl = vec!["net.ipv4.ip_forward=1".into(), "kernel.shmmax=9".into()]);
     assert_eq!(config.sysctl.len(), 2);
-    assert_eq!(refused(|a| a.sysctl = vec!["vm.swappiness=1".into()]).split(':').next().unwrap(), "sysctl 'vm.swappiness' is not allowed");
-    let host = refused(|a| { a.sysctl = vec!["net.core.somaxconn=1".into()]; a.network = Some("host".into()) });
+    assert_eq!(
+        refused(|a| a.sysctl = vec!["vm.swappiness=1".into()]).split(':').next().unwrap(),
+        "sysctl 'vm.swappiness' is not allowed"
+    );
+    let host = refused(|a| {
+        a.sysctl = vec!["net.core.somaxconn=1".into()];
+        a.network = Some("host".into())
+    });
     assert_eq!(host, "sysctl net.core.somaxconn=1 can't be set since Network Namespace set to host");
 }
 
@@ -228,30 +269,57 @@ fn sysctl_only_of_its_own_namespaces() {
 fn mounts_are_parsed_and_sorted() {
     let config = with(|a| {
         a.volumes = vec!["/h:/c/deep/x:ro,z".into(), "/h:/c".into()];
-        a.mounts = vec!["type=tmpfs,dst=/t,tmpfs-size=1m,ro".into(), "type=bind,src=/s,target=/b,bind-propagation=rshared".into()];
+        a.mounts = vec![
+            "type=tmpfs,dst=/t,tmpfs-size=1m,ro".into(),
+            "type=bind,src=/s,target=/b,bind-propagation=rshared".into(),
+        ];
         a.tmpfs = vec!["/c/deep:mode=700,exec".into()];
     });
     let golden: Vec<String> = config
         .mounts
         .iter()
         .map(|m| match &m.kind {
-            MountKind::Bind { source } => format!("bind {} {} {}", source.display(), m.destination, m.options.join(",")),
+            MountKind::Bind { source } => {
+                format!("bind {} {} {}", source.display(), m.destination, m.options.join(","))
+            }
             MountKind::Tmpfs => format!("tmpfs {} {}", m.destination, m.options.join(",")),
         })
         .collect();
-    assert_eq!(golden, [
-        "bind /h /c rbind,rprivate",
-        "tmpfs /t size=1048576,ro,rprivate,nosuid,nodev,tmpcopyup",
-        "bind /s /b rbind,rshared",
-        "tmpfs /c/deep mode=700,exec,rw,rprivate,nosuid,nodev,tmpcopyup",
-        "bind /h /c/deep/x rbind,ro,rprivate",
-    ]);
-    let read_only = with(|a| { a.read_only = true; a.tmpfs = vec!["/tmp:size=1m".into()] });
-    assert_eq!(read_only.mounts.iter().map(|m| m.destination.as_str()).collect::<Vec<_>>(), ["/tmp", "/run", "/var/tmp"]);
-    assert!(with(|a| { a.read_only = true; a.read_only_tmpfs = Some(false) }).mounts.is_empty());
+    assert_eq!(
+        golden,
+        [
+            "bind /h /c rbind,rprivate",
+            "tmpfs /t size=1048576,ro,rprivate,nosuid,nodev,tmpcopyup",
+            "bind /s /b rbind,rshared",
+            "tmpfs /c/deep mode=700,exec,rw,rprivate,nosuid,nodev,tmpcopyup",
+            "bind /h /c/deep/x rbind,ro,rprivate",
+        ]
+    );
+    let read_only = with(|a| {
+        a.read_only = true;
+        a.tmpfs = vec!["/tmp:size=1m".into()]
+    });
+    assert_eq!(
+        read_only.mounts.iter().map(|m| m.destination.as_str()).collect::<Vec<_>>(),
+        ["/tmp", "/run", "/var/tmp"]
+    );
+    assert!(
+        with(|a| {
+            a.read_only = true;
+            a.read_only_tmpfs = Some(false)
+        })
+        .mounts
+        .is_empty()
+    );
     for (bad, why) in [
-        ("/h:/", "root itself"), ("/h:rel", "absolute"), ("/h:/c:bad", "invalid mount option"), ("name:/c", "not supported yet"),
-        ("/h:/c:ro,rw", "more than one"), (":/c", "cannot be empty"), ("/h:/a/../b", ".."), ("/a:/b:ro:x", "incorrect volume format"),
+        ("/h:/", "root itself"),
+        ("/h:rel", "absolute"),
+        ("/h:/c:bad", "invalid mount option"),
+        ("name:/c", "not supported yet"),
+        ("/h:/c:ro,rw", "more than one"),
+        (":/c", "cannot be empty"),
+        ("/h:/a/../b", ".."),
+        ("/a:/b:ro:x", "incorrect volume format"),
         ("/h:/c:U", "not supported yet"),
     ] {
         let text = refused(|a| a.volumes = vec![bad.into()]);
@@ -265,7 +333,10 @@ fn mounts_are_parsed_and_sorted() {
 fn devices() {
     let one = |text: &str| with(|a| a.devices = vec![text.into()]).devices.remove(0);
     assert_eq!(one("/dev/fuse").permissions, "rwm");
-    assert_eq!((one("/dev/fuse:/dev/x:r").destination.as_str(), one("/dev/fuse:r").destination.as_str()), ("/dev/x", "/dev/fuse"));
+    assert_eq!(
+        (one("/dev/fuse:/dev/x:r").destination.as_str(), one("/dev/fuse:r").destination.as_str()),
+        ("/dev/x", "/dev/fuse")
+    );
     assert!(refused(|a| a.devices = vec!["fuse".into()]).contains("invalid device specification"));
     assert!(refused(|a| a.devices = vec!["vendor.com/gpu=0".into()]).contains("CDI"));
 }
@@ -273,8 +344,21 @@ fn devices() {
 #[test]
 fn namespaces_and_names() {
     assert_eq!(with(|a| a.network = Some("host".into())).hostname, "host");
-    assert_eq!(with(|a| { a.network = Some("host".into()); a.hostname = Some("own".into()) }).hostname, "own");
-    assert!(refused(|a| { a.uts = Some("host".into()); a.hostname = Some("own".into()) }).contains("UTS namespace"));
+    assert_eq!(
+        with(|a| {
+            a.network = Some("host".into());
+            a.hostname = Some("own".into())
+        })
+        .hostname,
+        "own"
+    );
+    assert!(
+        refused(|a| {
+            a.uts = Some("host".into());
+            a.hostname = Some("own".into())
+        })
+        .contains("UTS namespace")
+    );
     assert!(refused(|a| a.hostname = Some("a b".into())).contains("invalid hostname"));
     assert!(refused(|a| a.network = Some("bridge".into())).contains("not supported yet"));
     assert!(refused(|a| a.pid = Some("x".into())).contains("unrecognized namespace mode"));
@@ -314,8 +398,10 @@ fn odds_and_ends() {
     assert!(refused(|a| a.working_directory = Some("rel".into())).contains("absolute"));
     assert!(refused(|a| a.log_driver = Some("journald".into())).contains("not supported yet"));
     assert_eq!(with(|a| a.log_options = vec!["max-size=1m".into()]).log.max_size, 1 << 20);
-    assert_eq!(with(|a| a.add_hosts = vec!["a;b:[::1]".into()]).names.add_hosts,
-        [("a".to_owned(), "::1".to_owned()), ("b".to_owned(), "::1".to_owned())]);
+    assert_eq!(
+        with(|a| a.add_hosts = vec!["a;b:[::1]".into()]).names.add_hosts,
+        [("a".to_owned(), "::1".to_owned()), ("b".to_owned(), "::1".to_owned())]
+    );
     assert!(refused(|a| a.add_hosts = vec!["a".into()]).contains("unable to parse host entry"));
     assert!(refused(|a| a.dns = vec!["x".into()]).contains("is not an ip address"));
 }
