@@ -1,7 +1,7 @@
 //! Podman's commands and the names of their options, so that one that is not built can be told from one that does not
-//! exist. The table is `surface.tsv`: command, tab, options separated by commas (`--long`, `--long/-s`, `--long/--other`).
+//! exist. The table is `static/podman-surface.tsv`: command, tab, options separated by commas (`--long`, `--long/-s`, `--long/--other`).
 
-const TABLE: &str = include_str!("surface.tsv");
+const TABLE: &str = include_str!("../../static/podman-surface.tsv");
 
 /// One option of Podman: all its spellings, with their dashes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -131,10 +131,10 @@ fn hostile_account_files() {
 
 fn working_directories() {
     let mut container = Box::new(&["pwd"]);
-    container.edit(|spec| spec["process"]["cwd"] = json!("/work/deep"));
-    assert_eq!(container.run().failure(), (126, "workdir \"/work/deep\" does not exist on container".into()));
+    container.edit(|spec| spec["process"]["cwd"] = json!("/srv/deep"));
+    assert_eq!(container.run().failure(), (126, "workdir \"/srv/deep\" does not exist on container".into()));
     container.create.create_cwd = true;
-    container.prints("/work/deep");
+    container.prints("/srv/deep");
     std::os::unix::fs::symlink("/../../../proc/1/root/etc", container.layer().join("link")).unwrap();
     container.edit(|spec| spec["process"]["cwd"] = json!("/link"));
     container.prints("/etc");
