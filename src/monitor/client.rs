@@ -1,7 +1,6 @@
 //! The client's side of a connection to a monitor.
 
 use crate::Error;
-use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use types::attach::{Frame, MAX_DATA};
@@ -43,7 +42,7 @@ impl Client {
     pub fn receive(&mut self) -> Result<Option<Frame<'_>>, Error> {
         self.packet.resize(1 + MAX_DATA, 0);
         match sys::channel::receive(&self.socket, &mut self.packet) {
-            Ok(0) | Err(Errno::CONNRESET) => Ok(None),
+            Ok(0) => Ok(None),
             Ok(length) => Ok(Some(Frame::decode(&self.packet[..length])?)),
             Err(source) => Err(Error::Connection(source)),
         }

@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     pub cleans_up: bool,
     /// It sent standard input: its end is the end of the input.
     pub feeds: bool,
+    /// It takes no output any more; what it sent before is still to be read.
+    pub deaf: bool,
     /// It is gone.
     pub gone: bool,
 }
@@ -34,7 +36,7 @@ pub(crate) struct Clients {
 
 impl Clients {
     pub fn add(&mut self, socket: OwnedFd) {
-        self.all.push(Connection { socket, owed: false, cleans_up: false, feeds: false, gone: false });
+        self.all.push(Connection { socket, owed: false, cleans_up: false, feeds: false, deaf: false, gone: false });
     }
 
     /// True while somebody has not taken the last packet.
@@ -63,7 +65,7 @@ impl Clients {
 
     fn send_packet(&mut self) {
         for at in 0..self.all.len() {
-            self.all[at].owed = !self.all[at].gone;
+            self.all[at].owed = !self.all[at].gone && !self.all[at].deaf;
             self.settle(at);
         }
     }
@@ -75,7 +77,7 @@ impl Clients {
             match sys::channel::try_send(&client.socket, &self.packet) {
                 // No memory for the queue just now is like a full queue; the poll comes back at once, but not for ever.
                 Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => return,
-                Err(_) => client.gone = true,
+                Err(_) => client.deaf = true,
                 Ok(()) => {}
             }
             client.owed = false;

@@ -24,8 +24,8 @@ pub(crate) fn end(mut run: Run, clear_away: impl FnOnce(Option<&str>) -> bool) {
     }
     // Who is in the queue yet is told too.
     run.accept();
-    let cleaner_waits = run.clients.all.iter().any(|c| c.cleans_up);
-    let was_told = run.failure.is_some() && !run.clients.all.is_empty();
+    let cleaner_waits = run.clients.all.iter().any(|c| c.cleans_up && !c.deaf);
+    let was_told = run.failure.is_some() && run.clients.all.iter().any(|c| !c.deaf);
     if let Some(run_dir) = run.launch.run_dir.as_ref().filter(|_| !run.given_up) {
         let error = run.failure.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
         let exit = Exit { code, oom, finished_ns: now_ns(), error };
@@ -49,7 +49,7 @@ pub(crate) fn end(mut run: Run, clear_away: impl FnOnce(Option<&str>) -> bool) {
     while run.clients.is_owing() {
         settle(&mut run);
     }
-    told |= run.clients.all.iter().any(|c| c.cleans_up && !c.gone);
+    told |= run.clients.all.iter().any(|c| c.cleans_up && !c.gone && !c.deaf);
     if (cleaner_waits || was_told) && !told {
         clean_up(&run.launch.cleanup);
     }

@@ -53,12 +53,12 @@ pub fn try_send(socket: impl AsFd, packet: &[u8]) -> Result<()> {
 
 /// Waits for one packet and returns its length; 0 is the end of the connection (packets are never empty).
 pub fn receive(socket: impl AsFd, packet: &mut [u8]) -> Result<usize> {
-    retry(|| rustix::net::recv(&socket, &mut *packet, RecvFlags::empty())).map(|(length, _)| length)
+    take(|| rustix::net::recv(&socket, &mut *packet, RecvFlags::empty())).map(|(length, _)| length)
 }
 
 /// As [`receive`], but `EAGAIN` if no packet is there.
 pub fn try_receive(socket: impl AsFd, packet: &mut [u8]) -> Result<usize> {
-    retry(|| rustix::net::recv(&socket, &mut *packet, RecvFlags::DONTWAIT)).map(|(length, _)| length)
+    take(|| rustix::net::recv(&socket, &mut *packet, RecvFlags::DONTWAIT)).map(|(length, _)| length)
 }
 
 /// Sends one packet together with at most [`MAX_DESCRIPTORS`] descriptors; the packet must not be empty.
@@ -75,7 +75,7 @@ pub fn send_descriptors(socket: impl AsFd, packet: &[u8], descriptors: &[Borrowe
 pub fn receive_descriptors(socket: impl AsFd, packet: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = retry(|| {
+    let message = take(|| {
         rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(&mut *packet)], &mut control, RecvFlags::CMSG_CLOEXEC)
     })?;
     let mut descriptors = Vec::new();
@@ -103,6 +103,15 @@ fn at_address<T>(path: &Path, action: impl Fn(&SocketAddrUnix) -> Result<T>) -> 
     }
 }
 
+/// Receives. A peer that closed its end before it had read all leaves one `ECONNRESET`, which the kernel tells before the
+/// packets that the peer sent: those are still there, and the end of the connection comes after them.
+fn take<T>(mut action: impl FnMut() -> Result<T>) -> Result<T> {
+    match retry(&mut action) {
+        Err(Errno::CONNRESET) => retry(action),
+        other => other,
+    }
+}
+
 fn retry<T>(mut action: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match action() {
@@ -115,6 +124,17 @@ fn retry<T>(mut action: impl FnMut() -> Result<T>) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_sent_arrives_though_the_sender_left_without_reading() {
+        let (a, b) = pair().unwrap();
+        send(&b, b"unread").unwrap();
+        send(&a, b"last").unwrap();
+        drop(a);
+        let mut packet = [0; 16];
+        assert_eq!(try_receive(&b, &mut packet), Ok(4));
+        assert_eq!(receive(&b, &mut packet), Ok(0));
+    }
 
     #[test]
     fn packets_keep_their_borders_and_carry_descriptors() {

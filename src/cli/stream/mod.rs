@@ -125,7 +125,7 @@ impl<'a> Carrier<'a> {
             }
             if ready.output {
                 match sys::channel::try_receive(&self.session.socket, &mut packet) {
-                    Ok(0) | Err(Errno::CONNRESET) => return Ok(End::Lost),
+                    Ok(0) => return Ok(End::Lost),
                     Ok(length) => {
                         if let Some(end) = self.receive(&packet[..length])? {
                             return Ok(end);
