@@ -1,4 +1,4 @@
-//! A living group: who is in it, freezing, killing, what it used, and whether the kernel killed for want of memory.
+//! A living group: who is in it, freezing, killing, and whether the kernel killed for want of memory.
 
 use super::error::Error;
 use super::group::Group;
@@ -7,19 +7,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// What a group uses; `None` where no controller counts it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Bytes of memory, without page cache that is not in use.
-    pub memory: Option<u64>,
-    /// The limit of bytes of memory, if there is one.
-    pub memory_limit: Option<u64>,
-    /// Nanoseconds of processor time.
-    pub cpu: Option<u64>,
-    /// Processes.
-    pub pids: Option<u64>,
-}
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -95,24 +82,6 @@ impl Group {
         let unified = self.unified.as_ref().map(|directory| directory.join("memory.events"));
         let legacy = self.legacy("memory").map(|directory| directory.join("memory.oom_control"));
         unified.into_iter().chain(legacy).filter_map(|file| field(&file, "oom_kill")).max().unwrap_or(0)
-    }
-
-    /// What the group uses now.
-    pub fn stats(&self) -> Stats {
-        let unified = |file: &str| number(&self.unified.as_ref()?.join(file));
-        let legacy = |controller: &str, file: &str| number(&self.legacy(controller)?.join(file));
-        let cached = self.unified.as_ref().and_then(|d| field(&d.join("memory.stat"), "inactive_file"));
-        let cached = cached.or_else(|| field(&self.legacy("memory")?.join("memory.stat"), "total_inactive_file"));
-        let memory = unified("memory.current").or_else(|| legacy("memory", "memory.usage_in_bytes"));
-        let limit = unified("memory.max").or_else(|| legacy("memory", "memory.limit_in_bytes"));
-        let cpu = || Some(1000 * field(&self.unified.as_ref()?.join("cpu.stat"), "usage_usec")?);
-        Stats {
-            memory: memory.map(|bytes| bytes.saturating_sub(cached.unwrap_or(0))),
-            // Version 1 writes "no limit" as the largest number of pages.
-            memory_limit: limit.filter(|bytes| *bytes < 1 << 62),
-            cpu: legacy("cpuacct", "cpuacct.usage").or_else(cpu),
-            pids: unified("pids.current").or_else(|| legacy("pids", "pids.current")),
-        }
     }
 
     fn directories(&self) -> impl Iterator<Item = &PathBuf> {
@@ -205,8 +174,4 @@ pub(super) fn processes(directory: &Path) -> Vec<i32> {
 fn field(file: &Path, name: &str) -> Option<u64> {
     let text: io::Result<String> = fs::read_to_string(file);
     text.ok()?.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-}
-
-fn number(file: &Path) -> Option<u64> {
-    fs::read_to_string(file).ok()?.trim().parse().ok()
 }

@@ -56,6 +56,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A limit of memory below what is in use, where that was to be checked.
+    #[error("the memory limit cannot be set to {limit} bytes: {usage} are in use")]
+    InUse {
+        /// What was asked for.
+        limit: u64,
+        /// What is in use.
+        usage: u64,
+    },
     /// The kernel refused the device filter.
     #[error("filter devices of cgroup {path:?}")]
     Filter {

@@ -111,15 +111,33 @@ impl Group {
         &self.path
     }
 
-    /// Changes limits of the living group; those that `resources` do not name stay. Device rules stay too.
+    /// Changes limits of the living group; those that `resources` do not name stay. Rules for devices, if there are any, take
+    /// the place of those that were there; what is open stays open.
     pub fn update(&mut self, host: &Host, resources: &LinuxResources) -> Result<(), Error> {
         let settings = settings(host, resources)?;
+        if let Some(limit) =
+            resources.memory().and_then(|m| m.limit().filter(|_| m.check_before_update() == Some(true)))
+        {
+            self.fits(limit)?;
+        }
         let before = self.legacy.len();
         self.make(host, &settings)?;
         for at in before..self.legacy.len() {
             move_all(self, at)?;
         }
-        self.set(host, &settings)
+        self.set(host, &settings)?;
+        let before = self.legacy.len();
+        self.filter_devices(host, resources, true)?;
+        (before..self.legacy.len()).try_for_each(|at| move_all(self, at))
+    }
+
+    /// Refuses a limit of memory below what is in use, for which version 2 would kill (version 1 refuses it by itself).
+    fn fits(&self, limit: i64) -> Result<(), Error> {
+        let usage = self.statistics().memory.usage.usage.unwrap_or(0);
+        match u64::try_from(limit) {
+            Ok(limit) if limit > 0 && limit < usage => Err(Error::InUse { limit, usage }),
+            _ => Ok(()),
+        }
     }
 
     /// The directory in version 2's hierarchy, for `clone3(2)` with `CLONE_INTO_CGROUP` (5.7).
@@ -152,7 +170,7 @@ impl Group {
     fn build(&mut self, host: &Host, settings: &[Setting], resources: &LinuxResources) -> Result<(), Error> {
         self.make(host, settings)?;
         self.set(host, settings)?;
-        self.filter_devices(host, resources)
+        self.filter_devices(host, resources, false)
     }
 
     /// Makes the directories that `settings` need; in version 2 with the controllers handed on to them.
@@ -214,9 +232,13 @@ impl Group {
         Ok(())
     }
 
-    fn filter_devices(&mut self, host: &Host, resources: &LinuxResources) -> Result<(), Error> {
+    /// Sets the filter of a new group, or changes that of one that `lives`.
+    fn filter_devices(&mut self, host: &Host, resources: &LinuxResources, lives: bool) -> Result<(), Error> {
         let Some(rules) = resources.devices().as_deref().filter(|rules| !rules.is_empty()) else { return Ok(()) };
-        let Some(program) = devices::program(rules)? else { return Ok(()) };
+        let program = devices::program(rules)?;
+        if program.is_none() && !lives {
+            return Ok(());
+        }
         match host.place(Limit::Devices) {
             // Three times as quick as loading a program.
             Ok(Place::Legacy(hierarchy)) => self.make_legacy(&hierarchy.mount, &hierarchy.controllers)?,
@@ -224,8 +246,11 @@ impl Group {
             Ok(Place::Unified) => {
                 let path = self.unified.clone().unwrap_or_default();
                 let directory = open(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-                return sys::bpf::filter_devices(directory.as_fd(), &program)
-                    .map_err(|errno| Error::Filter { path, source: errno.into() });
+                let filtered = match (&program, lives) {
+                    (Some(program), false) => sys::bpf::filter_devices(directory.as_fd(), program),
+                    (program, _) => sys::bpf::replace_device_filter(directory.as_fd(), program.as_deref()),
+                };
+                return filtered.map_err(|errno| Error::Filter { path, source: errno.into() });
             }
             // As on a machine without cgroups: who wants limits of another controller only has mounted that alone.
             Err(_) if !host.hierarchies.iter().any(|h| h.controllers.iter().any(|c| c == Limit::Devices.legacy())) => {

@@ -23,10 +23,10 @@ mod host;
 mod limit;
 mod mounts;
 mod resources;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
-pub use control::Stats;
 pub use convert::{cpu_weight, io_weight, swap_max};
 pub use devices::BadRule;
 pub use error::Error;
@@ -34,3 +34,7 @@ pub use group::{Group, enter};
 pub use host::{Host, Layout};
 pub use limit::{Limit, Reason};
 pub use resources::Unfit;
+pub use statistics::{
+    Access, BlockIo, Counter, Cpu, CpuUsage, Cpuset, HugePages, Memory, Pids, Pressure, Rdma, Stall, Statistics,
+    Throttling,
+};

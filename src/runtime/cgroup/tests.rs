@@ -83,7 +83,11 @@ fn task() {
                 .collect();
             println!("answer: {}", threads.iter().any(Result::is_err));
         }
-        _ => std::thread::sleep(std::time::Duration::from_secs(60)),
+        _ => {
+            let held = std::hint::black_box(vec![1u8; 4 << 20]);
+            std::thread::sleep(std::time::Duration::from_secs(60));
+            drop(held);
+        }
     }
 }
 
@@ -108,7 +112,7 @@ fn limits_are_set_updated_and_found_again() {
     assert_eq!(file(&made, Limit::Cpu, "cpu.weight", "cpu.shares").len(), if made.1.legacy.is_empty() { 3 } else { 4 });
     assert_eq!(file(&made, Limit::Cpuset, "cpuset.cpus", "cpuset.cpus"), "0");
     assert_eq!(Group::open(&made.0, made.1.path()).unwrap().unified, made.1.unified);
-    assert_eq!(made.1.stats().memory_limit, Some(67_108_864));
+    assert_eq!(made.1.statistics().memory.limit(), Some(67_108_864));
     for limit in [33_554_432, 134_217_728] {
         let resources = serde_json::from_str(&format!(r#"{{"memory": {{"limit": {limit}}}}}"#)).unwrap();
         let Made(host, group) = &mut made;
@@ -189,7 +193,7 @@ fn a_living_group_gets_a_limit_it_had_not() {
     let Made(host, group) = &mut made;
     group.update(host, &serde_json::from_str(r#"{"pids": {"limit": 50}}"#).unwrap()).unwrap();
     assert_eq!(file(&made, Limit::Pids, "pids.max", "pids.max"), "50");
-    assert!(made.1.stats().pids.is_some_and(|pids| pids >= 1));
+    assert!(made.1.statistics().pids.current.is_some_and(|pids| pids >= 1));
     made.1.kill().unwrap();
     sleeper.wait().unwrap();
 }
@@ -205,6 +209,64 @@ fn devices_are_filtered() {
     made.1.attach(child.id() as i32).unwrap();
     assert_eq!(answer(&mut child), "Ok(()) Err(Some(1))");
     child.wait().unwrap();
+}
+
+#[test]
+fn devices_of_a_living_group_are_filtered_anew() {
+    let rules = |number: u32| {
+        format!(
+            r#"{{"devices": [{{"allow": false, "access": "rwm"}}, {{"allow": true, "type": "c", "major": 1, "minor": {number}, "access": "rw"}}]}}"#
+        )
+    };
+    let Some(mut made) = make("devices-anew", &[Limit::Devices], &rules(3)) else { return };
+    if made.0.is_rootless() {
+        return eprintln!("skipped: the kernel takes device filters from root alone");
+    }
+    let Made(host, group) = &mut made;
+    for (rules, expected) in [
+        (rules(5), "Err(Some(1)) Ok(())"),
+        (r#"{"devices": [{"allow": true, "access": "rwm"}]}"#.into(), "Ok(()) Ok(())"),
+        (rules(3), "Ok(()) Err(Some(1))"),
+    ] {
+        group.update(host, &serde_json::from_str(&rules).unwrap()).unwrap();
+        let mut child = child("devices");
+        group.attach(child.id() as i32).unwrap();
+        assert_eq!(answer(&mut child), expected, "{rules}");
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_limit_below_what_is_used_is_refused_if_that_is_to_be_checked() {
+    let Some(mut made) = make("check", &[Limit::Memory], r#"{"memory": {"limit": 268435456}}"#) else { return };
+    let mut sleeper = child("sleep");
+    made.1.attach(sleeper.id() as i32).unwrap();
+    let mut ask = sleeper.stdin.take().unwrap();
+    ask.write_all(b"go\n").unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while made.1.statistics().memory.usage.usage.unwrap_or(0) < 4 << 20 {
+        assert!(std::time::Instant::now() < deadline, "a process that uses no memory");
+    }
+    let Made(host, group) = &mut made;
+    let update = |limit| format!(r#"{{"memory": {{"limit": {limit}, "checkBeforeUpdate": true}}}}"#);
+    let error = group.update(host, &serde_json::from_str(&update(4096)).unwrap()).unwrap_err();
+    assert!(matches!(error, Error::InUse { limit: 4096, .. }), "{error}");
+    group.update(host, &serde_json::from_str(&update(134_217_728)).unwrap()).unwrap();
+    assert_eq!(group.statistics().memory.limit(), Some(134_217_728));
+    group.kill().unwrap();
+    sleeper.wait().unwrap();
+}
+
+#[test]
+fn what_no_controller_counts_the_processes_tell() {
+    let Some(made) = make("counted", &[Limit::Freezer], "{}") else { return };
+    let mut sleeper = child("sleep");
+    made.1.attach(sleeper.id() as i32).unwrap();
+    let all = made.1.statistics();
+    assert!(all.memory.in_use().is_some_and(|bytes| bytes > 4096), "{all:?}");
+    assert!(all.cpu.usage.total.is_some() && all.pids.current.is_some_and(|count| count >= 1), "{all:?}");
+    made.1.kill().unwrap();
+    sleeper.wait().unwrap();
 }
 
 #[test]
