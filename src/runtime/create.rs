@@ -7,10 +7,13 @@ use crate::cgroup_mount;
 use crate::devices;
 use crate::error::{Context, Error};
 use crate::finish::{self, Finish, Streams};
+use crate::hooks::{self, Moment};
 use crate::launch::{Channels, Create, Stdio};
 use crate::masks;
 use crate::mounts::{self, Facts};
+use crate::notify::{self, Notify};
 use crate::options;
+use crate::outside::{self, Outside};
 use crate::placement::Placement;
 use crate::plan::{self, Namespaces};
 use crate::privileges;
@@ -58,8 +61,14 @@ struct First<'a> {
     stdio: Option<Stdio>,
     start: Option<OwnedFd>,
     may_make_devices: bool,
-    /// One byte comes when the original has done its part.
+    /// Its process id, as the original sees it, comes when the original has done its part.
     wait: Option<OwnedFd>,
+    /// Told when everything is mounted, if the original has more to do then.
+    ready: Option<OwnedFd>,
+    /// The connection to who decides on system calls.
+    agent: Option<OwnedFd>,
+    /// As the original sees it; 0 if nobody needs it.
+    pid: i32,
 }
 
 fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<'_>) -> Result<(), Error> {
@@ -72,6 +81,8 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
     plan::refuse(&create.spec)?;
     let plan = plan::namespaces(linux)?;
     let filter = linux.seccomp().as_ref().map(plan::filter).transpose()?;
+    let outside = Outside::prepare(create)?;
+    let agent = notify::connect(filter.as_ref())?;
     let interface = Interface::probe();
     let stdio = own_streams(stdio, &plan)?;
     let start = start.map(sys::process::out_of_the_way).transpose().step("move the start pipe")?;
@@ -89,6 +100,11 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
     let launched = (|| {
         let root = rootfs::prepare(interface, &create.rootfs)?;
         let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
+        let (ready, told) = match outside.is_needed() {
+            true => rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map(|(r, t)| (Some(r), Some(t))),
+            false => Ok((None, None)),
+        }
+        .step("make a pipe")?;
         join(&plan, &mut placement)?;
         if plan.new & NEW_USER == 0 {
             sys::process::set_dumpable(false).step("keep others from tracing")?;
@@ -106,24 +122,32 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
             start,
             may_make_devices,
             wait: Some(wait),
+            ready: told,
+            agent,
+            pid: 0,
         };
         let namespaces = plan.new & !NEW_CGROUP;
         let pid = match placement.clone(namespaces).map_err(|source| namespace(plan.new, "make", source))? {
             Side::Child => {
-                drop(go);
+                drop((go, ready));
                 let error = first.run(&mut placement, report);
                 fail(report, &error);
                 sys::clone::exit_now(i32::from(error.code()))
             }
             Side::Parent(pid) => pid,
         };
-        first.wait = None;
+        (first.wait, first.ready) = (None, None);
         settle(pid, &plan, &placement).inspect_err(|_| sys::process::kill_number(pid, 9))?;
         let start_time = sys::process::start_time(pid).step("read the start time of the first process")?;
         let created = Report::Created { pid, start_time, cgroup: placement.name() };
         rustix::io::write(report, &created.line()).step("report")?;
         // The first process may have failed and gone already: what it reported counts.
-        let _ = rustix::io::write(&go, b"g");
+        let _ = rustix::io::write(&go, &pid.to_le_bytes());
+        if let Some(ready) = ready
+            && outside.serve(pid, &ready).inspect_err(|_| sys::process::kill_number(pid, 9))?
+        {
+            let _ = rustix::io::write(&go, b"g");
+        }
         Ok(())
     })();
     if launched.is_err() {
@@ -194,6 +218,9 @@ impl First<'_> {
     fn run(mut self, placement: &mut Placement, report: BorrowedFd<'_>) -> Error {
         match self.build(placement) {
             Ok(streams) => {
+                let moment = Moment::StartContainer;
+                let state = || outside::state(self.create, moment, self.pid);
+                let notify = self.agent.take().zip(self.filter.as_ref());
                 let finish = Finish {
                     process: self.process,
                     user: self.create.user.as_deref(),
@@ -203,6 +230,11 @@ impl First<'_> {
                     filter: self.filter.as_ref(),
                     report,
                     start: self.start.as_ref(),
+                    notify: notify.map(|(agent, filter)| {
+                        let state = outside::state(self.create, Moment::CreateContainer, self.pid);
+                        Notify::new(agent, filter, self.pid, state)
+                    }),
+                    hooks: Some((moment.hooks(&self.create.spec), state())).filter(|(hooks, _)| !hooks.is_empty()),
                 };
                 finish.run(streams)
             }
@@ -226,13 +258,37 @@ impl First<'_> {
         };
         let outer = if asked.is_some_and(|flags| flags & MS_PRIVATE == 0) { MS_SLAVE } else { MS_PRIVATE };
         sys::mount::propagate_root(MS_REC | outer).step("keep mounts to this mount namespace")?;
-        let root = rootfs::attach(self.root.take().ok_or(Errno::BADF).step("take the root")?)?;
+        let hooks = self.has_hooks_before_the_start();
+        let root = rootfs::attach(self.root.take().ok_or(Errno::BADF).step("take the root")?, hooks)?;
         let streams = self.furnish(placement, root.as_fd())?;
-        rootfs::change_root(root.as_fd(), self.interface)?;
+        if hooks {
+            self.run_hooks()?;
+        }
+        rootfs::change_root(root.as_fd(), self.interface, self.create.no_pivot)?;
         if let Some(flags) = asked {
             sys::mount::propagate_root(flags).step("set the propagation of the root")?;
         }
         Ok(streams)
+    }
+
+    /// Hooks that look for the root where the bundle has it.
+    fn has_hooks_before_the_start(&self) -> bool {
+        let moments = [Moment::Prestart, Moment::CreateRuntime, Moment::CreateContainer];
+        self.create.spec.hooks().is_some() && moments.iter().any(|m| !m.hooks(&self.create.spec).is_empty())
+    }
+
+    /// Those of the original first, and then our own.
+    fn run_hooks(&mut self) -> Result<(), Error> {
+        if let (Some(ready), Some(wait)) = (self.ready.take(), &self.wait) {
+            rustix::io::write(&ready, b"r").step("tell that all is mounted")?;
+            read_exactly(wait, &mut [0u8; 1])?;
+        }
+        let moment = Moment::CreateContainer;
+        let list = moment.hooks(&self.create.spec);
+        if list.is_empty() {
+            return Ok(());
+        }
+        hooks::run(moment, list, &outside::state(self.create, moment, self.pid))
     }
 
     /// The process itself: session, user namespace, cgroup namespace, keys, names, loopback.
@@ -241,13 +297,11 @@ impl First<'_> {
         rustix::process::umask(Mode::empty());
         rustix::process::setsid().map(drop).step("start a session")?;
         placement.enter()?;
-        if let Some(wait) = self.wait.take().filter(|_| placement.must_wait(self.plan)) {
-            let mut byte = [0u8; 1];
-            match rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut byte)).step("wait for the intermediate")? {
-                1 => {}
-                // It reported why.
-                _ => sys::clone::exit_now(125),
-            }
+        let needs_pid = self.create.spec.hooks().is_some() || self.agent.is_some();
+        if let Some(wait) = self.wait.as_ref().filter(|_| needs_pid || placement.must_wait(self.plan)) {
+            let mut pid = [0u8; 4];
+            read_exactly(wait, &mut pid)?;
+            self.pid = i32::from_le_bytes(pid);
         }
         // Processes that share its pid namespace must not trace it, nor open what it has open, until it executes the program.
         // Not before the id maps are there: their files would belong to somebody else.
@@ -255,10 +309,8 @@ impl First<'_> {
         if self.plan.new & NEW_USER != 0 {
             become_root()?;
         }
-        match sys::keyring::join_new_session() {
-            // No keys in this kernel, or no more of them for this user: none of ours is seen either way but the session's.
-            Ok(()) | Err(Errno::NOSYS | Errno::PERM | Errno::DQUOT | Errno::ACCESS) => {}
-            Err(error) => return Err(error).step("make a session keyring"),
+        if !self.create.keep_keyring {
+            privileges::new_session_keyring()?;
         }
         let own = self.plan.new & sys::clone::NEW_UTS != 0;
         if let Some(name) = self.create.spec.hostname().as_deref().filter(|name| own && !name.is_empty()) {
@@ -323,6 +375,15 @@ impl First<'_> {
             }
         }
         .step("make the root read-only")
+    }
+}
+
+/// Waits for what the intermediate writes; ends if that is gone.
+pub(crate) fn read_exactly(wait: &OwnedFd, bytes: &mut [u8]) -> Result<(), Error> {
+    match rustix::io::retry_on_intr(|| rustix::io::read(wait, &mut *bytes)).step("wait for the intermediate")? {
+        length if length == bytes.len() => Ok(()),
+        // It reported why.
+        _ => sys::clone::exit_now(125),
     }
 }
 

@@ -50,14 +50,20 @@ pub enum Error {
     Namespace { kind: String, step: &'static str, source: Errno },
     #[error("{what} is not supported: {instead}")]
     Unsupported { what: String, instead: &'static str },
-    #[error("hook {path:?}: {why}")]
-    Hook { path: PathBuf, why: String },
+    #[error("{moment} hook {path:?}: {why}")]
+    Hook { moment: &'static str, path: PathBuf, why: String },
+    #[error(
+        "make a session keyring: this user has as many keys as the kernel allows; remove containers, or write a larger number to /proc/sys/kernel/keys/maxkeys"
+    )]
+    NoMoreKeys,
     #[error("container {id} is not running")]
     NotRunning { id: String },
     #[error("{step}: {}", text(*source))]
     Step { step: &'static str, source: Errno },
     #[error("cgroup: {0}")]
     Cgroup(String),
+    #[error("specification: {0}")]
+    Specification(String),
     #[error("seccomp: {0}")]
     Seccomp(String),
 }

@@ -3,15 +3,17 @@
 //! The container's file system is a stranger's all the way here: nothing of the host is open in the new process, and others
 //! cannot trace it before it executes its program (CVE-2016-9962).
 
-use crate::create::{become_root, fail};
+use crate::create::{become_root, fail, read_exactly};
 use crate::error::{Context, Error};
 use crate::finish::{self, Finish, Streams};
 use crate::launch::{Channels, Exec, Stdio};
+use crate::notify::{self, Notify};
 use crate::placement::Placement;
 use crate::plan;
 use crate::privileges;
 use crate::report::Report;
 use crate::seccomp::Filter;
+use oci_spec::runtime::{ContainerState, State};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -110,6 +112,7 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
     sys::signals::ignore_broken_pipes().step("ignore broken pipes")?;
     plan::refuse_of_process(&exec.process)?;
     let filter = exec.seccomp.as_ref().map(plan::filter).transpose()?;
+    let agent = notify::connect(filter.as_ref())?;
     let target = Target::open(exec)?;
     let stdio = match stdio {
         Stdio::Terminal(socket) => {
@@ -133,8 +136,14 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
     let pid = match placement.clone(0).step("make the process")? {
         Side::Child => {
             drop(go);
-            let error = match join(exec, &target, stdio, &wait, &mut placement) {
-                Ok(streams) => finish(exec, filter.as_ref(), start.as_ref(), report, streams),
+            let waits = agent.is_some();
+            let error = match join(exec, &target, stdio, &wait, waits, &mut placement) {
+                Ok((streams, pid)) => {
+                    let notify = agent
+                        .zip(filter.as_ref())
+                        .map(|(agent, filter)| Notify::new(agent, filter, pid, running(exec)));
+                    finish(exec, filter.as_ref(), notify, start.as_ref(), report, streams)
+                }
                 Err(error) => error,
             };
             fail(report, &error);
@@ -148,41 +157,52 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
     let created = Report::Created { pid, start_time, cgroup: placement.name() };
     rustix::io::write(report, &created.line()).step("report")?;
     // The process may have failed and gone already: what it reported counts.
-    let _ = rustix::io::write(&go, b"g");
+    let _ = rustix::io::write(&go, &pid.to_le_bytes());
     Ok(())
 }
 
-/// The new process: into the container.
+/// The container, as who listens to its filter is told.
+fn running(exec: &Exec) -> State {
+    let mut state = State::default();
+    state
+        .set_version(crate::OCI_VERSION.into())
+        .set_id(exec.id.clone())
+        .set_status(ContainerState::Running)
+        .set_pid(Some(exec.pid))
+        .set_bundle(exec.bundle.clone())
+        .set_annotations(Some(exec.annotations.clone()).filter(|all| !all.is_empty()));
+    state
+}
+
+/// The new process: into the container. Gives its streams, and its number as the original sees it if it `waits` for that.
 fn join(
     exec: &Exec,
     target: &Target,
     stdio: Stdio,
     wait: &OwnedFd,
+    waits: bool,
     placement: &mut Placement,
-) -> Result<Streams, Error> {
+) -> Result<(Streams, i32), Error> {
     sys::signals::reset().step("reset signals")?;
     rustix::process::setsid().map(drop).step("start a session")?;
     placement.enter()?;
-    if placement.must_wait(&Default::default()) {
-        match rustix::io::retry_on_intr(|| rustix::io::read(wait, &mut [0u8; 1])).step("wait for the intermediate")? {
-            1 => {}
-            // It reported why.
-            _ => sys::clone::exit_now(125),
-        }
+    let mut pid = [0u8; 4];
+    if waits || placement.must_wait(&Default::default()) {
+        read_exactly(wait, &mut pid)?;
     }
     target.enter(!NEW_PID)?;
     if target.kinds & NEW_USER != 0 {
         become_root()?;
     }
-    match sys::keyring::join_new_session() {
-        Ok(()) | Err(Errno::NOSYS | Errno::PERM | Errno::DQUOT | Errno::ACCESS) => {}
-        Err(error) => return Err(error).step("make a session keyring"),
+    if !exec.keep_keyring {
+        privileges::new_session_keyring()?;
     }
     let pts = match stdio {
         Stdio::Terminal(_) => Some(container_pts()?),
         Stdio::Descriptors(_) => None,
     };
-    finish::streams(stdio, finish::size(&exec.process), pts.as_ref().map(|fd| fd.as_fd()))
+    let streams = finish::streams(stdio, finish::size(&exec.process), pts.as_ref().map(|fd| fd.as_fd()))?;
+    Ok((streams, i32::from_le_bytes(pid)))
 }
 
 /// The container's `/dev/pts`, if it really is a devpts with a real ptmx in it: both are the container's to fake.
@@ -201,6 +221,7 @@ fn container_pts() -> Result<OwnedFd, Error> {
 fn finish(
     exec: &Exec,
     filter: Option<&Filter>,
+    notify: Option<Notify>,
     start: Option<&OwnedFd>,
     report: BorrowedFd<'_>,
     streams: Streams,
@@ -214,6 +235,8 @@ fn finish(
         filter,
         report,
         start,
+        notify,
+        hooks: None,
     }
     .run(streams)
 }

@@ -4,7 +4,9 @@
 //! `noNewPrivileges` any process may install one; without, `CAP_SYS_ADMIN` is kept for it and given up right after.
 
 use crate::error::{Context, Error};
+use crate::hooks::{self, Moment};
 use crate::launch::Stdio;
+use crate::notify::Notify;
 use crate::paths;
 use crate::privileges::{self, Capabilities};
 use crate::program::{self, Program};
@@ -12,7 +14,7 @@ use crate::report::Report;
 use crate::seccomp::Filter;
 use crate::terminal;
 use crate::user::{self, Identity};
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Hook, Process, State};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -38,6 +40,10 @@ pub struct Finish<'a> {
     pub report: BorrowedFd<'a>,
     /// What to wait for.
     pub start: Option<&'a OwnedFd>,
+    /// Who decides on calls that the filter asks about.
+    pub notify: Option<Notify>,
+    /// Programs of the container's to run before the program, and what they are told.
+    pub hooks: Option<(&'a [Hook], State)>,
 }
 
 /// The streams of the process.
@@ -118,7 +124,12 @@ impl Finish<'_> {
         environment
     }
 
-    fn park_and_execute(&self, program: &Program, capabilities: Capabilities) -> Result<(), Error> {
+    fn park_and_execute(mut self, program: &Program, capabilities: Capabilities) -> Result<(), Error> {
+        // The agent is told while the container is created: it may want to see the state before the start.
+        let early = self.notify.is_some();
+        if early {
+            self.confine(capabilities)?;
+        }
         rustix::io::write(self.report, &Report::Parked.line()).step("report")?;
         if let Some(start) = self.start {
             let mut byte = [0u8; 1];
@@ -132,18 +143,12 @@ impl Finish<'_> {
                 }
             }
         }
-        sys::process::close_on_exec_from(3).step("close descriptors")?;
-        if let Some(filter) = self.filter {
-            let effective = capabilities.sets.effective | self.keeps(u64::MAX);
-            if effective != capabilities.sets.effective {
-                let permitted = capabilities.sets.permitted | effective;
-                sys::capability::set(Sets { effective, permitted, ..capabilities.sets })
-                    .step("prepare for the filter")?;
-            }
-            filter.install().step("install the filter")?;
-            if effective != capabilities.sets.effective {
-                sys::capability::set(capabilities.sets).step("set capabilities")?;
-            }
+        if !early {
+            self.confine(capabilities)?;
+        }
+        // Programs of a stranger's, as the one to come: confined as that is.
+        if let Some((list, state)) = &self.hooks {
+            hooks::run(Moment::StartContainer, list, state)?;
         }
         // Last, so that the small init is confined as the program is.
         if self.init {
@@ -155,6 +160,27 @@ impl Finish<'_> {
             // The program is there, but what interprets it is not.
             source => Error::Execute { program: program.name.clone(), source },
         })
+    }
+}
+
+impl Finish<'_> {
+    /// Closes what the program must not have, and installs the filter.
+    fn confine(&mut self, capabilities: Capabilities) -> Result<(), Error> {
+        sys::process::close_on_exec_from(3).step("close descriptors")?;
+        let Some(filter) = self.filter else { return Ok(()) };
+        let effective = capabilities.sets.effective | self.keeps(u64::MAX);
+        if effective != capabilities.sets.effective {
+            let permitted = capabilities.sets.permitted | effective;
+            sys::capability::set(Sets { effective, permitted, ..capabilities.sets }).step("prepare for the filter")?;
+        }
+        let listener = filter.install().step("install the filter")?;
+        if let (Some(notify), Some(listener)) = (self.notify.take(), listener) {
+            notify.send(listener)?;
+        }
+        if effective != capabilities.sets.effective {
+            sys::capability::set(capabilities.sets).step("set capabilities")?;
+        }
+        Ok(())
     }
 }
 

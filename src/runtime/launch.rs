@@ -4,6 +4,7 @@
 
 use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use types::IdMap;
@@ -37,6 +38,44 @@ pub struct Create {
     /// Run the program as the child of a small built-in init that reaps, and forwards signals (`--init`).
     #[serde(default)]
     pub init: bool,
+    /// Change the root by chroot(2), for hosts whose root cannot be left by pivot_root(2) (`--no-pivot`).
+    #[serde(default)]
+    pub no_pivot: bool,
+    /// Leave the session keyring as it is; otherwise the container gets a new one (`--no-new-keyring`).
+    #[serde(default)]
+    pub keep_keyring: bool,
+    /// Who must still be the processes behind namespace paths `/proc/PID/ns/...`: otherwise another one could have got
+    /// the number since, and its namespaces would be joined.
+    #[serde(default)]
+    pub owners: Vec<Owner>,
+}
+
+impl Create {
+    /// Of a specification and a root alone, with nothing looked up or made for it.
+    pub fn new(id: impl Into<String>, spec: Spec, rootfs: Rootfs) -> Create {
+        Create {
+            id: id.into(),
+            spec,
+            rootfs,
+            bundle: PathBuf::new(),
+            user: None,
+            groups: Vec::new(),
+            create_cwd: false,
+            init: false,
+            no_pivot: false,
+            keep_keyring: false,
+            owners: Vec::new(),
+        }
+    }
+}
+
+/// A process, and when it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Its number.
+    pub pid: i32,
+    /// Its start time ([`sys::process::start_time`]).
+    pub start_time: u64,
 }
 
 /// A process to add to a running container.
@@ -59,6 +98,33 @@ pub struct Exec {
     /// The container's filter.
     #[serde(default)]
     pub seccomp: Option<LinuxSeccomp>,
+    /// The container's bundle directory, for who listens to the filter.
+    #[serde(default)]
+    pub bundle: PathBuf,
+    /// The container's annotations, for the same.
+    #[serde(default)]
+    pub annotations: HashMap<String, String>,
+    /// As [`Create::keep_keyring`].
+    #[serde(default)]
+    pub keep_keyring: bool,
+}
+
+impl Exec {
+    /// A process for the container `id` whose first process is `pid`.
+    pub fn new(id: impl Into<String>, pid: i32, start_time: u64, process: Process) -> Exec {
+        Exec {
+            id: id.into(),
+            pid,
+            start_time,
+            process,
+            user: None,
+            groups: Vec::new(),
+            seccomp: None,
+            bundle: PathBuf::new(),
+            annotations: HashMap::new(),
+            keep_keyring: false,
+        }
+    }
 }
 
 /// Where a root file system comes from.

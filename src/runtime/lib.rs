@@ -14,11 +14,14 @@ mod devices;
 mod error;
 mod exec;
 mod finish;
+pub mod hooks;
 mod init;
 pub mod launch;
 mod masks;
 mod mounts;
+mod notify;
 mod options;
+mod outside;
 mod paths;
 mod placement;
 mod plan;
@@ -27,13 +30,17 @@ mod program;
 pub mod report;
 mod rootfs;
 pub mod seccomp;
+pub mod specification;
 mod sysctl;
 mod terminal;
 mod trees;
 pub mod user;
 
+/// The version of the OCI runtime specification that this runtime keeps.
+pub const OCI_VERSION: &str = "1.3.0";
+
 pub use create::create;
 pub use error::Error;
 pub use exec::exec;
-pub use launch::{Channels, Create, Exec, Rootfs, Stdio};
+pub use launch::{Channels, Create, Exec, Owner, Rootfs, Stdio};
 pub use report::{Report, Reports};

@@ -84,14 +84,6 @@ pub fn refuse(spec: &Spec) -> Result<(), Error> {
             return unsupported("linux.mountLabel", "use --security-opt label=disable");
         }
     }
-    if let Some(hooks) = spec.hooks() {
-        let any = |hooks: &Option<Vec<_>>| hooks.as_ref().is_some_and(|h| !h.is_empty());
-        #[allow(deprecated)]
-        let given = any(hooks.prestart()) || any(hooks.create_runtime()) || any(hooks.create_container());
-        if given || any(hooks.start_container()) || any(hooks.poststart()) || any(hooks.poststop()) {
-            return unsupported("hooks", "remove them from the specification");
-        }
-    }
     spec.process().as_ref().map_or(Ok(()), refuse_of_process)
 }
 
@@ -111,16 +103,17 @@ pub fn refuse_of_process(process: &Process) -> Result<(), Error> {
     Ok(())
 }
 
-/// The compiled filter. One that asks a listener is refused: nobody would be handed the descriptor, and every call that it is
-/// asked about would fail.
+/// The compiled filter. One that asks a listener must say where it is: every call that it is asked about would fail.
 pub fn filter(seccomp: &LinuxSeccomp) -> Result<Filter, Error> {
     let filter = compile(seccomp).map_err(|e| Error::Seccomp(e.to_string()))?;
-    match filter.listener() {
-        Some(_) => {
-            Err(Error::Unsupported { what: "the seccomp action SCMP_ACT_NOTIFY".into(), instead: "use another action" })
-        }
-        None => Ok(filter),
+    let nowhere = seccomp.listener_path().as_ref().is_none_or(|path| path.as_os_str().is_empty());
+    if nowhere && filter.listener().is_some() {
+        return Err(Error::Seccomp("action SCMP_ACT_NOTIFY needs a listenerPath".into()));
     }
+    if nowhere && seccomp.listener_metadata().as_ref().is_some_and(|text| !text.is_empty()) {
+        return Err(Error::Seccomp("listenerMetadata is given without a listenerPath".into()));
+    }
+    Ok(filter)
 }
 
 #[cfg(test)]
@@ -150,13 +143,10 @@ mod tests {
         ] {
             assert!(namespaces(&linux(json)).is_err(), "{json}");
         }
-        let spec: Spec = serde_json::from_str(
-            r#"{"ociVersion":"1.2.0","hooks":{"poststop":[{"path":"/bin/true"}]},"process":{"user":{},"cwd":"/"}}"#,
-        )
-        .unwrap();
-        assert!(refuse(&spec).unwrap_err().to_string().contains("hooks"));
         let notify =
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
-        assert!(filter(&serde_json::from_str(notify).unwrap()).unwrap_err().to_string().contains("SCMP_ACT_NOTIFY"));
+        assert!(filter(&serde_json::from_str(notify).unwrap()).unwrap_err().to_string().contains("listenerPath"));
+        let metadata = r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerMetadata":"x"}"#;
+        assert!(filter(&serde_json::from_str(metadata).unwrap()).unwrap_err().to_string().contains("listenerPath"));
     }
 }

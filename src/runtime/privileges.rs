@@ -88,6 +88,16 @@ pub fn set_limits(limits: &[PosixRlimit]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Gives this process a session keyring of its own. Only where no process here can have keys may it do without: in a kernel
+/// that has none, or under a filter that denies them, which the container inherits.
+pub fn new_session_keyring() -> Result<(), Error> {
+    match sys::keyring::join_new_session() {
+        Ok(()) | Err(Errno::NOSYS | Errno::PERM) => Ok(()),
+        Err(Errno::DQUOT) => Err(Error::NoMoreKeys),
+        Err(error) => Err(error).step("make a session keyring"),
+    }
+}
+
 fn finite(limit: u64) -> Option<u64> {
     (limit != u64::MAX).then_some(limit)
 }

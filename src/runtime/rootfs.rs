@@ -24,8 +24,8 @@ const MS_PRIVATE: u64 = 1 << 18;
 /// A root that is ready to be attached.
 #[derive(Debug)]
 pub enum Prepared {
-    /// A detached tree.
-    Tree(OwnedFd),
+    /// A detached tree, and the directory that it is of.
+    Tree(OwnedFd, Option<PathBuf>),
     /// Kernels without the new interface: it is mounted by mount(2) in the container's mount namespace, from this
     /// description, over a directory of its own.
     Classic(Rootfs),
@@ -58,7 +58,11 @@ pub fn prepare(interface: Interface, rootfs: &Rootfs) -> Result<Prepared, Error>
         }
         Rootfs::Overlay { .. } => overlay(rootfs)?,
     };
-    Ok(Prepared::Tree(tree))
+    let directory = match rootfs {
+        Rootfs::Directory(path) => Some(path.clone()),
+        Rootfs::Overlay { .. } => None,
+    };
+    Ok(Prepared::Tree(tree, directory))
 }
 
 /// The overlay, from directories named relative to `base`, which becomes the working directory meanwhile: so the options of
@@ -257,10 +261,16 @@ fn over_root(tree: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::mount::move_mount(tree, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-/// Attaches the root in this (the container's) mount namespace, over `/`, and returns a descriptor of it.
-pub fn attach(prepared: Prepared) -> Result<OwnedFd, Error> {
+/// Attaches the root in this (the container's) mount namespace, over `/`, and returns a descriptor of it. `in_place`: a
+/// directory is attached over itself, where hooks look for it.
+pub fn attach(prepared: Prepared, in_place: bool) -> Result<OwnedFd, Error> {
     let rootfs = match prepared {
-        Prepared::Tree(tree) => {
+        Prepared::Tree(tree, Some(path)) if in_place => {
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            rustix::mount::move_mount(&tree, c"", CWD, &path, flags).root(&path.display().to_string(), "attach")?;
+            return Ok(tree);
+        }
+        Prepared::Tree(tree, _) => {
             over_root(tree.as_fd()).root("tree", "attach")?;
             return Ok(tree);
         }
@@ -293,10 +303,10 @@ pub fn attach(prepared: Prepared) -> Result<OwnedFd, Error> {
     rustix::fs::openat(CWD, &place, flags, Mode::empty()).root(&what, "open")
 }
 
-/// Makes `root` the root and the working directory, and takes the old one away.
-pub fn change_root(root: BorrowedFd<'_>, interface: Interface) -> Result<(), Error> {
+/// Makes `root` the root and the working directory, and takes the old one away (or with `no_pivot` only out of sight).
+pub fn change_root(root: BorrowedFd<'_>, interface: Interface, no_pivot: bool) -> Result<(), Error> {
     rustix::process::fchdir(root).root("new root", "enter")?;
-    match rustix::process::pivot_root(".", ".") {
+    match if no_pivot { Err(Errno::INVAL) } else { rustix::process::pivot_root(".", ".") } {
         Ok(()) => {
             // The old root is now mounted over the new one, and the working directory is the old one.
             const MS_REC_SLAVE: u64 = 1 << 14 | 1 << 19;
@@ -306,9 +316,11 @@ pub fn change_root(root: BorrowedFd<'_>, interface: Interface) -> Result<(), Err
         }
         Err(Errno::INVAL) => {
             hide_host(interface)?;
-            if interface == Interface::Classic {
-                const MS_MOVE: u64 = 1 << 13;
-                mount::classic(c".", c"/", c"", MS_MOVE, c"").root("new root", "move over /")?;
+            const MS_MOVE: u64 = 1 << 13;
+            match mount::classic(c".", c"/", c"", MS_MOVE, c"") {
+                // It is there already.
+                Err(Errno::LOOP) if interface == Interface::New => {}
+                other => other.root("new root", "move over /")?,
             }
             rustix::process::chroot(".").root("new root", "change root")?;
             rustix::process::chdir("/").root("new root", "enter")

@@ -36,6 +36,13 @@ pub fn connect(path: &Path) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Connects to a listener of a stream (`SOCK_STREAM`) at `path`.
+pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    at_address(path, |address| rustix::net::connect(&socket, address))?;
+    Ok(socket)
+}
+
 /// Takes one waiting connection of a listener, closed on exec; `EAGAIN` if there is none.
 pub fn accept(listener: impl AsFd) -> Result<OwnedFd> {
     rustix::net::accept_with(listener, SocketFlags::CLOEXEC)
@@ -69,6 +76,24 @@ pub fn send_descriptors(socket: impl AsFd, packet: &[u8], descriptors: &[Borrowe
         return Err(Errno::TOOMANYREFS);
     }
     retry(|| rustix::net::sendmsg(&socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL)).map(drop)
+}
+
+/// Sends `bytes` over a stream, with the descriptors beside the first of them.
+pub fn send_stream(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Errno::TOOMANYREFS);
+    }
+    let mut rest = bytes;
+    loop {
+        let sent = retry(|| rustix::net::sendmsg(&socket, &[IoSlice::new(rest)], &mut control, SendFlags::NOSIGNAL))?;
+        control.clear();
+        rest = rest.get(sent..).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(());
+        }
+    }
 }
 
 /// Waits for one packet and the descriptors that came with it, closed on exec; length 0 is the end of the connection.
@@ -153,6 +178,25 @@ mod tests {
         drop(a);
         assert_eq!(receive(&b, &mut packet).unwrap(), 0);
         assert_eq!(try_send(&b, b"x"), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn a_stream_carries_more_than_fits_at_once() {
+        let (a, b) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        let bytes = vec![7u8; 1 << 20];
+        let sender = std::thread::spawn({
+            let bytes = bytes.clone();
+            move || send_stream(&a, &bytes, &[a.as_fd()]).unwrap()
+        });
+        let (mut got, mut passed, mut piece) = (Vec::new(), 0, vec![0; 65536]);
+        while got.len() < bytes.len() {
+            let (length, descriptors) = receive_descriptors(&b, &mut piece).unwrap();
+            got.extend_from_slice(&piece[..length]);
+            passed += descriptors.len();
+        }
+        sender.join().unwrap();
+        assert_eq!((got == bytes, passed), (true, 1));
     }
 
     #[test]

@@ -57,6 +57,9 @@ impl Engine {
             user: Some(process_config.user.clone()),
             groups: if asked.user.is_some() { Vec::new() } else { config.additional_groups.clone() },
             seccomp: lower::seccomp(&process_config, self.facts()?)?,
+            bundle: Default::default(),
+            annotations: config.annotations.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            keep_keyring: false,
         };
         let launch = Launch {
             id: id.to_string(),

@@ -84,6 +84,9 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         groups: config.additional_groups.clone(),
         create_cwd: config.make_working_directory,
         init: config.init,
+        no_pivot: false,
+        keep_keyring: false,
+        owners: Vec::new(),
     })
 }
 

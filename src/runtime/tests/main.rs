@@ -4,13 +4,14 @@
 #![allow(missing_docs, clippy::new_without_default)]
 
 mod confinement;
+mod hooks;
 mod hosts;
 mod processes;
 mod support;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let tests: Vec<(&str, fn())> = [processes::TESTS, confinement::TESTS, hosts::TESTS].concat();
+    let tests: Vec<(&str, fn())> = [processes::TESTS, confinement::TESTS, hosts::TESTS, hooks::TESTS].concat();
     let has = |flag: &str| arguments.iter().any(|a| a == flag);
     if has("--list") {
         if !has("--ignored") {

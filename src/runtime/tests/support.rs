@@ -139,14 +139,10 @@ impl Box {
             idmap: None,
         };
         let create = Create {
-            id: "test".into(),
             spec: serde_json::from_value(specification(arguments)).unwrap(),
             rootfs,
             bundle: scratch.0.clone(),
-            user: None,
-            groups: Vec::new(),
-            create_cwd: false,
-            init: false,
+            ..Create::new("test", Spec::default(), Rootfs::Directory(PathBuf::new()))
         };
         Box { scratch, create }
     }
@@ -341,8 +337,7 @@ impl Running {
     pub fn exec_of(&self, arguments: &[&str], change: impl FnOnce(&mut Exec)) -> Exec {
         let process: Process = serde_json::from_value(specification(arguments)["process"].clone()).unwrap();
         let (pid, start_time) = self.pid.unwrap();
-        let mut exec =
-            Exec { id: "test".into(), pid, start_time, process, user: None, groups: Vec::new(), seccomp: None };
+        let mut exec = Exec::new("test", pid, start_time, process);
         change(&mut exec);
         exec
     }
