@@ -44,3 +44,4 @@ pub use error::Error;
 pub use exec::exec;
 pub use launch::{Channels, Create, Exec, Owner, Rootfs, Stdio};
 pub use report::{Report, Reports};
+pub use rootfs::mount_detached;
