@@ -324,9 +324,7 @@ pub fn change_root(root: BorrowedFd<'_>, interface: Interface, no_pivot: bool) -
     rustix::process::fchdir(root).root("new root", "enter")?;
     match if no_pivot { Err(Errno::INVAL) } else { rustix::process::pivot_root(".", ".") } {
         Ok(()) => {
-            // The old root is now mounted over the new one, and the working directory is the old one.
-            const MS_REC_SLAVE: u64 = 1 << 14 | 1 << 19;
-            mount::propagate(c".", MS_REC_SLAVE).root("old root", "make slave")?;
+            // The old root is now mounted over the new one. Nothing of it propagates any more since the first process began.
             rustix::mount::unmount(".", UnmountFlags::DETACH).root("old root", "unmount")?;
             rustix::process::chdir("/").root("new root", "enter")
         }

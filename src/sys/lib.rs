@@ -23,6 +23,7 @@ pub mod reactor;
 pub mod reflink;
 pub mod removal;
 pub mod role;
+pub mod scheduling;
 pub mod seccomp;
 pub mod signals;
 pub mod terminal;
