@@ -6,19 +6,19 @@
 use crate::create::{become_root, fail, read_exactly};
 use crate::error::{Context, Error};
 use crate::finish::{self, Finish, Streams};
-use crate::labels::Labels;
 use crate::launch::{Channels, Exec, Stdio};
 use crate::notify::{self, Notify};
+use crate::paths;
 use crate::placement::Placement;
 use crate::plan;
 use crate::privileges;
 use crate::report::Report;
-use crate::scheduling::{self, Scheduling};
 use crate::seccomp::Filter;
 use oci_spec::runtime::{ContainerState, State};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use sys::clone::{NEW_CGROUP, NEW_IPC, NEW_MOUNT, NEW_NET, NEW_PID, NEW_TIME, NEW_USER, NEW_UTS, Side};
 
 /// Adds the process, as a child of the caller's parent, and returns when it is on its way; as [`crate::create`].
@@ -115,8 +115,6 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
     plan::refuse_of_process(&exec.process)?;
     let filter = exec.seccomp.as_ref().map(plan::filter).transpose()?;
     let agent = notify::connect(filter.as_ref())?;
-    Scheduling::read(&exec.process)?;
-    let affinity = exec.process.exec_cpu_affinity().as_ref();
     let target = Target::open(exec)?;
     let stdio = match stdio {
         Stdio::Terminal(socket) => {
@@ -133,7 +131,6 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
         let _ = std::fs::write("/proc/self/oom_score_adj", score.to_string());
     }
     privileges::raise_limits(exec.process.rlimits().as_deref().unwrap_or_default());
-    scheduling::set_affinity(affinity.and_then(|affinity| affinity.initial().as_ref()))?;
     let mut placement = Placement::of(exec.pid)?;
     let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
     sys::process::set_dumpable(false).step("keep others from tracing")?;
@@ -143,11 +140,11 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
             drop(go);
             let waits = agent.is_some();
             let error = match join(exec, &target, stdio, &wait, waits, &mut placement) {
-                Ok((streams, labels, pid)) => {
+                Ok((streams, pid)) => {
                     let notify = agent
                         .zip(filter.as_ref())
                         .map(|(agent, filter)| Notify::new(agent, filter, pid, running(exec)));
-                    finish(exec, filter.as_ref(), (labels, notify), start.as_ref(), report, streams)
+                    finish(exec, filter.as_ref(), notify, start.as_ref(), report, streams)
                 }
                 Err(error) => error,
             };
@@ -187,7 +184,7 @@ fn join(
     wait: &OwnedFd,
     waits: bool,
     placement: &mut Placement,
-) -> Result<(Streams, Labels, i32), Error> {
+) -> Result<(Streams, i32), Error> {
     sys::signals::reset().step("reset signals")?;
     rustix::process::setsid().map(drop).step("start a session")?;
     placement.enter()?;
@@ -195,11 +192,6 @@ fn join(
     if waits || placement.must_wait(&Default::default()) {
         read_exactly(wait, &mut pid)?;
     }
-    // With the rights of the host's that are lost next.
-    scheduling::set_affinity(exec.process.exec_cpu_affinity().as_ref().and_then(|a| a.cpu_affinity_final().as_ref()))?;
-    Scheduling::read(&exec.process)?.apply(0)?;
-    privileges::set_personality(exec.personality.as_ref())?;
-    let labels = Labels::open(&exec.process)?;
     target.enter(!NEW_PID)?;
     if target.kinds & NEW_USER != 0 {
         become_root()?;
@@ -212,14 +204,15 @@ fn join(
         Stdio::Descriptors(_) => None,
     };
     let streams = finish::streams(stdio, finish::size(&exec.process), pts.as_ref().map(|fd| fd.as_fd()))?;
-    Ok((streams, labels, i32::from_le_bytes(pid)))
+    Ok((streams, i32::from_le_bytes(pid)))
 }
 
 /// The container's `/dev/pts`, if it really is a devpts with a real ptmx in it: both are the container's to fake.
 fn container_pts() -> Result<OwnedFd, Error> {
     const DEVPTS: u64 = 0x1cd1;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let pts = rustix::fs::open("/dev/pts", flags, Mode::empty()).step("open the container's /dev/pts")?;
+    let root = rustix::fs::open("/", flags, Mode::empty()).step("open the container's root")?;
+    let pts = paths::open(root.as_fd(), Path::new("/dev/pts"), flags).step("open the container's /dev/pts")?;
     let is_devpts = rustix::fs::fstatfs(&pts).step("look at the container's /dev/pts")?.f_type as u64 == DEVPTS;
     let node =
         rustix::fs::statat(&pts, c"ptmx", rustix::fs::AtFlags::SYMLINK_NOFOLLOW).step("look at /dev/pts/ptmx")?;
@@ -231,7 +224,7 @@ fn container_pts() -> Result<OwnedFd, Error> {
 fn finish(
     exec: &Exec,
     filter: Option<&Filter>,
-    (labels, notify): (Labels, Option<Notify>),
+    notify: Option<Notify>,
     start: Option<&OwnedFd>,
     report: BorrowedFd<'_>,
     streams: Streams,
@@ -245,7 +238,6 @@ fn finish(
         filter,
         report,
         start,
-        labels,
         notify,
         hooks: None,
     }

@@ -41,25 +41,13 @@ pub fn home(root: BorrowedFd<'_>, uid: u32) -> Result<String, Error> {
     Ok(entries(&passwd).find(|e| number(e, 2) == Some(uid)).and_then(|e| directory(&e)).unwrap_or_else(|| "/".into()))
 }
 
-/// The names of ids in the account file `path` (`/etc/passwd`, `/etc/group`) of the root.
-pub fn names(root: BorrowedFd<'_>, path: &'static str) -> Result<std::collections::BTreeMap<u32, String>, Error> {
-    let text = read(root, path)?;
-    let mut names = std::collections::BTreeMap::new();
-    for entry in entries(&text) {
-        if let Some(id) = number(&entry, 2) {
-            names.entry(id).or_insert_with(|| entry[0].to_owned());
-        }
-    }
-    Ok(names)
-}
-
 /// The pure part of [`resolve`].
 pub fn find(user: &str, groups: &[String], passwd: &str, group: &str) -> Result<Identity, Error> {
     let (user, own_group) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|g| !g.is_empty())),
         None => (user, None),
     };
-    let user = if user.is_empty() { "0" } else { user };
+    let (asked, user) = (user, if user.is_empty() { "0" } else { user });
     let entry = entries(passwd)
         .find(|e| e[0] == user)
         .or_else(|| entries(passwd).find(|e| id(user).is_some_and(|uid| number(e, 2) == Some(uid))));
@@ -80,6 +68,10 @@ pub fn find(user: &str, groups: &[String], passwd: &str, group: &str) -> Result<
     }
     for name in groups {
         identity.groups.push(group_id(name, group)?);
+    }
+    if !asked.is_empty() {
+        // Among the additional ones too: a group that a set-group-id program drops would lose what is denied to it (CVE-2022-2989).
+        identity.groups.push(identity.gid);
     }
     identity.groups.sort_unstable();
     identity.groups.dedup();
@@ -158,13 +150,16 @@ mod tests {
 
     #[test]
     fn names_numbers_and_groups() {
-        let bob = Identity { uid: 1000, gid: 1001, groups: vec![10, 29], home: Some("/home/bob".into()) };
+        let bob = Identity { uid: 1000, gid: 1001, groups: vec![10, 29, 1001], home: Some("/home/bob".into()) };
         assert_eq!(found("bob", &[]).unwrap(), bob);
         assert_eq!(found("1000", &[]).unwrap(), bob);
-        assert_eq!(found("bob:wheel", &[]).unwrap(), Identity { gid: 10, groups: vec![], ..bob.clone() });
-        assert_eq!(found("bob:12", &["audio", "5"]).unwrap(), Identity { gid: 12, groups: vec![5, 29], ..bob.clone() });
+        assert_eq!(found("bob:wheel", &[]).unwrap(), Identity { gid: 10, groups: vec![10], ..bob.clone() });
+        assert_eq!(
+            found("bob:12", &["audio", "5"]).unwrap(),
+            Identity { gid: 12, groups: vec![5, 12, 29], ..bob.clone() }
+        );
         assert_eq!(found("", &[]).unwrap().home.as_deref(), Some("/root"));
-        assert_eq!(found("4242", &[]).unwrap(), Identity { uid: 4242, ..Identity::default() });
+        assert_eq!(found("4242", &[]).unwrap(), Identity { uid: 4242, groups: vec![0], ..Identity::default() });
         // A name made of digits wins over the number.
         assert_eq!(found("5", &[]).unwrap().uid, 77);
         assert_eq!(found("0:9", &[]).unwrap().gid, 99);

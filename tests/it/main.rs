@@ -6,11 +6,11 @@
 mod attach;
 mod bench;
 mod binary;
+mod confinement;
 mod copies;
 mod debian;
 mod exec;
 mod faults;
-mod files;
 mod flags;
 mod home;
 mod hostile;

@@ -112,7 +112,7 @@ fn mapped_bind_mounts() {
 }
 
 /// Does it in a copy of this process.
-fn apart(action: impl FnOnce()) {
+pub fn apart(action: impl FnOnce()) {
     match clone(Clone::default()).unwrap() {
         Side::Child => {
             let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(action)).is_ok();
