@@ -8,9 +8,13 @@ use std::fmt::Write as _;
 
 mod attach;
 mod cleanup;
+mod commit;
+mod cp;
 mod create;
 mod create_flags;
+mod diff;
 mod exec;
+mod export;
 mod images;
 mod info;
 mod init;
@@ -22,12 +26,15 @@ mod many;
 mod pause;
 mod ps;
 mod pull;
+mod rename;
 mod resource_flags;
+mod restart;
 mod rm;
 mod rmi;
 mod run;
 mod start;
 mod stop;
+mod top;
 mod version;
 mod wait;
 
@@ -130,8 +137,12 @@ pub type Entry = (&'static str, &'static dyn AnyVerb);
 /// The verbs that need no group, in the order of help.
 pub const TOP: &[Entry] = &[
     ("attach", &attach::VERB),
+    ("commit", &commit::VERB),
+    ("cp", &cp::VERB),
     ("create", &create::VERB),
+    ("diff", &diff::VERB),
     ("exec", &exec::VERB),
+    ("export", &export::VERB),
     ("images", &images::VERB),
     ("info", &info::VERB),
     ("init", &init::VERB),
@@ -142,11 +153,14 @@ pub const TOP: &[Entry] = &[
     ("pause", &pause::PAUSE),
     ("ps", &ps::VERB),
     ("pull", &pull::VERB),
+    ("rename", &rename::VERB),
+    ("restart", &restart::VERB),
     ("rm", &rm::VERB),
     ("rmi", &rmi::VERB),
     ("run", &run::VERB),
     ("start", &start::VERB),
     ("stop", &stop::VERB),
+    ("top", &top::VERB),
     ("unpause", &pause::UNPAUSE),
     ("version", &version::VERB),
     ("wait", &wait::VERB),
@@ -171,19 +185,26 @@ pub const GROUPS: &[Group] = &[
         about: "Manage containers",
         verbs: &[
             ("attach", &attach::VERB),
+            ("commit", &commit::VERB),
+            ("cp", &cp::VERB),
             ("create", &create::VERB),
+            ("diff", &diff::VERB),
             ("exec", &exec::VERB),
             ("exists", &inspect::CONTAINER_EXISTS),
+            ("export", &export::VERB),
             ("init", &init::VERB),
             ("inspect", &inspect::CONTAINER),
             ("kill", &kill::VERB),
             ("list", &ps::VERB),
             ("logs", &logs::VERB),
             ("pause", &pause::PAUSE),
+            ("rename", &rename::VERB),
+            ("restart", &restart::VERB),
             ("rm", &rm::VERB),
             ("run", &run::VERB),
             ("start", &start::VERB),
             ("stop", &stop::VERB),
+            ("top", &top::VERB),
             ("unpause", &pause::UNPAUSE),
             ("wait", &wait::VERB),
         ],

@@ -5,6 +5,8 @@ pub mod facts;
 pub mod lower;
 pub mod resolve;
 
+pub(crate) mod commit;
+pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod end;
 pub(crate) mod exec;
@@ -18,6 +20,8 @@ pub(crate) mod name;
 pub(crate) mod remove;
 pub(crate) mod root;
 pub(crate) mod state;
+pub(crate) mod top;
+pub(crate) mod tree;
 
 use config::{Config, Namespace};
 

@@ -181,6 +181,18 @@ impl Database {
         text.map(|t| t.parse().map_err(Fault::from)).transpose()
     }
 
+    /// Gives a container another name; one that is taken is a conflict.
+    pub fn rename(&self, id: &Id, name: &str) -> Result<(), Fault> {
+        let fail = self.fail("write");
+        let change =
+            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
+        if let Some(holder) = self.by_name(name)? {
+            return Err(name_taken(name, &holder));
+        }
+        change.execute("UPDATE containers SET name = ? WHERE id = ?", params![name, id.as_str()]).map_err(&fail)?;
+        change.commit().map_err(&fail)
+    }
+
     /// The row of a container, if it is there.
     pub fn record(&self, id: &Id) -> Result<Option<Record>, Fault> {
         self.connection

@@ -21,3 +21,8 @@ pub(crate) fn freeze_cgroup(name: &str, frozen: bool) -> Result<(), Fault> {
     let group = Group::open(&Host::probe(), name).map_err(fail)?;
     if frozen { group.freeze() } else { group.thaw() }.map_err(fail)
 }
+
+/// Numbers of the processes of a container's cgroup and of those below; `None` if there is no such cgroup.
+pub(crate) fn cgroup_processes(name: &str) -> Option<Vec<i32>> {
+    Group::open(&Host::probe(), name).ok().map(|group| group.processes())
+}

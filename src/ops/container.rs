@@ -338,3 +338,84 @@ pub struct Exit {
     /// The kernel killed a process of it for want of memory.
     pub oom: bool,
 }
+
+/// A place that `cp` copies from or to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Location {
+    /// A path in a container; one that is not absolute starts at its working directory.
+    Container {
+        /// Which container.
+        name: String,
+        /// Where in it.
+        path: String,
+    },
+    /// A path of the host.
+    Host(String),
+    /// A tar archive on standard input or output.
+    Stream,
+}
+
+/// Asks for files to be copied between a container and the host, or between two containers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    /// What is copied. A directory whose name ends with `/.` stands for what is in it.
+    pub from: Location,
+    /// Where to: a directory into which it is put, or its new name.
+    pub to: Location,
+    /// What comes into a container belongs to its user; otherwise owners stay as they are.
+    pub archive: bool,
+    /// A file may take the place of a directory, and the other way round.
+    pub overwrite: bool,
+}
+
+/// What became of a path of a container or image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `A` added, `C` changed, `D` deleted.
+    pub kind: char,
+    /// The absolute path; bytes that are not UTF-8 replaced.
+    pub path: String,
+}
+
+/// Asks for an image to be made of what a container changed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Commit {
+    /// Which container.
+    pub name: String,
+    /// The image's name; none if it is to be known by its id.
+    pub image: Option<String>,
+    /// Who made it.
+    pub author: String,
+    /// Remark in its history.
+    pub message: String,
+    /// Instructions as in a Containerfile: `CMD`, `ENTRYPOINT`, `ENV`, `EXPOSE`, `LABEL`, `ONBUILD`, `STOPSIGNAL`, `USER`, `VOLUME`,
+    /// `WORKDIR`.
+    pub changes: Vec<String>,
+    /// Nothing runs while it is read.
+    pub pause: bool,
+    /// All layers become one.
+    pub squash: bool,
+    /// The manifest is Docker's (schema 2) and not OCI's.
+    pub docker: bool,
+    /// Volumes of the container become volumes of the image.
+    pub include_volumes: bool,
+}
+
+/// Asks for the processes of a container.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Top {
+    /// Which container.
+    pub name: String,
+    /// Descriptors of columns as `podman top` has them; empty for the usual ones.
+    pub columns: Vec<String>,
+}
+
+/// A table of processes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Processes {
+    /// Headings of the columns.
+    pub titles: Vec<String>,
+    /// A row for each process.
+    pub rows: Vec<Vec<String>>,
+}

@@ -8,9 +8,11 @@ use crate::devices;
 use crate::error::{Context, Error};
 use crate::finish::{self, Finish, Streams};
 use crate::hooks::{self, Moment};
+use crate::joining::{self, Joining};
+use crate::labels::{self, Labels};
 use crate::launch::{Channels, Create, Stdio};
 use crate::masks;
-use crate::mounts::{self, Facts};
+use crate::mounts::{self, Facts, Owners};
 use crate::notify::{self, Notify};
 use crate::options;
 use crate::outside::{self, Outside};
@@ -19,16 +21,17 @@ use crate::plan::{self, Namespaces};
 use crate::privileges;
 use crate::report::Report;
 use crate::rootfs;
+use crate::scheduling::{self, Scheduling};
 use crate::seccomp::Filter;
 use crate::sysctl;
 use crate::terminal;
-use crate::trees::Interface;
+use crate::times;
+use crate::trees::{self, Interface};
 use oci_spec::runtime::{Linux, Process};
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use sys::clone::{NEW_CGROUP, NEW_NET, NEW_USER, Side};
-use sys::mount::{Change, READ_ONLY};
+use sys::clone::{NEW_CGROUP, NEW_NET, NEW_TIME, NEW_USER, Side};
 use types::idmap::{render, to_host};
 
 /// Creates the container, as a child of the caller's parent, and returns when its first process is on its way. The caller has
@@ -54,6 +57,10 @@ struct First<'a> {
     process: &'a Process,
     linux: &'a Linux,
     plan: &'a Namespaces,
+    /// Kinds of namespaces that are not the runtime's.
+    own: u64,
+    /// To be joined.
+    mount_namespace: Option<OwnedFd>,
     interface: Interface,
     mounts: Vec<mounts::Prepared>,
     root: Option<rootfs::Prepared>,
@@ -81,13 +88,17 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
     plan::refuse(&create.spec)?;
     let plan = plan::namespaces(linux)?;
     let filter = linux.seccomp().as_ref().map(plan::filter).transpose()?;
-    let outside = Outside::prepare(create)?;
+    let outside = Outside::prepare(create, Scheduling::read(process)?)?;
+    let joining = Joining::open(&plan, &create.owners)?;
     let agent = notify::connect(filter.as_ref())?;
     let interface = Interface::probe();
     let stdio = own_streams(stdio, &plan)?;
     let start = start.map(sys::process::out_of_the_way).transpose().step("move the start pipe")?;
     let specified = create.spec.mounts().as_deref().unwrap_or_default();
-    let mounts = mounts::prepare(interface, specified, &create.bundle, &plan.uids, &plan.gids)?;
+    let owners =
+        Owners { uids: &plan.uids, gids: &plan.gids, joined: joining.user().map(|namespace| namespace.as_fd()) };
+    let label = labels::of_mounts(linux)?;
+    let mounts = mounts::prepare(interface, specified, &create.bundle, &owners, label)?;
     if let Some(score) = process.oom_score_adj() {
         // Less than what this host allows us is cut to it (EACCES without CAP_SYS_RESOURCE).
         let _ = std::fs::write("/proc/self/oom_score_adj", score.to_string());
@@ -105,7 +116,11 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
             false => Ok((None, None)),
         }
         .step("make a pipe")?;
-        join(&plan, &mut placement)?;
+        let own = plan.new | joining.foreign();
+        let mount_namespace = joining.enter(&mut placement)?;
+        if plan.new & NEW_TIME != 0 {
+            times::make(&plan.clocks)?;
+        }
         if plan.new & NEW_USER == 0 {
             sys::process::set_dumpable(false).step("keep others from tracing")?;
         }
@@ -114,6 +129,8 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
             process,
             linux,
             plan: &plan,
+            own,
+            mount_namespace,
             interface,
             mounts,
             root: Some(root),
@@ -126,7 +143,7 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
             agent,
             pid: 0,
         };
-        let namespaces = plan.new & !NEW_CGROUP;
+        let namespaces = plan.new & !(NEW_CGROUP | NEW_TIME);
         let pid = match placement.clone(namespaces).map_err(|source| namespace(plan.new, "make", source))? {
             Side::Child => {
                 drop((go, ready));
@@ -156,7 +173,7 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
     launched
 }
 
-fn namespace(kinds: u64, step: &'static str, source: Errno) -> Error {
+pub(crate) fn namespace(kinds: u64, step: &'static str, source: Errno) -> Error {
     let kind =
         (0..64).map(|bit| 1 << bit).filter(|bit| kinds & bit != 0).map(plan::name).collect::<Vec<_>>().join(", ");
     Error::Namespace { kind, step, source }
@@ -184,24 +201,6 @@ fn own_streams(stdio: Stdio, plan: &Namespaces) -> Result<Stdio, Error> {
     })
 }
 
-/// Enters the namespaces that are joined, the user namespace last: until then this process has its rights.
-fn join(plan: &Namespaces, placement: &mut Placement) -> Result<(), Error> {
-    let mut files = Vec::new();
-    for (kind, path) in &plan.join {
-        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|source| namespace(*kind, "open", source))?;
-        files.push((*kind, file));
-    }
-    files.sort_by_key(|(kind, _)| *kind == NEW_USER);
-    for (kind, file) in files {
-        if kind == NEW_USER {
-            placement.enter_before_birth()?;
-        }
-        sys::namespaces::enter(file.as_fd(), kind).map_err(|source| namespace(kind, "join", source))?;
-    }
-    Ok(())
-}
-
 /// What the copy waits for: its cgroup and its id maps.
 fn settle(pid: i32, plan: &Namespaces, placement: &Placement) -> Result<(), Error> {
     placement.settle(pid)?;
@@ -217,7 +216,7 @@ impl First<'_> {
     /// Becomes the program; comes back only with the reason why not.
     fn run(mut self, placement: &mut Placement, report: BorrowedFd<'_>) -> Error {
         match self.build(placement) {
-            Ok(streams) => {
+            Ok((streams, labels)) => {
                 let moment = Moment::StartContainer;
                 let state = || outside::state(self.create, moment, self.pid);
                 let notify = self.agent.take().zip(self.filter.as_ref());
@@ -230,6 +229,7 @@ impl First<'_> {
                     filter: self.filter.as_ref(),
                     report,
                     start: self.start.as_ref(),
+                    labels,
                     notify: notify.map(|(agent, filter)| {
                         let state = outside::state(self.create, Moment::CreateContainer, self.pid);
                         Notify::new(agent, filter, self.pid, state)
@@ -242,8 +242,11 @@ impl First<'_> {
         }
     }
 
-    fn build(&mut self, placement: &mut Placement) -> Result<Streams, Error> {
+    fn build(&mut self, placement: &mut Placement) -> Result<(Streams, Labels), Error> {
         self.settle_down(placement)?;
+        if let Some(namespace) = self.mount_namespace.take() {
+            joining::enter_mounts(&namespace)?;
+        }
         // Nothing of the container's must reach the host's mounts; what the host mounts later may reach the container's, if
         // the specification says so.
         const MS_REC: u64 = 1 << 14;
@@ -258,9 +261,11 @@ impl First<'_> {
         };
         let outer = if asked.is_some_and(|flags| flags & MS_PRIVATE == 0) { MS_SLAVE } else { MS_PRIVATE };
         sys::mount::propagate_root(MS_REC | outer).step("keep mounts to this mount namespace")?;
+        let labels = Labels::open(self.process)?;
         let hooks = self.has_hooks_before_the_start();
         let root = rootfs::attach(self.root.take().ok_or(Errno::BADF).step("take the root")?, hooks)?;
         let streams = self.furnish(placement, root.as_fd())?;
+        self.meet_the_original()?;
         if hooks {
             self.run_hooks()?;
         }
@@ -268,7 +273,7 @@ impl First<'_> {
         if let Some(flags) = asked {
             sys::mount::propagate_root(flags).step("set the propagation of the root")?;
         }
-        Ok(streams)
+        Ok((streams, labels))
     }
 
     /// Hooks that look for the root where the bundle has it.
@@ -277,12 +282,16 @@ impl First<'_> {
         self.create.spec.hooks().is_some() && moments.iter().any(|m| !m.hooks(&self.create.spec).is_empty())
     }
 
-    /// Those of the original first, and then our own.
-    fn run_hooks(&mut self) -> Result<(), Error> {
+    /// Lets the original do what it can do only now.
+    fn meet_the_original(&mut self) -> Result<(), Error> {
         if let (Some(ready), Some(wait)) = (self.ready.take(), &self.wait) {
             rustix::io::write(&ready, b"r").step("tell that all is mounted")?;
             read_exactly(wait, &mut [0u8; 1])?;
         }
+        Ok(())
+    }
+
+    fn run_hooks(&self) -> Result<(), Error> {
         let moment = Moment::CreateContainer;
         let list = moment.hooks(&self.create.spec);
         if list.is_empty() {
@@ -297,7 +306,7 @@ impl First<'_> {
         rustix::process::umask(Mode::empty());
         rustix::process::setsid().map(drop).step("start a session")?;
         placement.enter()?;
-        let needs_pid = self.create.spec.hooks().is_some() || self.agent.is_some();
+        let needs_pid = self.create.spec.hooks().is_some() || self.agent.is_some() || self.ready.is_some();
         if let Some(wait) = self.wait.as_ref().filter(|_| needs_pid || placement.must_wait(self.plan)) {
             let mut pid = [0u8; 4];
             read_exactly(wait, &mut pid)?;
@@ -343,7 +352,7 @@ impl First<'_> {
         let mounted = mounts::attach(root, std::mem::take(&mut self.mounts), &facts)?;
         let asked = self.linux.devices().as_deref().unwrap_or_default();
         devices::make(self.interface, root, &mounted, asked, self.may_make_devices)?;
-        sysctl::write(self.linux.sysctl().as_ref(), mounted.proc.as_ref().map(|fd| fd.as_fd()), self.plan.new)?;
+        sysctl::write(self.linux.sysctl().as_ref(), mounted.proc.as_ref().map(|fd| fd.as_fd()), self.own)?;
         let stdio = self.stdio.take().ok_or(Errno::BADF).step("take the streams")?;
         let streams = finish::streams(stdio, finish::size(self.process), mounted.pts.as_ref().map(|fd| fd.as_fd()))?;
         if let Streams::Terminal(slave) = &streams {
@@ -353,28 +362,13 @@ impl First<'_> {
         masks::read_only(self.interface, root, &paths(self.linux.readonly_paths()))?;
         masks::mask(self.interface, root, &paths(self.linux.masked_paths()))?;
         if self.create.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
-            self.make_read_only(root)?;
+            trees::make_read_only(self.interface, root).step("make the root read-only")?;
         }
-        if let Some(personality) = self.linux.personality() {
-            const LINUX32: u64 = 8;
-            let wants32 = personality.domain() == oci_spec::runtime::LinuxPersonalityDomain::PerLinux32;
-            sys::process::set_personality(if wants32 { LINUX32 } else { 0 }).step("set the personality")?;
+        privileges::set_personality(self.linux.personality().as_ref())?;
+        if let Some(policy) = self.linux.memory_policy() {
+            scheduling::set_memory_policy(policy)?;
         }
         Ok(streams)
-    }
-
-    fn make_read_only(&self, root: BorrowedFd<'_>) -> Result<(), Error> {
-        match self.interface {
-            Interface::New => sys::mount::change(root, false, Change { set: READ_ONLY, ..Change::default() }),
-            Interface::Classic => {
-                const REMOUNT_BIND: u64 = 1 << 5 | 1 << 12;
-                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root));
-                let flags = rustix::fs::fstatvfs(root).step("look at the root")?.f_flag.bits();
-                let path = std::ffi::CString::new(path).map_err(|_| Errno::INVAL).step("name the root")?;
-                sys::mount::classic(c"", &path, c"", REMOUNT_BIND | flags | 1, c"")
-            }
-        }
-        .step("make the root read-only")
     }
 }
 

@@ -62,6 +62,8 @@ pub enum Error {
     Step { step: &'static str, source: Errno },
     #[error("cgroup: {0}")]
     Cgroup(String),
+    #[error("set {what}: {}", text(*source))]
+    Schedule { what: &'static str, source: Errno },
     #[error("specification: {0}")]
     Specification(String),
     #[error("seccomp: {0}")]

@@ -6,6 +6,7 @@
 use crate::create::{become_root, fail, read_exactly};
 use crate::error::{Context, Error};
 use crate::finish::{self, Finish, Streams};
+use crate::labels::Labels;
 use crate::launch::{Channels, Exec, Stdio};
 use crate::notify::{self, Notify};
 use crate::paths;
@@ -13,6 +14,7 @@ use crate::placement::Placement;
 use crate::plan;
 use crate::privileges;
 use crate::report::Report;
+use crate::scheduling::{self, Scheduling};
 use crate::seccomp::Filter;
 use oci_spec::runtime::{ContainerState, State};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -115,6 +117,8 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
     plan::refuse_of_process(&exec.process)?;
     let filter = exec.seccomp.as_ref().map(plan::filter).transpose()?;
     let agent = notify::connect(filter.as_ref())?;
+    Scheduling::read(&exec.process)?;
+    let affinity = exec.process.exec_cpu_affinity().as_ref();
     let target = Target::open(exec)?;
     let stdio = match stdio {
         Stdio::Terminal(socket) => {
@@ -131,6 +135,7 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
         let _ = std::fs::write("/proc/self/oom_score_adj", score.to_string());
     }
     privileges::raise_limits(exec.process.rlimits().as_deref().unwrap_or_default());
+    scheduling::set_affinity(affinity.and_then(|affinity| affinity.initial().as_ref()))?;
     let mut placement = Placement::of(exec.pid)?;
     let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
     sys::process::set_dumpable(false).step("keep others from tracing")?;
@@ -140,11 +145,11 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
             drop(go);
             let waits = agent.is_some();
             let error = match join(exec, &target, stdio, &wait, waits, &mut placement) {
-                Ok((streams, pid)) => {
+                Ok((streams, labels, pid)) => {
                     let notify = agent
                         .zip(filter.as_ref())
                         .map(|(agent, filter)| Notify::new(agent, filter, pid, running(exec)));
-                    finish(exec, filter.as_ref(), notify, start.as_ref(), report, streams)
+                    finish(exec, filter.as_ref(), (labels, notify), start.as_ref(), report, streams)
                 }
                 Err(error) => error,
             };
@@ -184,7 +189,7 @@ fn join(
     wait: &OwnedFd,
     waits: bool,
     placement: &mut Placement,
-) -> Result<(Streams, i32), Error> {
+) -> Result<(Streams, Labels, i32), Error> {
     sys::signals::reset().step("reset signals")?;
     rustix::process::setsid().map(drop).step("start a session")?;
     placement.enter()?;
@@ -192,6 +197,11 @@ fn join(
     if waits || placement.must_wait(&Default::default()) {
         read_exactly(wait, &mut pid)?;
     }
+    // With the rights of the host's that are lost next.
+    scheduling::set_affinity(exec.process.exec_cpu_affinity().as_ref().and_then(|a| a.cpu_affinity_final().as_ref()))?;
+    Scheduling::read(&exec.process)?.apply(0)?;
+    privileges::set_personality(exec.personality.as_ref())?;
+    let labels = Labels::open(&exec.process)?;
     target.enter(!NEW_PID)?;
     if target.kinds & NEW_USER != 0 {
         become_root()?;
@@ -204,7 +214,7 @@ fn join(
         Stdio::Descriptors(_) => None,
     };
     let streams = finish::streams(stdio, finish::size(&exec.process), pts.as_ref().map(|fd| fd.as_fd()))?;
-    Ok((streams, i32::from_le_bytes(pid)))
+    Ok((streams, labels, i32::from_le_bytes(pid)))
 }
 
 /// The container's `/dev/pts`, if it really is a devpts with a real ptmx in it: both are the container's to fake.
@@ -224,7 +234,7 @@ fn container_pts() -> Result<OwnedFd, Error> {
 fn finish(
     exec: &Exec,
     filter: Option<&Filter>,
-    notify: Option<Notify>,
+    (labels, notify): (Labels, Option<Notify>),
     start: Option<&OwnedFd>,
     report: BorrowedFd<'_>,
     streams: Streams,
@@ -238,6 +248,7 @@ fn finish(
         filter,
         report,
         start,
+        labels,
         notify,
         hooks: None,
     }

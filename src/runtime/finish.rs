@@ -5,6 +5,7 @@
 
 use crate::error::{Context, Error};
 use crate::hooks::{self, Moment};
+use crate::labels::Labels;
 use crate::launch::Stdio;
 use crate::notify::Notify;
 use crate::paths;
@@ -40,6 +41,8 @@ pub struct Finish<'a> {
     pub report: BorrowedFd<'a>,
     /// What to wait for.
     pub start: Option<&'a OwnedFd>,
+    /// Labels that the program gets.
+    pub labels: Labels,
     /// Who decides on calls that the filter asks about.
     pub notify: Option<Notify>,
     /// Programs of the container's to run before the program, and what they are told.
@@ -126,6 +129,7 @@ impl Finish<'_> {
 
     fn park_and_execute(mut self, program: &Program, capabilities: Capabilities) -> Result<(), Error> {
         // The agent is told while the container is created: it may want to see the state before the start.
+        self.labels.apply()?;
         let early = self.notify.is_some();
         if early {
             self.confine(capabilities)?;

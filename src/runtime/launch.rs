@@ -2,7 +2,7 @@
 //!
 //! Plain data can cross a process border as JSON ([`Create`], [`Exec`]); descriptors cannot, and travel in [`Channels`].
 
-use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{LinuxPersonality, LinuxSeccomp, Process, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -107,6 +107,9 @@ pub struct Exec {
     /// As [`Create::keep_keyring`].
     #[serde(default)]
     pub keep_keyring: bool,
+    /// The container's execution domain.
+    #[serde(default)]
+    pub personality: Option<LinuxPersonality>,
 }
 
 impl Exec {
@@ -123,6 +126,7 @@ impl Exec {
             bundle: PathBuf::new(),
             annotations: HashMap::new(),
             keep_keyring: false,
+            personality: None,
         }
     }
 }

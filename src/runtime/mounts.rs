@@ -14,11 +14,10 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use sys::mount::Change;
+use sys::mount::{Change, READ_ONLY};
 use types::IdRange;
 
 const MS_PRIVATE: u64 = 1 << 18;
-const MS_SHARED: u64 = 1 << 20;
 
 /// A mount of the specification, with its source opened where that must be done on the host's side.
 #[derive(Debug)]
@@ -60,32 +59,56 @@ pub fn prepare(
     interface: Interface,
     mounts: &[Mount],
     bundle: &Path,
-    uids: &[IdRange],
-    gids: &[IdRange],
+    owners: &Owners<'_>,
+    label: Option<&str>,
 ) -> Result<Vec<Prepared>, Error> {
-    mounts.iter().map(|mount| prepare_one(interface, mount, bundle, uids, gids)).collect()
+    mounts.iter().map(|mount| prepare_one(interface, mount, bundle, owners, label)).collect()
+}
+
+/// The id map of the container.
+#[derive(Debug, Clone, Copy)]
+pub struct Owners<'a> {
+    /// Of a new user namespace.
+    pub uids: &'a [IdRange],
+    /// Of a new user namespace.
+    pub gids: &'a [IdRange],
+    /// The user namespace that is joined.
+    pub joined: Option<BorrowedFd<'a>>,
 }
 
 fn prepare_one(
     interface: Interface,
     mount: &Mount,
     bundle: &Path,
-    uids: &[IdRange],
-    gids: &[IdRange],
+    owners: &Owners<'_>,
+    label: Option<&str>,
 ) -> Result<Prepared, Error> {
-    let destination = mount.destination().clone();
+    // What is not absolute starts at the root (config.md, "Mounts").
+    let destination = Path::new("/").join(mount.destination());
     let mut options = options::parse(mount.options().as_deref().unwrap_or_default());
     let kind = mount.typ().clone().unwrap_or_default();
     options.bind |= kind == "bind";
     let source = mount.source().as_ref().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    if kind.is_empty() && !options.bind {
+    if kind.is_empty() && !options.bind && !options.remount {
         return Err(Error::MountRefused {
             destination: destination.display().to_string(),
             why: "neither a type nor `bind` is given".into(),
         });
     }
+    let given = |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
+    let maps = [mount.uid_mappings(), mount.gid_mappings()].map(given);
+    if maps[0] != maps[1] {
+        return Err(Error::MountRefused {
+            destination: destination.display().to_string(),
+            why: "uidMappings and gidMappings must be given together".into(),
+        });
+    }
+    if maps[0] {
+        options.id_map.get_or_insert(false);
+    }
+    let of_new_view = options.bind && !options.remount;
     let misplaced =
-        [("idmap", options.id_map.is_some() && !options.bind), ("tmpcopyup", options.copy_up && kind != "tmpfs")];
+        [("idmap", options.id_map.is_some() && !of_new_view), ("tmpcopyup", options.copy_up && kind != "tmpfs")];
     if let Some((option, _)) = misplaced.into_iter().find(|(_, misplaced)| *misplaced) {
         return Err(Error::MountOption { destination: destination.display().to_string(), option: option.into() });
     }
@@ -94,7 +117,10 @@ fn prepare_one(
         (options.set, options.clear) =
             (options.set & !options.clear_below | options.set_below, options.clear | options.clear_below);
     }
-    let bound = if options.bind { Some(bind(interface, mount, &options, bundle, uids, gids)?) } else { None };
+    if let Some(label) = label.filter(|_| !options.bind && crate::labels::is_of_file_system(&kind)) {
+        options.data.push(("context".into(), Some(label.to_owned())));
+    }
+    let bound = if of_new_view { Some(bind(interface, mount, &options, bundle, owners)?) } else { None };
     Ok(Prepared { destination, kind, source, options, bound })
 }
 
@@ -103,11 +129,11 @@ fn bind(
     mount: &Mount,
     options: &Options,
     bundle: &Path,
-    uids: &[IdRange],
-    gids: &[IdRange],
+    owners: &Owners<'_>,
 ) -> Result<Tree, Error> {
     let destination = mount.destination().display().to_string();
-    if let Some((key, _)) = options.data.iter().find(|(key, _)| !is_of_superblock(key)) {
+    // Flags of file systems as a whole mean nothing for a view of one and are let be, as every engine does.
+    if let Some((key, _)) = options.data.first() {
         return Err(Error::MountOption { destination, option: key.clone() });
     }
     let source = mount.source().as_ref().ok_or_else(|| Error::MountRefused {
@@ -125,12 +151,25 @@ fn bind(
         Tree::bind_path(interface, &path, options.recursive, options.no_follow).map_err(|Failed(s, e)| error(&s, e))?;
     if let Some(recursive) = options.id_map {
         let own = |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().map(|m| ranges(m)).filter(|m| !m.is_empty());
-        let uid_map = own(mount.uid_mappings()).unwrap_or_else(|| uids.to_vec());
-        let gid_map = own(mount.gid_mappings()).unwrap_or_else(|| gids.to_vec());
-        let namespace =
-            sys::namespaces::empty_user_namespace(&types::idmap::render(&uid_map), &types::idmap::render(&gid_map))
-                .map_err(|e| error("make a user namespace of the id map", e))?;
-        let change = Change { id_map: Some(namespace.as_fd()), ..Change::default() };
+        let own = own(mount.uid_mappings()).zip(own(mount.gid_mappings()));
+        let made;
+        let namespace = match (&own, owners.joined) {
+            (None, Some(joined)) => joined,
+            (None, None) if owners.uids.is_empty() => {
+                return Err(Error::MountRefused {
+                    destination,
+                    why: "idmap needs uidMappings and gidMappings, or a user namespace of the container's".into(),
+                });
+            }
+            _ => {
+                let (uids, gids) = own.as_ref().map_or((owners.uids, owners.gids), |(u, g)| (&u[..], &g[..]));
+                let [uids, gids] = [uids, gids].map(types::idmap::render);
+                made = sys::namespaces::empty_user_namespace(&uids, &gids)
+                    .map_err(|e| error("make a user namespace of the id map", e))?;
+                made.as_fd()
+            }
+        };
+        let change = Change { id_map: Some(namespace), ..Change::default() };
         tree.change(recursive, change).map_err(|e| error("show through the id map", e))?;
     }
     apply(&mut tree, options).map_err(|(step, e)| error(step, e))?;
@@ -142,24 +181,6 @@ pub fn ranges(maps: &[LinuxIdMapping]) -> Vec<IdRange> {
     maps.iter().map(|m| IdRange { container: m.container_id(), host: m.host_id(), size: m.size() }).collect()
 }
 
-/// Options of file systems as a whole, which mean nothing for a view of one and are let be, as every engine does.
-fn is_of_superblock(key: &str) -> bool {
-    matches!(
-        key,
-        "sync"
-            | "async"
-            | "dirsync"
-            | "mand"
-            | "nomand"
-            | "lazytime"
-            | "nolazytime"
-            | "silent"
-            | "loud"
-            | "iversion"
-            | "noiversion"
-    )
-}
-
 /// Properties and propagation of a bind mount. Without a word about it, nothing propagates.
 fn apply(tree: &mut Tree, options: &Options) -> Result<(), (&'static str, Errno)> {
     let mut propagation = options.propagation.clone();
@@ -167,23 +188,23 @@ fn apply(tree: &mut Tree, options: &Options) -> Result<(), (&'static str, Errno)
         propagation.push((MS_PRIVATE, true));
     }
     for (flag, recursive) in propagation {
-        // A copy of a shared mount is shared with it already; a new peer group would not be what was asked for.
-        if flag != MS_SHARED {
-            tree.change(recursive, Change { propagation: flag, ..Change::default() })
-                .map_err(|e| ("set the propagation", e))?;
-        }
+        // A copy of a shared mount stays in its group.
+        tree.change(recursive, Change { propagation: flag, ..Change::default() })
+            .map_err(|e| ("set the propagation", e))?;
     }
     if options.set_below | options.clear_below != 0 {
         let change = Change { set: options.set_below, clear: options.clear_below, ..Change::default() };
         tree.change(true, change).map_err(|e| ("set properties of all mounts below", e))?;
     }
+    // One policy of access times takes the place of another in one step.
+    let policy = if options.set & sys::mount::ATIME == 0 { 0 } else { sys::mount::ATIME };
     if options.set != 0 {
-        let clear = options.clear & sys::mount::ATIME;
-        tree.change(false, Change { set: options.set, clear, ..Change::default() })
+        tree.change(false, Change { set: options.set, clear: policy, ..Change::default() })
             .map_err(|e| ("set properties", e))?;
     }
-    if options.clear != 0 {
-        match tree.change(false, Change { clear: options.clear, ..Change::default() }) {
+    let clear = options.clear & !policy;
+    if clear != 0 {
+        match tree.change(false, Change { clear, ..Change::default() }) {
             // In a user namespace the host's own restrictions are locked: asking for less of them is no reason to fail.
             Ok(()) | Err(Errno::PERM) => {}
             Err(error) => return Err(("clear properties", error)),
@@ -232,6 +253,12 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
         let place = place(root, &destination, if directory { Kind::Directory } else { Kind::File })?;
         return tree.attach(&place).map_err(|e| error("attach", e));
     }
+    if options.remount {
+        let fd = paths::open(root, &destination, OFlags::PATH).map_err(|e| error("find it", e))?;
+        let place = Place { root, path: destination.clone(), fd };
+        trees::remount(&place, &kind, &name, &options).map_err(|Failed(step, e)| error(&step, e))?;
+        return Ok(place.fd);
+    }
     let place = place(root, &destination, Kind::Directory)?;
     match kind.as_str() {
         "cgroup" | "cgroup2" => return cgroup_mount::attach(facts, &place, &options),
@@ -241,6 +268,12 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
         }
         _ => {}
     }
+    let copy = options.copy_up && kind == "tmpfs";
+    // Not before it is filled.
+    let read_only = copy && options.set & READ_ONLY != 0;
+    if read_only {
+        options.set &= !READ_ONLY;
+    }
     let made = Tree::filesystem(facts.interface, &kind, &name, &options);
     let tree = match made {
         // A user namespace may have a sysfs only of its own network namespace. With another one it gets the host's.
@@ -249,7 +282,6 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
         }
         other => other.map_err(|Failed(step, e)| error(&step, e))?,
     };
-    let copy = options.copy_up && kind == "tmpfs";
     let own_mode = options.data.iter().any(|(key, _)| key == "mode");
     let fd = match (copy, tree) {
         (true, Tree::Detached(fd)) => {
@@ -265,6 +297,9 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
         (false, tree) => tree.attach(&place),
     }
     .map_err(|e| error("attach", e))?;
+    if read_only {
+        trees::make_read_only(facts.interface, fd.as_fd()).map_err(|e| error("make read-only", e))?;
+    }
     for (flag, recursive) in &options.propagation {
         trees::propagate(facts.interface, fd.as_fd(), *recursive, *flag)
             .map_err(|e| error("set the propagation", e))?;
@@ -275,9 +310,6 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
 /// Finds or makes the place of a mount. A place that the image could redirect the kernel's own file systems with is refused.
 fn place<'a>(root: BorrowedFd<'a>, destination: &Path, kind: Kind) -> Result<Place<'a>, Error> {
     let refused = |why: &str| Error::MountRefused { destination: destination.display().to_string(), why: why.into() };
-    if !destination.is_absolute() {
-        return Err(refused("a destination must be absolute"));
-    }
     let is_kernels = ["/proc", "/sys", "/dev"].iter().any(|path| destination == Path::new(path));
     if is_kernels {
         match paths::open_without_links(root, destination, OFlags::PATH | OFlags::NOFOLLOW) {

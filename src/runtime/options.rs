@@ -15,6 +15,10 @@ pub struct Options {
     pub set_below: u64,
     /// Properties to clear on it and on all mounts below it.
     pub clear_below: u64,
+    /// Flags of the file system as a whole (`MS_SYNCHRONOUS`, …, as mount(2) numbers them).
+    pub superblock: u64,
+    /// `remount`: what is mounted there is changed.
+    pub remount: bool,
     /// `bind` or `rbind` was given.
     pub bind: bool,
     /// `rbind`: with all mounts below.
@@ -36,6 +40,32 @@ const MS_PRIVATE: u64 = 1 << 18;
 const MS_SLAVE: u64 = 1 << 19;
 const MS_SHARED: u64 = 1 << 20;
 
+/// `MS_I_VERSION`: only mount(2) can say it.
+pub const VERSIONS: u64 = 1 << 23;
+
+/// Flags of a file system as a whole: its name, its bit, and whether it sets it.
+const SUPERBLOCK: [(&str, u64, bool); 11] = [
+    ("sync", 1 << 4, true),
+    ("async", 1 << 4, false),
+    ("mand", 1 << 6, true),
+    ("nomand", 1 << 6, false),
+    ("dirsync", 1 << 7, true),
+    ("silent", 1 << 15, true),
+    ("loud", 1 << 15, false),
+    ("iversion", VERSIONS, true),
+    ("noiversion", VERSIONS, false),
+    ("lazytime", 1 << 25, true),
+    ("nolazytime", 1 << 25, false),
+];
+
+/// Those that stand for no property, or for its absence.
+const ACCESS_TIMES: [&str; 4] = ["atime", "norelatime", "nostrictatime", "relatime"];
+
+const PROPAGATIONS: [(&str, u64); 4] =
+    [("private", MS_PRIVATE), ("slave", MS_SLAVE), ("shared", MS_SHARED), ("unbindable", MS_UNBINDABLE)];
+
+const OTHERS: [&str; 8] = ["bind", "defaults", "idmap", "rbind", "remount", "ridmap", "src-nofollow", "tmpcopyup"];
+
 /// `name`, bits, and whether it sets them.
 const PROPERTIES: [(&str, u64, bool); 14] = [
     ("ro", mount::READ_ONLY, true),
@@ -54,6 +84,17 @@ const PROPERTIES: [(&str, u64, bool); 14] = [
     ("strictatime", mount::STRICT_ATIME, true),
 ];
 
+/// The names of all options that are not the file system's own, sorted.
+pub fn names() -> Vec<String> {
+    let properties = PROPERTIES.iter().map(|(name, ..)| *name).chain(ACCESS_TIMES);
+    let below = properties.clone().map(|name| format!("r{name}"));
+    let propagations = PROPAGATIONS.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
+    let others = SUPERBLOCK.iter().map(|(name, ..)| *name).chain(OTHERS).chain(properties);
+    let mut names: Vec<String> = others.map(str::to_owned).chain(below).chain(propagations).collect();
+    names.sort_unstable();
+    names
+}
+
 /// Reads the options in order; later ones win.
 pub fn parse<S: AsRef<str>>(options: &[S]) -> Options {
     let mut parsed = Options::default();
@@ -66,10 +107,15 @@ impl Options {
         if self.take_property(option) || self.take_propagation(option) {
             return;
         }
+        if let Some((_, bit, sets)) = SUPERBLOCK.iter().find(|(name, ..)| *name == option) {
+            self.superblock = if *sets { self.superblock | bit } else { self.superblock & !bit };
+            return;
+        }
         match option {
             "defaults" | "" => {}
             "bind" => self.bind = true,
             "rbind" => (self.bind, self.recursive) = (true, true),
+            "remount" => self.remount = true,
             "idmap" => self.id_map = Some(false),
             "ridmap" => self.id_map = Some(true),
             "tmpcopyup" => self.copy_up = true,
@@ -88,7 +134,7 @@ impl Options {
             _ => (false, option),
         };
         let (set, clear) = match name {
-            "relatime" | "atime" | "nostrictatime" | "norelatime" => (0, mount::ATIME),
+            _ if ACCESS_TIMES.contains(&name) => (0, mount::ATIME),
             _ => match PROPERTIES.iter().find(|(known, _, _)| *known == name) {
                 Some((_, bits, true)) if bits & mount::ATIME != 0 => (*bits, mount::ATIME),
                 Some((_, bits, true)) => (*bits, 0),
@@ -115,18 +161,11 @@ impl Options {
 }
 
 fn is_property(name: &str) -> bool {
-    matches!(name, "relatime" | "atime" | "nostrictatime" | "norelatime")
-        || PROPERTIES.iter().any(|(known, _, _)| *known == name)
+    ACCESS_TIMES.contains(&name) || PROPERTIES.iter().any(|(known, _, _)| *known == name)
 }
 
 fn propagation(name: &str) -> Option<u64> {
-    Some(match name {
-        "private" => MS_PRIVATE,
-        "slave" => MS_SLAVE,
-        "shared" => MS_SHARED,
-        "unbindable" => MS_UNBINDABLE,
-        _ => return None,
-    })
+    PROPAGATIONS.iter().find(|(known, _)| *known == name).map(|(_, flag)| *flag)
 }
 
 /// The flags of `rootfsPropagation` (`rprivate`, `slave`, …) for mount(2), with `MS_REC`.
@@ -160,6 +199,14 @@ mod tests {
         assert_eq!(parse(&["relatime"]), parse(&["norelatime"]));
         assert_eq!(parse(&["rrelatime"]).clear_below, mount::ATIME);
         assert_eq!(parse(&["noatime"]).clear, mount::ATIME);
+    }
+
+    #[test]
+    fn of_file_systems_as_a_whole() {
+        let got = parse(&["sync", "dirsync", "async", "iversion", "lazytime", "remount", "size=1"]);
+        assert_eq!(got.superblock, 1 << 7 | 1 << 23 | 1 << 25);
+        assert!(got.remount && got.data.len() == 1);
+        assert_eq!(parse(&["silent", "loud"]), parse(&["defaults"]));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What the intermediate does for the first process from the host's side while that waits, its mounts made and its root not
-//! yet changed: the hooks of the runtime's side.
+//! yet changed: scheduling, which may need rights of the host's, and the hooks of the runtime's side.
 //!
 //! They meet by two pipes: the first process writes a byte when it is ready, and goes on when it gets one.
 
 use crate::error::{Context, Error};
 use crate::hooks::{self, Moment};
 use crate::launch::Create;
+use crate::scheduling::Scheduling;
 use oci_spec::runtime::State;
 use std::os::fd::OwnedFd;
 
@@ -13,20 +14,21 @@ use std::os::fd::OwnedFd;
 #[derive(Debug)]
 pub struct Outside<'a> {
     create: &'a Create,
-    needed: bool,
+    scheduling: Scheduling,
+    has_hooks: bool,
 }
 
 impl<'a> Outside<'a> {
     /// Looks at what there is to do; before any namespace is joined.
-    pub fn prepare(create: &'a Create) -> Result<Outside<'a>, Error> {
+    pub fn prepare(create: &'a Create, scheduling: Scheduling) -> Result<Outside<'a>, Error> {
         hooks::check(&create.spec)?;
-        let needed = [Moment::Prestart, Moment::CreateRuntime].iter().any(|m| !m.hooks(&create.spec).is_empty());
-        Ok(Outside { create, needed })
+        let has_hooks = [Moment::Prestart, Moment::CreateRuntime].iter().any(|m| !m.hooks(&create.spec).is_empty());
+        Ok(Outside { create, scheduling, has_hooks })
     }
 
     /// Whether there is anything: else nobody waits.
     pub fn is_needed(&self) -> bool {
-        self.needed
+        self.has_hooks || self.scheduling.is_asked()
     }
 
     /// Waits until first process `pid` is ready, and does the work. False if the process ended before, having reported why.
@@ -35,6 +37,7 @@ impl<'a> Outside<'a> {
         if rustix::io::retry_on_intr(|| rustix::io::read(ready, &mut byte)).step("wait for the first process")? == 0 {
             return Ok(false);
         }
+        self.scheduling.apply(pid)?;
         for moment in [Moment::Prestart, Moment::CreateRuntime] {
             let list = moment.hooks(&self.create.spec);
             if !list.is_empty() {

@@ -14,6 +14,8 @@ pub struct Namespaces {
     pub new: u64,
     /// Those to join, in the specification's order.
     pub join: Vec<(u64, PathBuf)>,
+    /// Clocks of a new time namespace, as the kernel is told them.
+    pub clocks: String,
     /// Maps of a new user namespace.
     pub uids: Vec<IdRange>,
     /// Maps of a new user namespace.
@@ -35,19 +37,32 @@ pub fn name(kind: u64) -> &'static str {
     }
 }
 
-/// Reads the namespaces. A container always has a mount namespace of its own.
+/// Its name below `/proc/PID/ns`.
+pub fn file(kind: u64) -> &'static str {
+    match kind {
+        NEW_MOUNT => "mnt",
+        NEW_NET => "net",
+        other => name(other),
+    }
+}
+
+/// Reads the namespaces. A container always has a mount namespace that is not the runtime's.
 pub fn namespaces(linux: &Linux) -> Result<Namespaces, Error> {
     let mut plan = Namespaces::default();
     for namespace in linux.namespaces().iter().flatten() {
         // The specification's types are numbered as the kernel's flags.
         let kind = namespace.typ() as u64;
-        match namespace.path() {
+        if plan.new & kind != 0 || plan.join.iter().any(|(joined, _)| *joined == kind) {
+            return Err(Error::Specification(format!("namespace {} is given twice", name(kind))));
+        }
+        match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => plan.join.push((kind, path.clone())),
             None => plan.new |= kind,
         }
     }
     let unsupported = |what: &str, instead| Err(Error::Unsupported { what: what.to_owned(), instead });
-    if plan.new & NEW_MOUNT == 0 {
+    let joins = |wanted| plan.join.iter().any(|(kind, _)| *kind == wanted);
+    if plan.new & NEW_MOUNT == 0 && !joins(NEW_MOUNT) {
         return unsupported(
             "a container without a mount namespace of its own",
             "add {\"type\": \"mount\"} to its namespaces",
@@ -58,8 +73,17 @@ pub fn namespaces(linux: &Linux) -> Result<Namespaces, Error> {
     if plan.new & NEW_USER != 0 && (plan.uids.is_empty() || plan.gids.is_empty()) {
         return unsupported("a user namespace without maps", "give uidMappings and gidMappings");
     }
-    if plan.new & NEW_USER == 0 && !plan.uids.is_empty() && !plan.join.iter().any(|(kind, _)| *kind == NEW_USER) {
+    if plan.new & NEW_USER == 0 && !plan.uids.is_empty() && !joins(NEW_USER) {
         return unsupported("id maps without a user namespace", "add {\"type\": \"user\"} to its namespaces");
+    }
+    if let Some(offsets) = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty()) {
+        if plan.new & NEW_TIME == 0 {
+            return unsupported(
+                "timeOffsets without a time namespace of its own",
+                "add {\"type\": \"time\"} to its namespaces",
+            );
+        }
+        plan.clocks = crate::times::lines(offsets)?;
     }
     Ok(plan)
 }
@@ -71,17 +95,12 @@ pub fn refuse(spec: &Spec) -> Result<(), Error> {
         if linux.intel_rdt().is_some() {
             return unsupported("linux.intelRdt", "leave it out");
         }
-        if linux.memory_policy().is_some() {
-            return unsupported("linux.memoryPolicy", "use linux.resources.cpu.mems");
-        }
         if linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()) {
             return unsupported("linux.netDevices", "move the devices into a network namespace and join it");
         }
-        if linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty()) {
-            return unsupported("linux.timeOffsets", "leave them out");
-        }
-        if linux.mount_label().as_ref().is_some_and(|l| !l.is_empty()) {
-            return unsupported("linux.mountLabel", "use --security-opt label=disable");
+        if let Some(flag) = linux.personality().as_ref().and_then(|p| p.flags().as_deref()?.first()) {
+            // The specification knows none yet.
+            return unsupported(&format!("flag {flag:?} of linux.personality"), "leave it out");
         }
     }
     spec.process().as_ref().map_or(Ok(()), refuse_of_process)
@@ -89,18 +108,7 @@ pub fn refuse(spec: &Spec) -> Result<(), Error> {
 
 /// The same for a process alone.
 pub fn refuse_of_process(process: &Process) -> Result<(), Error> {
-    let unsupported = |what: &str, instead| Err(Error::Unsupported { what: what.to_owned(), instead });
-    let given = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty() && t != "unconfined");
-    if given(process.apparmor_profile()) {
-        return unsupported("an AppArmor profile", "use --security-opt apparmor=unconfined");
-    }
-    if given(process.selinux_label()) {
-        return unsupported("an SELinux label", "use --security-opt label=disable");
-    }
-    if process.io_priority().is_some() || process.scheduler().is_some() || process.exec_cpu_affinity().is_some() {
-        return unsupported("process.ioPriority, scheduler and execCPUAffinity", "use linux.resources");
-    }
-    Ok(())
+    crate::privileges::check_limits(process.rlimits().as_deref().unwrap_or_default())
 }
 
 /// The compiled filter. One that asks a listener must say where it is: every call that it is asked about would fail.
@@ -138,6 +146,8 @@ mod tests {
     fn nonsense_is_refused() {
         for json in [
             r#"{"namespaces":[{"type":"pid"}]}"#,
+            r#"{"namespaces":[{"type":"mount"},{"type":"pid"},{"type":"pid","path":"/x"}]}"#,
+            r#"{"namespaces":[{"type":"mount"}],"timeOffsets":{"boottime":{"secs":1}}}"#,
             r#"{"namespaces":[{"type":"mount"},{"type":"user"}]}"#,
             r#"{"namespaces":[{"type":"mount"}],"uidMappings":[{"containerID":0,"hostID":5,"size":1}]}"#,
         ] {

@@ -1,7 +1,7 @@
 //! Limits and capabilities of the program's process, cut to what this host can give.
 
 use crate::error::{Context, Error};
-use oci_spec::runtime::{LinuxCapabilities, PosixRlimit, PosixRlimitType};
+use oci_spec::runtime::{LinuxCapabilities, LinuxPersonality, LinuxPersonalityDomain, PosixRlimit, PosixRlimitType};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashSet;
@@ -60,6 +60,15 @@ fn resource(kind: PosixRlimitType) -> Resource {
     }
 }
 
+/// Refuses two values for one limit.
+pub fn check_limits(limits: &[PosixRlimit]) -> Result<(), Error> {
+    let twice = limits.iter().enumerate().find(|(at, limit)| limits[..*at].iter().any(|l| l.typ() == limit.typ()));
+    match twice {
+        Some((_, limit)) => Err(Error::Specification(format!("resource limit {} is given twice", limit.typ()))),
+        None => Ok(()),
+    }
+}
+
 /// On the host's side: raises hard limits that are asked for higher, as far as it may. In a user namespace of its own the
 /// container's process could not.
 pub fn raise_limits(limits: &[PosixRlimit]) {
@@ -86,6 +95,16 @@ pub fn set_limits(limits: &[PosixRlimit]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Sets the execution domain, if one is asked for.
+pub fn set_personality(asked: Option<&LinuxPersonality>) -> Result<(), Error> {
+    let domain = match asked.map(LinuxPersonality::domain) {
+        None => return Ok(()),
+        Some(LinuxPersonalityDomain::PerLinux) => 0,
+        Some(LinuxPersonalityDomain::PerLinux32) => 8,
+    };
+    sys::process::set_personality(domain).step("set the personality")
 }
 
 /// Gives this process a session keyring of its own. Only where no process here can have keys may it do without: in a kernel

@@ -31,6 +31,22 @@ pub enum Prepared {
     Classic(Rootfs),
 }
 
+/// The root of a container that has no process, mounted detached in the namespaces of the caller, whose working directory
+/// stays as it is. The mount goes with the descriptor. Kernels before 5.2, which have no such mounts, are an error.
+pub fn mount_detached(rootfs: &Rootfs) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let here = rustix::fs::open(".", flags, Mode::empty()).root("working directory", "open")?;
+    let prepared = prepare(Interface::probe(), rootfs);
+    rustix::process::fchdir(&here).root("working directory", "enter")?;
+    match prepared? {
+        Prepared::Tree(tree, _) => Ok(tree),
+        Prepared::Classic(_) => Err(Error::Unsupported {
+            what: "the files of a container that does not run".into(),
+            instead: "this kernel is older than 5.2; start the container first",
+        }),
+    }
+}
+
 /// Mounts it detached, in the namespaces of the caller.
 pub fn prepare(interface: Interface, rootfs: &Rootfs) -> Result<Prepared, Error> {
     if interface == Interface::Classic {
@@ -308,9 +324,7 @@ pub fn change_root(root: BorrowedFd<'_>, interface: Interface, no_pivot: bool) -
     rustix::process::fchdir(root).root("new root", "enter")?;
     match if no_pivot { Err(Errno::INVAL) } else { rustix::process::pivot_root(".", ".") } {
         Ok(()) => {
-            // The old root is now mounted over the new one, and the working directory is the old one.
-            const MS_REC_SLAVE: u64 = 1 << 14 | 1 << 19;
-            mount::propagate(c".", MS_REC_SLAVE).root("old root", "make slave")?;
+            // The old root is now mounted over the new one. Nothing of it propagates any more since the first process began.
             rustix::mount::unmount(".", UnmountFlags::DETACH).root("old root", "unmount")?;
             rustix::process::chdir("/").root("new root", "enter")
         }

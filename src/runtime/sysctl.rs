@@ -8,14 +8,14 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
-use sys::clone::{NEW_IPC, NEW_NET, NEW_UTS};
+use sys::clone::{NEW_IPC, NEW_NET, NEW_USER, NEW_UTS};
 
-/// Writes them. `new` are the container's new namespaces.
-pub fn write(sysctl: Option<&HashMap<String, String>>, proc: Option<BorrowedFd<'_>>, new: u64) -> Result<(), Error> {
+/// Writes them. `own` are the kinds of namespaces that the container does not share with the runtime.
+pub fn write(sysctl: Option<&HashMap<String, String>>, proc: Option<BorrowedFd<'_>>, own: u64) -> Result<(), Error> {
     for (name, value) in sysctl.into_iter().flatten() {
         let path =
             path(name).ok_or_else(|| Error::SysctlRefused { name: name.clone(), why: "not a name of a parameter" })?;
-        if owner(&path).is_none_or(|kind| new & kind == 0) {
+        if owner(&path).is_none_or(|kind| own & kind == 0) {
             return Err(Error::SysctlRefused {
                 name: name.clone(),
                 why: "it is of no namespace of this container's own",
@@ -65,6 +65,7 @@ fn owner(path: &str) -> Option<u64> {
     match path {
         "kernel/hostname" | "kernel/domainname" => Some(NEW_UTS),
         _ if path.starts_with("net/") => Some(NEW_NET),
+        _ if path.starts_with("user/") => Some(NEW_USER),
         _ if ipc.iter().any(|prefix| path.starts_with(prefix)) => Some(NEW_IPC),
         _ => None,
     }

@@ -84,17 +84,12 @@ impl Tree {
         source: &str,
         options: &Options,
     ) -> std::result::Result<Tree, Failed> {
-        if interface == Interface::Classic {
-            let data: Vec<String> = options
-                .data
-                .iter()
-                .map(|(key, value)| value.as_ref().map_or(key.clone(), |value| format!("{key}={value}")))
-                .collect();
+        if interface == Interface::Classic || only_mount_can(options) {
             return Ok(Tree::Noted(Noted {
                 source: text(source)?,
                 kind: text(kind)?,
-                flags: classic_flags(options.set),
-                data: text(&data.join(","))?,
+                flags: classic_flags(options.set) | options.superblock,
+                data: text(&data(options))?,
                 changes: Vec::new(),
                 _source: None,
             }));
@@ -102,6 +97,10 @@ impl Tree {
         let context =
             rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed("open the file system"))?;
         rustix::mount::fsconfig_set_string(&context, "source", source).map_err(failed("set the source"))?;
+        for name in superblock_flags(source, options) {
+            rustix::mount::fsconfig_set_flag(&context, name)
+                .map_err(|errno| Failed(explain(&context, &format!("option {name:?}")), errno))?;
+        }
         for (key, value) in &options.data {
             let set = match value {
                 Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str()),
@@ -228,6 +227,52 @@ impl Noted {
     }
 }
 
+/// Makes the attached mount whose root `fd` is read-only.
+pub fn make_read_only(interface: Interface, fd: BorrowedFd<'_>) -> Result<()> {
+    match interface {
+        Interface::New => mount::change(fd, false, Change { set: mount::READ_ONLY, ..Change::default() }),
+        Interface::Classic => {
+            let path = CString::new(through_proc(fd)).map_err(|_| Errno::INVAL)?;
+            let flags = rustix::fs::fstatvfs(fd)?.f_flag.bits();
+            mount::classic(c"", &path, c"", MS_REMOUNT | MS_BIND | flags | 1, c"")
+        }
+    }
+}
+
+/// Changes what is mounted at `place`, as mount(2) does it with `MS_REMOUNT`.
+pub fn remount(place: &Place<'_>, kind: &str, source: &str, options: &Options) -> std::result::Result<(), Failed> {
+    let bind = if options.bind { MS_BIND } else { 0 };
+    let flags = classic_flags(options.set) | options.superblock | bind | MS_REMOUNT;
+    let target = text(&through_proc(place.fd.as_fd()))?;
+    mount::classic(&text(source)?, &target, &text(kind)?, flags, &text(&data(options))?).map_err(failed("remount"))
+}
+
+fn data(options: &Options) -> String {
+    let pair = |(key, value): &(String, Option<String>)| match value {
+        // A label has commas in it, which mount(2) takes for its own.
+        Some(value) if key == "context" => format!("{key}=\"{value}\""),
+        Some(value) => format!("{key}={value}"),
+        None => key.clone(),
+    };
+    options.data.iter().map(pair).collect::<Vec<_>>().join(",")
+}
+
+/// The new interface cannot say `iversion`, nor values longer than 255 bytes (fsconfig(2)).
+fn only_mount_can(options: &Options) -> bool {
+    options.superblock & crate::options::VERSIONS != 0
+        || options.data.iter().any(|(_, value)| value.as_ref().is_some_and(|value| value.len() > 255))
+}
+
+/// Flags of a new file system as a whole, as fsconfig(2) names them. A device that cannot be written to can only be mounted
+/// by a file system that is told so too.
+fn superblock_flags(source: &str, options: &Options) -> impl Iterator<Item = &'static str> {
+    let read_only = options.set & mount::READ_ONLY != 0 && source.starts_with('/');
+    let superblock = options.superblock;
+    let named = [("sync", 1 << 4), ("mand", 1 << 6), ("dirsync", 1 << 7), ("lazytime", 1 << 25)];
+    let named = named.into_iter().filter(move |(_, bit)| superblock & bit != 0).map(|(name, _)| name);
+    named.chain(read_only.then_some("ro"))
+}
+
 /// Sets the propagation of the attached mount whose root `fd` is; with `recursive`, of all below it too.
 pub fn propagate(interface: Interface, fd: BorrowedFd<'_>, recursive: bool, propagation: u64) -> Result<()> {
     match interface {
@@ -253,15 +298,16 @@ fn text(text: &str) -> std::result::Result<CString, Failed> {
     CString::new(text).map_err(|_| Failed("read a text with a zero byte".into(), Errno::INVAL))
 }
 
-/// Properties as mount(2) and statvfs(3) number them. They differ from mount_setattr's only beyond the first four bits.
+/// Properties as mount(2) numbers them. They differ from mount_setattr's only beyond the first four bits.
 fn classic_flags(attributes: u64) -> u64 {
-    const PAIRS: [(u64, u64); 3] =
-        [(mount::NO_ATIME, 1 << 10), (mount::NO_DIR_ATIME, 1 << 11), (mount::STRICT_ATIME, 1 << 24)];
-    let low = attributes & 0xf;
-    PAIRS
-        .iter()
-        .filter(|(new, _)| attributes & mount::ATIME == *new || attributes & new == *new && *new == mount::NO_DIR_ATIME)
-        .fold(low, |flags, (_, old)| flags | old)
+    let atime = match attributes & mount::ATIME {
+        mount::NO_ATIME => 1 << 10,
+        mount::STRICT_ATIME => 1 << 24,
+        _ => 0,
+    };
+    let others = [(mount::NO_DIR_ATIME, 1 << 11), (mount::NO_SYMLINK_FOLLOW, 1 << 8)];
+    let others = others.iter().filter(|(new, _)| attributes & new != 0).fold(0, |flags, (_, old)| flags | old);
+    attributes & 0xf | atime | others
 }
 
 /// `step` with the last message that the file system left in its context (kernel 5.4 and later: `e KIND: TEXT`).

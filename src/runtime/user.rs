@@ -41,6 +41,18 @@ pub fn home(root: BorrowedFd<'_>, uid: u32) -> Result<String, Error> {
     Ok(entries(&passwd).find(|e| number(e, 2) == Some(uid)).and_then(|e| directory(&e)).unwrap_or_else(|| "/".into()))
 }
 
+/// The names of ids in the account file `path` (`/etc/passwd`, `/etc/group`) of the root.
+pub fn names(root: BorrowedFd<'_>, path: &'static str) -> Result<std::collections::BTreeMap<u32, String>, Error> {
+    let text = read(root, path)?;
+    let mut names = std::collections::BTreeMap::new();
+    for entry in entries(&text) {
+        if let Some(id) = number(&entry, 2) {
+            names.entry(id).or_insert_with(|| entry[0].to_owned());
+        }
+    }
+    Ok(names)
+}
+
 /// The pure part of [`resolve`].
 pub fn find(user: &str, groups: &[String], passwd: &str, group: &str) -> Result<Identity, Error> {
     let (user, own_group) = match user.split_once(':') {

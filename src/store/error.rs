@@ -56,6 +56,28 @@ pub enum Error {
         /// Newest format known.
         known: i64,
     },
+    /// An archive could not be read from where it comes from.
+    #[error("cannot read the archive")]
+    ReadArchive {
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// An entry of an archive is damaged, or does not fit what is there.
+    #[error("archive: entry {entry:?}: {why}")]
+    ArchiveEntry {
+        /// Name of the entry, bytes that are not UTF-8 replaced.
+        entry: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Who was to take an archive did not.
+    #[error("cannot write the archive")]
+    Write {
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
     /// A blob could not be read from where it comes from.
     #[error("cannot read blob {blob}")]
     Read {

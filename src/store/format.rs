@@ -16,8 +16,8 @@
 //!
 //! **Layers** are unpacked one by one, each independent of those below it, and shared by all images that list their
 //! diff id. NAME is five characters of `a-z2-7`: 500 of them still fit into the one page of options of mount(2).
-//! A removed file is a character device 0:0 (in a user namespace of a kernel before 5.8, which has no such devices:
-//! an empty file with the attribute `user.overlay.whiteout`), a directory that hides what lies below it has
+//! A removed file is a character device 0:0 (where there can be no such devices, in a user namespace of a kernel before
+//! 5.8 and on a disk that is an overlay: an empty file with the attribute `user.overlay.whiteout`), a directory that hides what lies below it has
 //! `trusted.overlay.opaque` (in a user namespace: `user.overlay.opaque`) = `y`.
 //!
 //! Where only one id is mapped, files and directories belong to it, and `user.containers.override_stat` =

@@ -8,6 +8,7 @@
 
 mod archive;
 mod candidate;
+mod changes;
 mod collect;
 mod commit;
 pub mod configuration;
@@ -20,15 +21,18 @@ mod image;
 mod ingest;
 pub mod limits;
 mod manifest;
+pub mod pack;
 mod place;
 mod removal;
 mod snapshot;
+pub mod spread;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod unpack;
 
 pub use candidate::{Candidate, Expect, Unpacked};
+pub use changes::{Change, Kind as ChangeKind};
 pub use collect::Collected;
 pub use commit::NewImage;
 pub use configuration::Configuration;

@@ -320,7 +320,7 @@ fn open_directory(parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> 
 
 /// Writes `path` to `cleaned` without `.`, `..` and slashes too many; false if it leads above where it starts.
 /// Absolute names start there as well: several builders write them.
-fn clean(path: &[u8], cleaned: &mut Vec<u8>) -> bool {
+pub(crate) fn clean(path: &[u8], cleaned: &mut Vec<u8>) -> bool {
     cleaned.clear();
     for component in path.split(|byte| *byte == b'/') {
         match component {

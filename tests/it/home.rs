@@ -37,6 +37,8 @@ pub struct Output {
     pub code: i32,
     pub out: String,
     pub err: String,
+    /// `out` before it became text.
+    pub raw: Vec<u8>,
     said: String,
 }
 
@@ -100,16 +102,17 @@ impl Running {
 
     #[track_caller]
     fn finish(self, status: ExitStatus) -> Output {
-        let text = |reader: Option<JoinHandle<Vec<u8>>>| {
-            let Some(reader) = reader else { return String::new() };
+        let bytes = |reader: Option<JoinHandle<Vec<u8>>>| {
+            let Some(reader) = reader else { return Vec::new() };
             let end = Instant::now() + Duration::from_secs(20);
             while !reader.is_finished() {
                 assert!(Instant::now() < end, "the command ended, but something holds its output open: {}", self.said);
                 sleep(Duration::from_millis(2));
             }
-            String::from_utf8_lossy(&reader.join().expect("the reader does not panic")).into_owned()
+            reader.join().expect("the reader does not panic")
         };
-        let (out, err) = (text(self.out), text(self.err));
+        let (raw, err) = (bytes(self.out), bytes(self.err));
+        let [out, err] = [&raw, &err].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let code = code_of(status);
         assert!(
             !err.contains("panicked") && !err.contains("please report this"),
@@ -117,7 +120,7 @@ impl Running {
             self.said
         );
         let said = format!("`{}`: code {code}\n--- stdout\n{out}\n--- stderr\n{err}\n---", self.said);
-        Output { code, out, err, said }
+        Output { code, out, err, raw, said }
     }
 
     /// Ends the command at once, by SIGKILL.

@@ -11,6 +11,7 @@ mod copies;
 mod debian;
 mod exec;
 mod faults;
+mod files;
 mod flags;
 mod home;
 mod hostile;

@@ -26,8 +26,8 @@ fn what_is_wrong_is_said_as_podman_says_it() {
             "unrecognized command `podman runn`\n\nDid you mean this?\n\trun\n\nTry 'podman --help' for more information\n",
         ),
         (
-            "monopod container foo",
-            "unrecognized command `monopod container foo`\nTry 'monopod container --help' for more information\n",
+            "monopod container frobnicate",
+            "unrecognized command `monopod container frobnicate`\nTry 'monopod container --help' for more information\n",
         ),
         ("monopod build .", &not_built("build")),
         ("monopod image push x", &not_built("image push")),

@@ -60,6 +60,7 @@ impl Engine {
             bundle: Default::default(),
             annotations: config.annotations.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             keep_keyring: false,
+            personality: None,
         };
         let launch = Launch {
             id: id.to_string(),

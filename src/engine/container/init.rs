@@ -197,14 +197,15 @@ impl Engine {
     }
 
     /// First processes of the containers whose namespaces are joined; they must run.
-    fn joined(&self, config: &Config) -> Result<BTreeMap<Id, i32>, Fault> {
+    fn joined(&self, config: &Config) -> Result<BTreeMap<Id, runtime::Owner>, Fault> {
         let spaces = &config.namespaces;
         let mut joined = BTreeMap::new();
         for space in [&spaces.network, &spaces.pid, &spaces.ipc, &spaces.uts, &spaces.cgroup] {
             if let Namespace::Container(id) = space {
                 let state = self.observe(&self.record_of(id.as_str())?);
                 if let (Status::Running | Status::Paused, Some(running)) = (state.status, state.running) {
-                    joined.insert(id.clone(), running.pid);
+                    let owner = runtime::Owner { pid: running.pid, start_time: running.start_time };
+                    joined.insert(id.clone(), owner);
                 }
             }
         }

@@ -25,7 +25,7 @@ pub struct Place {
     /// Device nodes of the host by path, for the devices of the configuration.
     pub devices: BTreeMap<PathBuf, DeviceNode>,
     /// First processes of the containers whose namespaces are joined.
-    pub joined: BTreeMap<Id, i32>,
+    pub joined: BTreeMap<Id, runtime::Owner>,
     /// Rows and columns of the terminal, if they are known.
     pub terminal_size: Option<(u16, u16)>,
 }
@@ -86,7 +86,7 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         init: config.init,
         no_pivot: false,
         keep_keyring: false,
-        owners: Vec::new(),
+        owners: place.joined.into_values().collect(),
     })
 }
 
@@ -233,13 +233,13 @@ fn namespaces(config: &Config, place: &Place) -> Result<Vec<Value>, Fault> {
             Namespace::Private => all.push(json!({ "type": kind })),
             Namespace::Path(path) => all.push(json!({ "type": kind, "path": path })),
             Namespace::Container(id) => {
-                let pid = place.joined.get(id).ok_or_else(|| {
+                let owner = place.joined.get(id).ok_or_else(|| {
                     Fault::new(
                         Kind::Conflict,
                         format!("cannot join the {kind} namespace of container {}: it is not running", id.short()),
                     )
                 })?;
-                all.push(json!({ "type": kind, "path": format!("/proc/{pid}/ns/{file}") }));
+                all.push(json!({ "type": kind, "path": format!("/proc/{}/ns/{file}", owner.pid) }));
             }
         }
     }

@@ -92,3 +92,27 @@ impl Engine {
         Ok(())
     }
 }
+
+impl Engine {
+    /// Gives a container another name.
+    pub fn rename(&self, name: &str, new: &str) -> Result<(), Fault> {
+        if !types::id::is_name(new) {
+            return Err(Fault::invalid(format!(
+                "names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument: {new:?}"
+            )));
+        }
+        let record = self.record_of(name)?;
+        self.database()?.rename(&record.id, new)
+    }
+
+    /// Stops a container if it runs, and starts it again.
+    pub fn restart(&self, name: &str, timeout: Option<u32>) -> Result<Id, Fault> {
+        self.host()?;
+        let record = self.record_of(name)?;
+        let id = record.id.clone();
+        self.end(record, timeout)?;
+        let mut session = self.init(id.as_str())?;
+        self.start(&mut session)?;
+        Ok(id)
+    }
+}

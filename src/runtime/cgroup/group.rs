@@ -159,6 +159,23 @@ impl Group {
             .try_for_each(|file| fs::write(&file, pid.to_string()).map_err(|source| Error::Use { path: file, source }))
     }
 
+    /// Numbers of the processes in the group and in those below it, in rising order.
+    pub fn processes(&self) -> Vec<i32> {
+        let mut found = Vec::new();
+        let top = self.unified.iter().chain(self.legacy.iter().map(|(_, directory)| directory)).next();
+        let mut waiting: Vec<PathBuf> = top.cloned().into_iter().collect();
+        while let Some(directory) = waiting.pop() {
+            // A group that vanishes meanwhile has no processes.
+            let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+            found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+            let below = fs::read_dir(&directory).into_iter().flatten().flatten();
+            waiting.extend(below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
     /// Removes the group and those made below it, everywhere. Processes that are just dying are waited for, a second at most.
     pub fn remove(&self) -> Result<(), Error> {
         let deadline = Instant::now() + Duration::from_secs(1);

@@ -8,12 +8,13 @@ mod confinement;
 mod hooks;
 mod hosts;
 mod processes;
+mod spec;
 mod support;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let tests: Vec<(&str, fn())> =
-        [processes::TESTS, confinement::TESTS, breakouts::TESTS, hosts::TESTS, hooks::TESTS].concat();
+        [processes::TESTS, confinement::TESTS, breakouts::TESTS, hosts::TESTS, hooks::TESTS, spec::TESTS].concat();
     let has = |flag: &str| arguments.iter().any(|a| a == flag);
     if has("--list") {
         if !has("--ignored") {

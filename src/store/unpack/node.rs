@@ -123,9 +123,9 @@ impl Unpacker<'_> {
 
     fn make_whiteout(&self, parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
         match fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0) {
-            // Before Linux 5.8 not even this device can be made in a user namespace, and overlay cannot be mounted
-            // there either (5.11): this mark is for copies.
-            Err(Errno::PERM) if self.options.in_user_namespace => {
+            // On a disk that is an overlay itself, and before Linux 5.8 in a user namespace, nobody can make this device,
+            // and overlay cannot be mounted over it: this mark is for copies.
+            Err(Errno::PERM) => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 let file = fs::openat(parent, name, flags, Mode::RUSR)?;
                 sys::xattr::set(&file, format::overlay_attribute(true, "whiteout").as_bytes(), b"y")
@@ -135,9 +135,15 @@ impl Unpacker<'_> {
     }
 
     pub(super) fn make_opaque(&mut self, parent: &OwnedFd, name: &[u8]) -> Result<()> {
-        let attribute = format::overlay_attribute(self.options.in_user_namespace, "opaque");
+        let mark = |directory: &OwnedFd, user: bool| {
+            sys::xattr::set(directory, format::overlay_attribute(user, "opaque").as_bytes(), b"y")
+        };
         open_directory(parent, name)
-            .and_then(|directory| sys::xattr::set(&directory, attribute.as_bytes(), b"y"))
+            .and_then(|directory| match mark(&directory, self.options.in_user_namespace) {
+                // The disk is an overlay, which keeps these attributes to itself: again a mark for copies.
+                Err(Errno::PERM | Errno::OPNOTSUPP) => mark(&directory, true),
+                other => other,
+            })
             .map_err(|errno| self.fail("hide lower layers behind the directory of", errno))
     }
 
