@@ -21,7 +21,9 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let code = match words.first().map_or(Role::CommandLine, |name| Role::of(name)) {
         Role::Monitor => monitor::main(),
+        Role::Runtime => runtime::command::main(&words),
         Role::CommandLine if cli::init::is_meant(&words) => cli::init::main(&words),
+        Role::CommandLine if runtime::command::is_meant(&words) => runtime::command::main(&words),
         Role::CommandLine => {
             // The reader of our output may go: end as other programs do.
             sys::reactor::end_on_broken_pipe();

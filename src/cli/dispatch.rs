@@ -25,6 +25,9 @@ pub fn main(words: Vec<OsString>) -> u8 {
     }
 }
 
+/// The word that `main` takes for the runtime's own command line.
+const RUNTIME: (&str, &str) = ("runtime", "Run containers from bundles, as runc and crun do");
+
 #[derive(Default)]
 struct Top {
     version: bool,
@@ -161,7 +164,8 @@ fn top_help(name: &str) -> String {
     let mut text =
         format!("Manage containers and images\n\nUsage:\n  {name} [options] [command]\n\nAvailable Commands:\n");
     let groups = GROUPS.iter().map(|group| (group.name, group.about));
-    let mut lines: Vec<_> = TOP.iter().map(|(word, verb)| (*word, verb.about())).chain(groups).collect();
+    let mut lines: Vec<_> =
+        TOP.iter().map(|(word, verb)| (*word, verb.about())).chain(groups).chain([RUNTIME]).collect();
     lines.sort();
     commands_help(&mut text, &lines);
     text.push_str("\nOptions:\n");

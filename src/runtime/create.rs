@@ -107,7 +107,7 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
     let may_make_devices = plan.new & NEW_USER == 0
         && !plan.join.iter().any(|(kind, _)| *kind == NEW_USER)
         && sys::namespaces::in_initial_user_namespace();
-    let mut placement = Placement::create(linux, &create.id)?;
+    let mut placement = Placement::create(linux, &create.id, create.everywhere)?;
     let launched = (|| {
         let root = rootfs::prepare(interface, &create.rootfs)?;
         let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
@@ -226,6 +226,7 @@ impl First<'_> {
                     groups: &self.create.groups,
                     create_cwd: self.create.create_cwd,
                     init: self.create.init,
+                    preserved: self.create.preserved,
                     filter: self.filter.as_ref(),
                     report,
                     start: self.start.as_ref(),

@@ -136,7 +136,7 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
     }
     privileges::raise_limits(exec.process.rlimits().as_deref().unwrap_or_default());
     scheduling::set_affinity(affinity.and_then(|affinity| affinity.initial().as_ref()))?;
-    let mut placement = Placement::of(exec.pid)?;
+    let mut placement = Placement::of(exec.pid, exec.cgroup.as_deref())?;
     let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
     sys::process::set_dumpable(false).step("keep others from tracing")?;
     target.enter(NEW_PID)?;
@@ -245,6 +245,7 @@ fn finish(
         groups: &exec.groups,
         create_cwd: false,
         init: false,
+        preserved: exec.preserved,
         filter,
         report,
         start,

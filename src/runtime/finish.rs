@@ -6,7 +6,7 @@
 use crate::error::{Context, Error};
 use crate::hooks::{self, Moment};
 use crate::labels::Labels;
-use crate::launch::Stdio;
+use crate::launch::{GIVE_UP, Stdio};
 use crate::notify::Notify;
 use crate::paths;
 use crate::privileges::{self, Capabilities};
@@ -35,6 +35,8 @@ pub struct Finish<'a> {
     pub create_cwd: bool,
     /// Put the small init before the program.
     pub init: bool,
+    /// Descriptors from 3 on to leave open.
+    pub preserved: u32,
     /// The filter.
     pub filter: Option<&'a Filter>,
     /// Where to report.
@@ -85,7 +87,7 @@ impl Finish<'_> {
         let capabilities = privileges::capabilities(self.process.capabilities().as_ref(), permitted);
         become_user(&identity, capabilities, self.keeps(permitted))?;
         rustix::process::umask(Mode::from_raw_mode(self.process.user().umask().unwrap_or(0o022)));
-        let environment = self.environment(&identity);
+        let environment = self.environment(root.as_fd(), &identity);
         let arguments = self.process.args().as_deref().unwrap_or_default();
         let program = program::find(arguments, &environment)?;
         privileges::set_limits(self.process.rlimits().as_deref().unwrap_or_default())?;
@@ -118,11 +120,16 @@ impl Finish<'_> {
         Ok(Identity { uid: user.uid(), gid: user.gid(), groups, home: None })
     }
 
-    /// The specification's, with `HOME` if a user was looked up and there is none.
-    fn environment(&self, identity: &Identity) -> Vec<String> {
+    /// The specification's, with `HOME` if there is none.
+    fn environment(&self, root: BorrowedFd<'_>, identity: &Identity) -> Vec<String> {
         let mut environment = self.process.env().clone().unwrap_or_default();
-        if self.user.is_some() && program::value(&environment, "HOME").is_none() {
-            environment.push(format!("HOME={}", identity.home.as_deref().unwrap_or("/")));
+        if program::value(&environment, "HOME").is_none() {
+            let home = match self.user {
+                Some(_) => identity.home.clone(),
+                // As other runtimes do; a file that makes no sense names no home.
+                None => user::home(root, identity.uid).ok(),
+            };
+            environment.push(format!("HOME={}", home.as_deref().unwrap_or("/")));
         }
         environment
     }
@@ -139,8 +146,8 @@ impl Finish<'_> {
             let mut byte = [0u8; 1];
             loop {
                 match rustix::io::read(start, &mut byte) {
-                    Ok(1) => break,
-                    // Whoever would have started us is gone.
+                    Ok(1) if byte[0] != GIVE_UP => break,
+                    // Whoever would have started us is gone, or thought better of it.
                     Ok(_) => sys::clone::exit_now(0),
                     Err(Errno::INTR) => {}
                     Err(error) => return Err(error).step("wait for the start"),
@@ -154,6 +161,7 @@ impl Finish<'_> {
         if let Some((list, state)) = &self.hooks {
             hooks::run(Moment::StartContainer, list, state)?;
         }
+        sys::process::inherit(3, self.preserved).step("keep descriptors open")?;
         // Last, so that the small init is confined as the program is.
         if self.init {
             crate::init::divide(rustix::termios::isatty(rustix::stdio::stdin()))?;

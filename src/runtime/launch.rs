@@ -48,6 +48,12 @@ pub struct Create {
     /// the number since, and its namespaces would be joined.
     #[serde(default)]
     pub owners: Vec<Owner>,
+    /// Descriptors from 3 on that the program inherits as they are; they must be open in the caller.
+    #[serde(default)]
+    pub preserved: u32,
+    /// Be in a group of one's own in every hierarchy of version 1, as engines expect that look there; otherwise only where a limit is.
+    #[serde(default)]
+    pub everywhere: bool,
 }
 
 impl Create {
@@ -65,6 +71,8 @@ impl Create {
             no_pivot: false,
             keep_keyring: false,
             owners: Vec::new(),
+            preserved: 0,
+            everywhere: false,
         }
     }
 }
@@ -110,6 +118,12 @@ pub struct Exec {
     /// The container's execution domain.
     #[serde(default)]
     pub personality: Option<LinuxPersonality>,
+    /// As [`Create::preserved`].
+    #[serde(default)]
+    pub preserved: u32,
+    /// A group below the container's own, from there, that exists: the process goes into it.
+    #[serde(default)]
+    pub cgroup: Option<PathBuf>,
 }
 
 impl Exec {
@@ -127,6 +141,8 @@ impl Exec {
             annotations: HashMap::new(),
             keep_keyring: false,
             personality: None,
+            preserved: 0,
+            cgroup: None,
         }
     }
 }
@@ -173,9 +189,12 @@ pub enum Stdio {
 pub struct Channels {
     /// The program's streams.
     pub stdio: Stdio,
-    /// The reading end of a pipe: one byte executes the program, end of file gives it up. Without it the program is
-    /// executed at once.
+    /// The reading end of a pipe: one byte executes the program, end of file or [`GIVE_UP`] gives it up. Without it the program
+    /// is executed at once.
     pub start: Option<OwnedFd>,
     /// The writing end of a pipe for [`crate::Report`]s. The program's process closes it by executing.
     pub report: OwnedFd,
 }
+
+/// The byte that ends a parked process instead of executing its program: for those who hold its pipe open for both.
+pub const GIVE_UP: u8 = b'x';

@@ -8,6 +8,7 @@
 
 pub mod cgroup;
 mod cgroup_mount;
+pub mod command;
 mod copy_up;
 mod create;
 mod devices;

@@ -9,6 +9,7 @@ use crate::plan::Namespaces;
 use oci_spec::runtime::Linux;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use sys::clone::{Clone, NEW_USER, Side};
 
 /// Where a process goes.
@@ -35,20 +36,25 @@ fn failed(error: cgroup::Error) -> Error {
 
 impl Placement {
     /// The group of a new container, made with its limits. Without `cgroupsPath` and limits there is none.
-    pub fn create(linux: &Linux, id: &str) -> Result<Placement, Error> {
+    /// With `everywhere` it is in all hierarchies, whether it has limits there or not.
+    pub fn create(linux: &Linux, id: &str, everywhere: bool) -> Result<Placement, Error> {
         let resources = linux.resources().clone().unwrap_or_default();
         let path = match linux.cgroups_path() {
             Some(path) => path.to_string_lossy().into_owned(),
             None if linux.resources().is_some() => id.to_owned(),
             None => return Ok(Placement::default()),
         };
-        let group = Group::create(&Host::probe(), &path, &resources).map_err(failed)?;
+        let group = Group::create(&Host::probe().everywhere(everywhere), &path, &resources).map_err(failed)?;
         Placement::into_group(group)
     }
 
-    /// The group of running process `pid`, for another one beside it.
-    pub fn of(pid: i32) -> Result<Placement, Error> {
-        Placement::into_group(Some(Group::of(&Host::probe(), pid).map_err(failed)?))
+    /// The group of running process `pid`, for another one beside it, or in a group `below` that one.
+    pub fn of(pid: i32, below: Option<&Path>) -> Result<Placement, Error> {
+        let group = Group::of(&Host::probe(), pid).map_err(failed)?;
+        Placement::into_group(Some(match below {
+            Some(path) => group.below(path).map_err(failed)?,
+            None => group,
+        }))
     }
 
     fn into_group(group: Option<Group>) -> Result<Placement, Error> {

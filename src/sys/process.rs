@@ -87,6 +87,14 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     Ok(())
 }
 
+/// Lets programs inherit the `count` descriptors from `first` on. One that is not open is `EBADF`.
+pub fn inherit(first: RawFd, count: u32) -> Result<()> {
+    (first..first.saturating_add_unsigned(count)).try_for_each(|number| {
+        // SAFETY: F_SETFD on any number only sets its flag, or fails with EBADF.
+        check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into()).map(drop)
+    })
+}
+
 /// The numbers of open descriptors from `first` on.
 fn open_from(first: RawFd) -> Result<Vec<RawFd>> {
     let entries = std::fs::read_dir("/proc/self/fd").map_err(errno)?;

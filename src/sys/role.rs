@@ -25,12 +25,14 @@ pub enum Role {
     CommandLine,
     /// Keeps one container's output and its end (`monitor::main`).
     Monitor,
+    /// Makes a container or a process in one, for another engine (`runtime::command`).
+    Runtime,
 }
 
 impl Role {
     /// The role that `argv[0]` asks for. `main` must call this first, before anything that needs memory.
     pub fn of(name: &OsStr) -> Role {
-        if name == Role::Monitor.name() { Role::Monitor } else { Role::CommandLine }
+        [Role::Monitor, Role::Runtime].into_iter().find(|role| name == role.name()).unwrap_or(Role::CommandLine)
     }
 
     /// The `argv[0]` of the role.
@@ -38,6 +40,7 @@ impl Role {
         match self {
             Role::CommandLine => "monopod",
             Role::Monitor => "monopod-monitor",
+            Role::Runtime => "monopod-runtime",
         }
     }
 }
@@ -61,6 +64,18 @@ pub fn spawn(role: Role, arguments: &[&OsStr], input: OwnedFd, output: OwnedFd) 
     let image = unwritable()?;
     let path = format!("/proc/self/fd/{}", image.as_raw_fd());
     Command::new(path).arg0(role.name()).args(arguments).stdin(input).stdout(output).stderr(errors).spawn()
+}
+
+/// Goes on as `role`, with `arguments`, the standard streams and all that programs inherit; executed as by [`spawn`]. Comes
+/// back only with the reason why not.
+pub fn become_role(role: Role, arguments: &[OsString]) -> io::Error {
+    match unwritable() {
+        Ok(image) => {
+            let path = format!("/proc/self/fd/{}", image.as_raw_fd());
+            Command::new(path).arg0(role.name()).args(arguments).exec()
+        }
+        Err(error) => error.into(),
+    }
 }
 
 /// This executable as a file that nobody who has it open, or sees it executed, can write to.
@@ -130,7 +145,9 @@ mod tests {
 
     #[test]
     fn the_name_decides() {
-        assert_eq!(Role::of(OsStr::new("monopod-monitor")), Role::Monitor);
+        for role in [Role::Monitor, Role::Runtime, Role::CommandLine] {
+            assert_eq!(Role::of(OsStr::new(role.name())), role);
+        }
         for name in ["monopod", "podman", "/usr/bin/monopod", ""] {
             assert_eq!(Role::of(OsStr::new(name)), Role::CommandLine, "{name}");
         }

@@ -61,6 +61,8 @@ impl Engine {
             annotations: config.annotations.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             keep_keyring: false,
             personality: None,
+            preserved: 0,
+            cgroup: None,
         };
         let launch = Launch {
             id: id.to_string(),

@@ -87,6 +87,8 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         no_pivot: false,
         keep_keyring: false,
         owners: place.joined.into_values().collect(),
+        preserved: 0,
+        everywhere: false,
     })
 }
 

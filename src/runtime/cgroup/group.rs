@@ -106,6 +106,26 @@ impl Group {
         Ok(group)
     }
 
+    /// The group at `path` from this one, in the hierarchies that have it; an error if none has.
+    pub fn below(&self, path: &Path) -> Result<Group, Error> {
+        let inside = path.strip_prefix("/").unwrap_or(path);
+        if inside.components().any(|part| !matches!(part, Component::Normal(_))) {
+            return Err(Error::Path(path.to_string_lossy().into_owned()));
+        }
+        let mut group = self.clone();
+        let into = |directory: &mut PathBuf| match directory.join(inside) {
+            below if below.is_dir() => {
+                *directory = below;
+                true
+            }
+            _ => false,
+        };
+        let mut found = group.unified.as_mut().is_some_and(into);
+        group.legacy.iter_mut().for_each(|(_, directory)| found |= into(directory));
+        group.path = format!("{}/{}", self.path.trim_end_matches('/'), inside.display());
+        if found { Ok(group) } else { Err(Error::Use { path: path.into(), source: Errno::NOENT.into() }) }
+    }
+
     /// Its path from each hierarchy's root: what [`Group::open`] takes.
     pub fn path(&self) -> &str {
         &self.path
@@ -204,6 +224,20 @@ impl Group {
                     }
                 }
             }
+        }
+        if host.everywhere {
+            for hierarchy in host.hierarchies.iter().filter(|hierarchy| hierarchy.writable) {
+                self.make_legacy(&hierarchy.mount, &hierarchy.controllers)?;
+            }
+            // In version 2 what is not handed on is not counted either.
+            for limit in Limit::COUNTED {
+                let controller = limit.unified().expect("what counts is a controller");
+                if matches!(host.place(limit), Ok(Place::Unified)) && host.can(limit).is_ok() {
+                    controllers.push((limit, controller));
+                }
+            }
+            controllers.sort_by_key(|(_, controller)| *controller);
+            controllers.dedup_by_key(|(_, controller)| *controller);
         }
         if let (Some(directory), Some(mount)) = (&self.unified, &host.unified) {
             let base = host.base().map_err(|reason| Error::Nowhere(reason.clone()))?;

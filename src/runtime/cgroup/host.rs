@@ -53,6 +53,8 @@ pub struct Host {
     pub(super) rootless: bool,
     /// The group of version 2 below which ours are made, as a path from the mount.
     base: Result<String, Reason>,
+    /// Groups are made in every hierarchy of version 1.
+    pub(super) everywhere: bool,
     /// What the base has, read when it is first asked for.
     inventory: OnceCell<Inventory>,
 }
@@ -100,7 +102,12 @@ impl Host {
             (None, true) => Layout::None,
         };
         let base = base(unified.as_deref(), rootless, own);
-        Host { layout, unified, hierarchies, rootless, base, inventory: OnceCell::new() }
+        Host { layout, unified, hierarchies, rootless, base, everywhere: false, inventory: OnceCell::new() }
+    }
+
+    /// The same host, on which groups are made in every hierarchy of version 1 if `yes`: otherwise only where they have a limit.
+    pub fn everywhere(self, yes: bool) -> Host {
+        Host { everywhere: yes, ..self }
     }
 
     /// Whether `limit` can be set on groups made below [`Host::parent`]; if not, why.

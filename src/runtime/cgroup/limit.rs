@@ -28,6 +28,9 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// Those whose controllers count what a group uses.
+    pub(super) const COUNTED: [Limit; 4] = [Limit::Memory, Limit::Cpu, Limit::Io, Limit::Pids];
+
     /// The controller's name in version 2.
     pub(super) fn unified(self) -> Option<&'static str> {
         match self {

@@ -30,7 +30,7 @@ fn output_and_exit_code() {
         Some(0),
         "the first process of a pid namespace is immune to itself"
     );
-    assert_eq!(Box::script("echo > /dev/stdout; echo $A; env | grep -c =").run().out, "\nb\n4\n");
+    assert_eq!(Box::script("echo > /dev/stdout; echo $A $HOME; env | grep -c =").run().out, "\nb /root\n5\n");
 }
 
 fn programs_that_are_none() {

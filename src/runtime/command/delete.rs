@@ -1,0 +1,115 @@
+//! `delete`: what is left of a container goes, in whatever state it is.
+//!
+//! Must not know: how a container is made.
+
+use super::Program;
+use super::failure::Failure;
+use super::flags::Words;
+use super::state::{Place, Process, Record, Status};
+use crate::cgroup::{Group, Host};
+use crate::hooks::{self, Moment};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `delete`. One that does not exist is no failure with `--force`.
+pub(crate) fn delete(program: &Program, words: &Words) -> Result<u8, Failure> {
+    let force = words.has("force");
+    let place = match program.containers()?.find(words.container()) {
+        Err(Failure::NoContainer { .. }) if force => return Ok(0),
+        other => other?,
+    };
+    let record = match place.read() {
+        // Nothing that can be read must keep it here.
+        Err(failure) if force => {
+            program.log.warning(&failure.text());
+            None
+        }
+        other => other?,
+    };
+    match place.status(record.as_ref())? {
+        Status::Stopped | Status::Created => {}
+        _ if force => {}
+        status => return Err(Failure::Status { action: "delete", id: place.id.clone(), status }),
+    }
+    take_away(program, &place, record.as_ref()).map(|()| 0)
+}
+
+/// Ends what lives of it, and removes its cgroup and its state.
+pub(crate) fn take_away(program: &Program, place: &Place, record: Option<&Record>) -> Result<(), Failure> {
+    let own = Process::own()?;
+    // Only where something is to be found in it.
+    let needed = record.is_none_or(|record| record.has_hooks || record.first.is_none());
+    let spec = needed.then(|| place.specification().ok()).flatten();
+    match record {
+        Some(Record { first: Some(first), .. }) => end(*first)?,
+        Some(Record { maker, .. }) if *maker != own && maker.is_alive() => end(*maker)?,
+        _ => {}
+    }
+    // One that was made, but not written down any more.
+    place.give_up()?;
+    let host = Host::probe();
+    let named = record.and_then(|record| record.cgroup.clone()).or_else(|| {
+        // What a killed creation may have made.
+        let linux = spec.as_ref()?.linux().as_ref()?;
+        let path = linux.cgroups_path().as_ref().map(|path| path.to_string_lossy().into_owned());
+        path.or_else(|| linux.resources().as_ref().map(|_| place.id.clone()))
+    });
+    // Whatever it is that cannot be opened, it is not one that this program made.
+    let group = named.and_then(|path| Group::open(&host, &path).ok());
+    if let Some(group) = &group {
+        if let Some(Record { first: Some(first), own_pids, .. }) = record {
+            // Version 1's freezer keeps them from ending.
+            if group.is_frozen() {
+                group.thaw().map_err(Failure::cgroup)?;
+            }
+            // Others of its processes may live on where they had no pid namespace to go with.
+            if !own_pids {
+                group.kill().map_err(Failure::cgroup)?;
+            }
+            gone(*first)?;
+        }
+        group.remove().map_err(Failure::cgroup)?;
+    } else if let Some(Record { first: Some(first), .. }) = record {
+        gone(*first)?;
+    }
+    place.remove()?;
+    if let (Some(spec), Some(record)) = (spec, record) {
+        let moment = Moment::Poststop;
+        let state = hooks::state(&spec, &place.id, &record.bundle, moment.status(), None);
+        for failure in hooks::run_all(moment, moment.hooks(&spec), &state) {
+            program.log.warning(&failure.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Kills a process, if it lives.
+fn end(process: Process) -> Result<(), Failure> {
+    match sys::process::kill(process.pid, process.start_time, 9) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(source) => Err(Failure::Kernel { step: "kill the first process", source }),
+    }
+}
+
+/// Waits until a process that was killed is gone, or a zombie.
+fn gone(process: Process) -> Result<(), Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    let pidfd = sys::process::open(process.pid, process.start_time).ok();
+    while process.is_alive() {
+        if Instant::now() >= deadline {
+            return Err(Failure::Kernel { step: "wait for the end of the first process", source: Errno::TIMEDOUT });
+        }
+        match &pidfd {
+            // Readable from when it is a zombie.
+            Some(pidfd) => {
+                let _ = sys::reactor::wait(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(PATIENCE));
+            }
+            // Kernels before 5.3.
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    Ok(())
+}
