@@ -1,4 +1,4 @@
-//! The engine's tables, in the database of the store but with a connection of their own, and their queries.
+//! The engine's tables, in the database of the store and over the same connection, and their queries.
 //!
 //! ```text
 //! containers(seq, id, name, image, image_id, created, status, paused, run, boot, started, finished, exit_code, oom,
@@ -13,8 +13,9 @@
 
 use crate::container::config::Config;
 use ops::{Fault, Kind};
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
+use store::database::Handle;
 use types::Id;
 
 const SLOT: u8 = 1;
@@ -119,10 +120,10 @@ pub struct Ended {
     pub error: String,
 }
 
-/// A connection.
+/// The tables, over a connection.
 #[derive(Debug)]
 pub struct Database {
-    connection: Connection,
+    connection: Handle,
     root: PathBuf,
 }
 
@@ -130,11 +131,15 @@ const COLUMNS: &str = "seq, id, name, image, image_id, created, status, paused, 
     exit_code, oom, error, remove, command, labels, mounts, networks";
 
 impl Database {
-    /// Opens the database below `root`, made if it is missing.
-    pub fn open(root: &Path) -> Result<Database, Fault> {
-        let connection = store::database::open(root).map_err(crate::fault::store)?;
-        store::database::upgrade(&connection, root, SLOT, STEPS).map_err(crate::fault::store)?;
+    /// The tables in the database below `root`, made if they are missing, over a connection to it.
+    pub fn open(connection: Handle, root: &Path) -> Result<Database, Fault> {
+        store::database::upgrade(&connection.lock(), root, SLOT, STEPS).map_err(crate::fault::store)?;
         Ok(Database { connection, root: root.to_owned() })
+    }
+
+    /// The connection, for one short use: no other method may be called meanwhile.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
+        self.connection.lock()
     }
 
     fn fail(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Fault + '_ {
@@ -145,9 +150,9 @@ impl Database {
     pub fn insert(&self, config: &Config, created: i64) -> Result<(), Fault> {
         let json = serde_json::to_string(config).map_err(Fault::internal)?;
         let fail = self.fail("write");
-        let change =
-            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
-        if let Some(holder) = self.by_name(&config.name)? {
+        let connection = self.lock();
+        let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
+        if let Some(holder) = self.by_name(&change, &config.name)? {
             return Err(name_taken(&config.name, &holder));
         }
         change
@@ -172,9 +177,8 @@ impl Database {
         change.commit().map_err(&fail)
     }
 
-    fn by_name(&self, name: &str) -> Result<Option<Id>, Fault> {
-        let text: Option<String> = self
-            .connection
+    fn by_name(&self, connection: &Connection, name: &str) -> Result<Option<Id>, Fault> {
+        let text: Option<String> = connection
             .query_row("SELECT id FROM containers WHERE name = ?", [name], |row| row.get(0))
             .optional()
             .map_err(self.fail("read"))?;
@@ -184,9 +188,9 @@ impl Database {
     /// Gives a container another name; one that is taken is a conflict.
     pub fn rename(&self, id: &Id, name: &str) -> Result<(), Fault> {
         let fail = self.fail("write");
-        let change =
-            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
-        if let Some(holder) = self.by_name(name)? {
+        let connection = self.lock();
+        let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
+        if let Some(holder) = self.by_name(&change, name)? {
             return Err(name_taken(name, &holder));
         }
         change.execute("UPDATE containers SET name = ? WHERE id = ?", params![name, id.as_str()]).map_err(&fail)?;
@@ -195,7 +199,7 @@ impl Database {
 
     /// The row of a container, if it is there.
     pub fn record(&self, id: &Id) -> Result<Option<Record>, Fault> {
-        self.connection
+        self.lock()
             .prepare(&format!("SELECT {COLUMNS} FROM containers WHERE id = ?"))
             .and_then(|mut query| query.query_row([id.as_str()], read).optional())
             .map_err(self.fail("read"))
@@ -205,7 +209,7 @@ impl Database {
     pub fn matching(&self, name: &str) -> Result<Vec<Record>, Fault> {
         let fail = self.fail("read");
         let one = self
-            .connection
+            .lock()
             .query_row(&format!("SELECT {COLUMNS} FROM containers WHERE name = ?1 OR id = ?1"), [name], read)
             .optional()
             .map_err(&fail)?;
@@ -215,8 +219,8 @@ impl Database {
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
             return Ok(Vec::new());
         }
-        let mut query = self
-            .connection
+        let connection = self.lock();
+        let mut query = connection
             .prepare(&format!("SELECT {COLUMNS} FROM containers WHERE id >= ?1 AND id < ?1 || 'g' LIMIT 2"))
             .map_err(&fail)?;
         let rows = query.query_map([name], read).map_err(&fail)?;
@@ -226,8 +230,8 @@ impl Database {
     /// All rows, oldest first.
     pub fn all(&self) -> Result<Vec<Record>, Fault> {
         let fail = self.fail("read");
-        let mut query =
-            self.connection.prepare(&format!("SELECT {COLUMNS} FROM containers ORDER BY seq")).map_err(&fail)?;
+        let connection = self.lock();
+        let mut query = connection.prepare(&format!("SELECT {COLUMNS} FROM containers ORDER BY seq")).map_err(&fail)?;
         let rows = query.query_map([], read).map_err(&fail)?;
         rows.collect::<Result<_, _>>().map_err(&fail)
     }
@@ -235,9 +239,8 @@ impl Database {
     /// Rows that a killed command or a host that went down may have left, and those of containers that go when they end.
     pub fn unsettled(&self, boot: &str) -> Result<Vec<Record>, Fault> {
         let fail = self.fail("read");
-        let mut query = self
-            .connection
-            .prepare(&format!(
+        let connection = self.lock();
+        let mut query = connection.prepare(&format!(
                 "SELECT {COLUMNS} FROM containers WHERE status = 'removing' OR (remove AND run > 0) OR (status = 'active' AND boot <> ?)"
             ))
             .map_err(&fail)?;
@@ -248,7 +251,7 @@ impl Database {
     /// The decided configuration of a container.
     pub fn config(&self, seq: i64) -> Result<Config, Fault> {
         let text: String = self
-            .connection
+            .lock()
             .query_row("SELECT config FROM configs WHERE seq = ?", [seq], |row| row.get(0))
             .map_err(self.fail("read"))?;
         serde_json::from_str(&text)
@@ -258,8 +261,8 @@ impl Database {
     /// Configurations of all containers that have a user namespace of their own.
     pub fn configs_with_user_namespace(&self) -> Result<Vec<Config>, Fault> {
         let fail = self.fail("read");
-        let mut query = self
-            .connection
+        let connection = self.lock();
+        let mut query = connection
             .prepare("SELECT config FROM configs WHERE json_extract(config, '$.namespaces.user') IS NOT NULL")
             .map_err(&fail)?;
         let texts: Vec<String> =
@@ -270,8 +273,9 @@ impl Database {
     /// Containers made of the image with this id.
     pub fn of_image(&self, image_id: &str) -> Result<Vec<Id>, Fault> {
         let fail = self.fail("read");
+        let connection = self.lock();
         let mut query =
-            self.connection.prepare("SELECT id FROM containers WHERE image_id = ? ORDER BY seq").map_err(&fail)?;
+            connection.prepare("SELECT id FROM containers WHERE image_id = ? ORDER BY seq").map_err(&fail)?;
         let texts: Vec<String> =
             query.query_map([image_id], |row| row.get(0)).and_then(|rows| rows.collect()).map_err(&fail)?;
         Ok(texts.iter().filter_map(|t| t.parse().ok()).collect())
@@ -280,15 +284,16 @@ impl Database {
     /// How many containers each image has.
     pub fn image_users(&self) -> Result<std::collections::HashMap<String, u64>, Fault> {
         let fail = self.fail("read");
+        let connection = self.lock();
         let mut query =
-            self.connection.prepare("SELECT image_id, count(*) FROM containers GROUP BY image_id").map_err(&fail)?;
+            connection.prepare("SELECT image_id, count(*) FROM containers GROUP BY image_id").map_err(&fail)?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))).map_err(&fail)?;
         rows.collect::<Result<_, _>>().map_err(&fail)
     }
 
     /// Begins run number `run` in this `boot`. The container's lock is held.
     pub fn activate(&self, id: &Id, run: i64, boot: &str) -> Result<(), Fault> {
-        self.connection
+        self.lock()
             .execute(
                 "UPDATE containers SET status = 'active', run = ?, boot = ?, paused = 0, error = '' WHERE id = ?",
                 params![run, boot, id.as_str()],
@@ -299,7 +304,7 @@ impl Database {
 
     /// Takes back a run of which nothing came.
     pub fn deactivate(&self, id: &Id, run: i64, error: &str) -> Result<(), Fault> {
-        self.connection
+        self.lock()
             .execute(
                 "UPDATE containers SET status = CASE WHEN started = 0 THEN 'created' ELSE 'exited' END, error = ? \
                  WHERE id = ? AND run = ? AND status = 'active'",
@@ -311,8 +316,7 @@ impl Database {
 
     /// Records how run number `run` ended, unless that was done or there is another one. True if it was recorded.
     pub fn finish(&self, id: &Id, run: i64, ended: &Ended) -> Result<bool, Fault> {
-        self.connection
-            .execute(
+        self.lock().execute(
                 "UPDATE containers SET status = 'exited', paused = 0, started = ?, finished = ?, exit_code = ?, oom = ?, error = ? \
                  WHERE id = ? AND run = ? AND status = 'active'",
                 params![ended.started, ended.finished, ended.exit_code, ended.oom, ended.error, id.as_str(), run],
@@ -323,7 +327,7 @@ impl Database {
 
     /// Marks a container as being removed.
     pub fn removing(&self, id: &Id) -> Result<(), Fault> {
-        self.connection
+        self.lock()
             .execute("UPDATE containers SET status = 'removing' WHERE id = ?", [id.as_str()])
             .map(drop)
             .map_err(self.fail("write"))
@@ -331,35 +335,31 @@ impl Database {
 
     /// Marks a container as frozen or not.
     pub fn paused(&self, id: &Id, paused: bool) -> Result<(), Fault> {
-        self.connection
+        self.lock()
             .execute("UPDATE containers SET paused = ? WHERE id = ?", params![paused, id.as_str()])
             .map(drop)
             .map_err(self.fail("write"))
     }
 
-    /// Takes the row away; with `ended`, whoever waits for the container can still learn how it ended.
-    pub fn delete(&self, seq: i64, id: &Id, ended: Option<&Ended>) -> Result<(), Fault> {
-        let fail = self.fail("write");
-        let change =
-            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
-        change.execute("DELETE FROM configs WHERE seq = ?", [seq]).map_err(&fail)?;
-        change.execute("DELETE FROM containers WHERE seq = ?", [seq]).map_err(&fail)?;
+    /// Takes the row away, in a transaction of the database; with `ended`, whoever waits for the container can still learn
+    /// how it ended.
+    pub fn delete(change: &Transaction<'_>, seq: i64, id: &Id, ended: Option<&Ended>) -> rusqlite::Result<()> {
+        change.execute("DELETE FROM configs WHERE seq = ?", [seq])?;
+        change.execute("DELETE FROM containers WHERE seq = ?", [seq])?;
         if let Some(ended) = ended {
             let oldest = ended.finished - KEEP_EXITS * 1_000_000_000;
-            change.execute("DELETE FROM exits WHERE finished < ?", [oldest]).map_err(&fail)?;
-            change
-                .execute(
-                    "INSERT OR REPLACE INTO exits VALUES (?, ?, ?, ?)",
-                    params![id.as_str(), ended.exit_code, ended.oom, ended.finished],
-                )
-                .map_err(&fail)?;
+            change.execute("DELETE FROM exits WHERE finished < ?", [oldest])?;
+            change.execute(
+                "INSERT OR REPLACE INTO exits VALUES (?, ?, ?, ?)",
+                params![id.as_str(), ended.exit_code, ended.oom, ended.finished],
+            )?;
         }
-        change.commit().map_err(&fail)
+        Ok(())
     }
 
     /// How a container that is gone ended, if that is still known.
     pub fn exit_of(&self, id: &Id) -> Result<Option<ops::container::Exit>, Fault> {
-        self.connection
+        self.lock()
             .query_row("SELECT exit_code, oom FROM exits WHERE id = ?", [id.as_str()], |row| {
                 Ok(ops::container::Exit { code: row.get(0)?, oom: row.get(1)? })
             })

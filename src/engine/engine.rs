@@ -27,6 +27,7 @@ use types::Id;
 pub struct Engine {
     pub(crate) settings: Settings,
     host: OnceCell<Host>,
+    connection: OnceCell<store::database::Handle>,
     database: OnceCell<Database>,
     store: OnceCell<Store>,
     boot: OnceCell<String>,
@@ -60,6 +61,7 @@ impl Engine {
         Ok(Engine {
             settings,
             host: OnceCell::new(),
+            connection: OnceCell::new(),
             database: OnceCell::new(),
             store: OnceCell::new(),
             boot: OnceCell::new(),
@@ -79,7 +81,13 @@ impl Engine {
 
     /// The engine's tables.
     pub(crate) fn database(&self) -> Result<&Database, Fault> {
-        once(&self.database, || Database::open(&self.settings.root))
+        once(&self.database, || Database::open(self.connection()?, &self.settings.root))
+    }
+
+    /// The connection that the engine's tables and the store's share.
+    fn connection(&self) -> Result<store::database::Handle, Fault> {
+        let open = || store::database::Handle::open(&self.settings.root).map_err(crate::fault::store);
+        once(&self.connection, open).cloned()
     }
 
     /// The store, from within the namespace.
@@ -88,7 +96,7 @@ impl Engine {
             let host = self.host()?;
             let options =
                 store::Options { in_user_namespace: host.in_user_namespace, single_id: host.single_id, collect: true };
-            Store::open(&self.settings.root, options).map_err(crate::fault::store)
+            Store::with(self.connection()?, &self.settings.root, options).map_err(crate::fault::store)
         })
     }
 

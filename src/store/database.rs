@@ -1,18 +1,32 @@
-//! The database: one SQLite file for all rooms, opened by each with its own connection.
+//! The database: one SQLite file for all rooms, which share one connection in each process.
+//!
+//! Commits do not wait for the disk: they go to the write-ahead log, of which a power cut may take the newest, but
+//! always in order. The log is copied back into the database file, the only time that anybody waits (for the log, then
+//! for the database), by a command that changed something and has done everything else: see [`CHECKPOINT`].
 
 use crate::{Error, Result, format};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a command waits for another one's transaction. Transactions are short; a minute means a stuck disk.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Pages in the write-ahead log after which it is copied back, which is the only time that SQLite waits for the disk.
-/// The first command after a pause reads the whole log: a small one keeps that below a millisecond.
-const CHECKPOINT: u32 = 250;
+/// Bytes in the write-ahead log after which a command copies it back, last of all, and makes it empty. The first command
+/// after a pause reads the whole log: a small one keeps that well below a millisecond.
+const CHECKPOINT: u64 = 128 * FRAME;
+
+/// The same for a command that may have begun this log, for which it has waited once already.
+const LATE: u64 = 8 * CHECKPOINT;
+
+/// Pages after which a commit copies the log back by itself: where all commands are killed, or one runs for days.
+const OVERDUE: u32 = 4000;
+
+/// Bytes of a page in the log, with its header.
+const FRAME: u64 = 4096 + 24;
 
 /// Bytes that commands need to write down what they do; with fewer left, the ballast is given up.
 const ROOM: u64 = 256 << 10;
@@ -43,8 +57,59 @@ pub fn path(root: &Path) -> PathBuf {
     root.join(format::DATABASE)
 }
 
+/// The connection of this process, shared by its rooms. The last of them to let go of it copies the log back if that is
+/// due.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Open>);
+
+#[derive(Debug)]
+struct Open {
+    connection: Mutex<Connection>,
+    root: PathBuf,
+    /// Bytes in the log when it was opened.
+    before: u64,
+}
+
+impl Handle {
+    /// Opens a connection to the database below `root`, creating both if missing. No table is read yet.
+    pub fn open(root: &Path) -> Result<Handle> {
+        let before = log_length(root);
+        Ok(Handle(Arc::new(Open { connection: Mutex::new(open(root)?), root: root.to_owned(), before })))
+    }
+
+    /// The connection, for one short use.
+    pub fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.0.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if connection.total_changes() == 0 {
+            return;
+        }
+        // Whoever writes first to an empty log waits for its header to be on the disk.
+        let due = if self.before == 0 { LATE } else { CHECKPOINT };
+        if log_length(&self.root) < due {
+            return;
+        }
+        // Never waits for others: where somebody reads or writes, it does what can be done, or leaves it to the next. What
+        // cannot be copied stays in the log.
+        let _ = connection.busy_timeout(Duration::ZERO);
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+}
+
+fn log_length(root: &Path) -> u64 {
+    let mut log = path(root).into_os_string();
+    log.push("-wal");
+    rustix::fs::stat(Path::new(&log)).map_or(0, |stat| stat.st_size.cast_unsigned())
+}
+
 /// Opens a connection to the database below `root`, creating both if missing. No table is read yet.
-pub fn open(root: &Path) -> Result<Connection> {
+fn open(root: &Path) -> Result<Connection> {
+    sys::database::prepare();
     let file = path(root);
     let fail = |source| error(root, "open", source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -65,8 +130,11 @@ pub fn open(root: &Path) -> Result<Connection> {
     connection.busy_timeout(PATIENCE).map_err(fail)?;
     // A checkpoint waits for the disk, twice: not at the end of every command.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fail)?;
+    // A log begun anew is cut, so that its length tells how much is in it.
     connection
-        .execute_batch(&format!("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint={CHECKPOINT};"))
+        .execute_batch(&format!(
+            "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint={OVERDUE}; PRAGMA journal_size_limit=0;"
+        ))
         .map_err(fail)?;
     Ok(connection)
 }
@@ -187,6 +255,56 @@ mod tests {
         migrate(&connection, scratch.path()).unwrap();
         connection.execute("INSERT INTO two VALUES (1)", []).unwrap();
         assert!(matches!(upgrade(&connection, scratch.path(), 1, &[]), Err(Error::Newer { found: 2, known: 0, .. })));
+    }
+
+    #[test]
+    fn the_log_is_copied_back_by_who_comes_later_and_never_by_who_began_it() {
+        let scratch = Scratch::new();
+        let write = |bytes: u64| {
+            let handle = Handle::open(scratch.path()).unwrap();
+            migrate(&handle.lock(), scratch.path()).unwrap();
+            handle
+                .lock()
+                .execute("INSERT OR REPLACE INTO facts VALUES ('a', hex(zeroblob(?1)))", [bytes as i64 / 2])
+                .unwrap();
+        };
+        write(2 * CHECKPOINT);
+        assert!(log_length(scratch.path()) > CHECKPOINT, "whoever begins it has waited enough");
+        let look = Handle::open(scratch.path()).unwrap();
+        assert_eq!(
+            look.lock().query_row("SELECT length(value) FROM facts", [], |row| row.get(0)),
+            Ok(2 * CHECKPOINT as i64)
+        );
+        drop(look);
+        assert!(log_length(scratch.path()) > CHECKPOINT, "whoever only reads leaves it alone");
+        write(2);
+        assert_eq!(log_length(scratch.path()), 0);
+        write(4);
+        let kept = log_length(scratch.path());
+        assert!((1..CHECKPOINT).contains(&kept), "{kept}");
+        write(2 * LATE);
+        assert_eq!(log_length(scratch.path()), 0);
+        write(2 * LATE);
+        assert_eq!(log_length(scratch.path()), 0, "a very long one is copied by anybody");
+    }
+
+    #[test]
+    fn a_log_that_somebody_reads_is_left_whole() {
+        let scratch = Scratch::new();
+        let handle = Handle::open(scratch.path()).unwrap();
+        migrate(&handle.lock(), scratch.path()).unwrap();
+        handle.lock().execute("INSERT INTO facts VALUES ('a', hex(zeroblob(?1)))", [CHECKPOINT as i64]).unwrap();
+        let reader = open(scratch.path()).unwrap();
+        let reading = reader.unchecked_transaction().unwrap();
+        let count = || reading.query_row("SELECT count(*) FROM facts", [], |row| row.get::<_, i64>(0));
+        assert_eq!(count(), Ok(1));
+        drop(handle);
+        let writer = Handle::open(scratch.path()).unwrap();
+        writer.lock().execute("INSERT INTO facts VALUES ('b', 'c')", []).unwrap();
+        drop(writer);
+        assert_eq!(count(), Ok(1), "it sees what it saw");
+        drop(reading);
+        assert_eq!(reader.query_row("SELECT count(*) FROM facts", [], |row| row.get::<_, i64>(0)), Ok(2));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub use snapshot::{Mounts, Snapshot};
 
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 /// How the store's files are written and mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,16 +68,20 @@ impl Default for Options {
 pub struct Store {
     root: PathBuf,
     options: Options,
-    connection: Mutex<Connection>,
+    connection: database::Handle,
 }
 
 impl Store {
     /// Opens the store below `root` (created if missing), brings its database up to date and, if the options say so,
     /// collects what killed commands left.
     pub fn open(root: &Path, options: Options) -> Result<Store> {
-        let connection = database::open(root)?;
-        database::migrate(&connection, root)?;
-        let store = Store { root: root.to_owned(), options, connection: Mutex::new(connection) };
+        Store::with(database::Handle::open(root)?, root, options)
+    }
+
+    /// As [`Store::open`], on a connection to the database below `root` that the process has already.
+    pub fn with(connection: database::Handle, root: &Path, options: Options) -> Result<Store> {
+        database::migrate(&connection.lock(), root)?;
+        let store = Store { root: root.to_owned(), options, connection };
         if options.collect {
             // A full or read-only disk must not keep anybody from listing: what could not be collected waits.
             let _ = store.collect();
@@ -97,7 +101,7 @@ impl Store {
 
     /// The connection, for one short use.
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock()
     }
 
     /// An error of the database while doing `action`.

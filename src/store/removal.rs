@@ -29,6 +29,7 @@ pub struct Removed {
 }
 
 /// Layers and blobs that no row knows any more, marked in a place, still to be deleted.
+#[derive(Default)]
 pub(crate) struct Unused(Option<Place>);
 
 impl Store {

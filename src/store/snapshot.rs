@@ -1,5 +1,6 @@
 //! Snapshots: the layers of an image with a writable one on top, for one container.
 
+use crate::removal::Unused;
 use crate::{Driver, Error, Result, Store, format};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use rustix::fs::{self, Mode, OFlags};
@@ -106,22 +107,37 @@ impl Store {
     /// Removes a container's snapshot, whatever state it is in; it is no error if there is none. Layers whose image is gone
     /// go with the last snapshot of them.
     pub fn remove_snapshot(&self, container: &Id) -> Result<()> {
-        self.remove_files(container)?;
+        self.remove_snapshot_files(container)?;
+        self.forget_snapshot(container, |_| Ok(()))
+    }
+
+    /// The first half of [`Store::remove_snapshot`]: its files.
+    pub fn remove_snapshot_files(&self, container: &Id) -> Result<()> {
+        self.remove_files(container)
+    }
+
+    /// The second half, whose files are gone: its rows, and in the same transaction what `also` takes away.
+    pub fn forget_snapshot(
+        &self,
+        container: &Id,
+        also: impl Fn(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<()> {
         self.with_ballast(|| {
             let unused = {
                 let connection = self.connection();
                 let fail = self.failed("remove a snapshot from");
-                let query = "SELECT 1 FROM snapshots WHERE container = ?1";
-                let known = connection.query_row(query, [container.as_str()], |_| Ok(())).optional().map_err(&fail)?;
-                if known.is_none() {
-                    return Ok(());
-                }
                 let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
-                for table in ["snapshots", "snapshot_layers"] {
-                    let query = format!("DELETE FROM {table} WHERE container = ?1");
-                    change.execute(&query, [container.as_str()]).map_err(&fail)?;
+                let query = "DELETE FROM snapshots WHERE container = ?1
+                    RETURNING EXISTS (SELECT 1 FROM images WHERE config = image)";
+                let has_image: Option<bool> =
+                    change.query_row(query, [container.as_str()], |row| row.get(0)).optional().map_err(&fail)?;
+                if has_image.is_some() {
+                    let query = "DELETE FROM snapshot_layers WHERE container = ?1";
+                    change.execute(query, [container.as_str()]).map_err(&fail)?;
                 }
-                let unused = self.forget_unused(&change)?;
+                // As long as the image is there, it uses all layers of the snapshot.
+                let unused = if has_image == Some(false) { self.forget_unused(&change)? } else { Unused::default() };
+                also(&change).map_err(&fail)?;
                 change.commit().map_err(&fail)?;
                 unused
             };

@@ -20,12 +20,14 @@ impl Engine {
     /// frees what the container held, and removes it if it was made with `--rm`. A container already gone is no error.
     pub fn cleanup(&self, id: &Id) -> Result<(), Fault> {
         self.host()?;
-        if self.database()?.record(id)?.is_none() {
+        let directory = self.container_directory(id);
+        // Locking makes the directory: not that of a container which is gone.
+        if !directory.exists() && self.database()?.record(id)?.is_none() {
             return Ok(());
         }
-        let held = lock::wait(&self.container_directory(id))?;
+        let held = lock::wait(&directory)?;
         let Some(record) = self.database()?.record(id)? else {
-            let _ = std::fs::remove_dir(self.container_directory(id));
+            let _ = std::fs::remove_dir(directory);
             return Ok(());
         };
         self.tidy(record, held)

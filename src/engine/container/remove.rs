@@ -3,7 +3,7 @@
 use super::end::improper;
 use super::lock;
 use crate::Engine;
-use crate::database::{Ended, Mark, Record};
+use crate::database::{Database, Ended, Mark, Record};
 use monitor::record::Running;
 use ops::container::{Remove, Status};
 use ops::{Fault, Kind};
@@ -72,7 +72,8 @@ impl Engine {
         if let Some(cgroup) = cgroup {
             crate::host::remove_cgroup(&cgroup);
         }
-        self.store()?.remove_snapshot(&record.id).map_err(crate::fault::store)?;
+        let store = self.store()?;
+        store.remove_snapshot_files(&record.id).map_err(crate::fault::store)?;
         let cid_file = self.database()?.config(record.seq).ok().and_then(|c| c.cid_file);
         if let Some(path) = cid_file
             && std::fs::read_to_string(&path).is_ok_and(|t| t.trim() == record.id.as_str())
@@ -87,7 +88,9 @@ impl Engine {
             _ => {}
         }
         self.free_run(record, None);
-        self.database()?.delete(record.seq, &record.id, ended)?;
+        store
+            .forget_snapshot(&record.id, |change| Database::delete(change, record.seq, &record.id, ended))
+            .map_err(crate::fault::store)?;
         drop(held);
         Ok(())
     }
