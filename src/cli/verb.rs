@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 mod attach;
 mod cleanup;
 mod commit;
+mod copy;
 mod cp;
 mod create;
 mod create_flags;
@@ -26,12 +27,15 @@ mod many;
 mod pause;
 mod ps;
 mod pull;
+mod push;
+mod registry_flags;
 mod rename;
 mod resource_flags;
 mod restart;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod start;
 mod stop;
 mod top;
@@ -138,6 +142,7 @@ pub type Entry = (&'static str, &'static dyn AnyVerb);
 pub const TOP: &[Entry] = &[
     ("attach", &attach::VERB),
     ("commit", &commit::VERB),
+    ("copy", &copy::VERB),
     ("cp", &cp::VERB),
     ("create", &create::VERB),
     ("diff", &diff::VERB),
@@ -148,16 +153,19 @@ pub const TOP: &[Entry] = &[
     ("init", &init::VERB),
     ("inspect", &inspect::VERB),
     ("kill", &kill::VERB),
+    ("list-tags", &copy::LIST_TAGS),
     ("load", &load::VERB),
     ("logs", &logs::VERB),
     ("pause", &pause::PAUSE),
     ("ps", &ps::VERB),
     ("pull", &pull::VERB),
+    ("push", &push::VERB),
     ("rename", &rename::VERB),
     ("restart", &restart::VERB),
     ("rm", &rm::VERB),
     ("rmi", &rmi::VERB),
     ("run", &run::VERB),
+    ("save", &save::VERB),
     ("start", &start::VERB),
     ("stop", &stop::VERB),
     ("top", &top::VERB),
@@ -219,7 +227,9 @@ pub const GROUPS: &[Group] = &[
             ("list", &images::VERB),
             ("load", &load::VERB),
             ("pull", &pull::VERB),
+            ("push", &push::VERB),
             ("rm", &rmi::VERB),
+            ("save", &save::VERB),
         ],
         hidden: &[("ls", &images::VERB), ("remove", &rmi::VERB)],
     },

@@ -1,5 +1,7 @@
 //! Images as containers and users see them: brought, found, listed, described, removed.
 
+mod between;
 mod bring;
 mod list;
 mod remove;
+mod send;

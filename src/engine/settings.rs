@@ -21,6 +21,8 @@ pub struct Settings {
     pub proxies: Vec<String>,
     /// Files with credentials for registries (containers-auth.json(5)), the first that knows a registry counts.
     pub auth_files: Vec<PathBuf>,
+    /// Directories with certificates for registries (containers-certs.d(5)).
+    pub certificate_roots: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -74,6 +76,11 @@ impl Settings {
             gid: rustix::process::getegid().as_raw(),
             path: std::env::var_os("PATH"),
             auth_files: auth_files(uid, home.as_deref(), absolute("REGISTRY_AUTH_FILE"), absolute("XDG_RUNTIME_DIR")),
+            certificate_roots: [home.as_ref().filter(|_| uid != 0).map(|home| home.join(".config/containers/certs.d"))]
+                .into_iter()
+                .flatten()
+                .chain(["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()])
+                .collect(),
             proxies: PROXIES.iter().filter_map(|n| std::env::var(n).ok().map(|v| format!("{n}={v}"))).collect(),
         })
     }

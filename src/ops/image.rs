@@ -14,12 +14,81 @@ pub struct Pull {
     pub platform: Option<String>,
     /// `missing`, `always`, `never`, `newer`.
     pub policy: Option<String>,
+    /// How the registry is talked to.
+    pub access: Access,
+}
+
+/// How registries are talked to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Access {
     /// `USER:PASSWORD` for the registry.
     pub credentials: Option<String>,
     /// File with credentials of registries.
     pub auth_file: Option<String>,
+    /// Directory with certificates: `*.crt` are trusted, `*.cert` with `*.key` are shown.
+    pub certificates: Option<std::path::PathBuf>,
     /// Check the registry's certificate and demand TLS (default true).
     pub tls_verify: Option<bool>,
+    /// How often a request that failed is tried again (default 3).
+    pub retry: Option<u32>,
+    /// How long to wait before that (default: 0.3 seconds, then three times as long each time).
+    pub retry_delay: Option<std::time::Duration>,
+}
+
+/// Asks for images of the store to be saved.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Save {
+    /// Names or ids of the images; without `several`, those after the first are further names of the first.
+    pub images: Vec<String>,
+    /// All of `images` are images.
+    pub several: bool,
+    /// `docker-archive` (default), `oci-archive`, `oci-dir`, `docker-dir`.
+    pub format: Option<String>,
+    /// Where to; none means standard output.
+    pub output: Option<std::path::PathBuf>,
+    /// Compress plain layers in a `docker-dir`.
+    pub compress: bool,
+    /// Leave plain layers plain in the OCI formats.
+    pub uncompressed: bool,
+}
+
+/// Asks for an image of the store to be written to a registry, or to any other transport.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Push {
+    /// Name or id of the image.
+    pub image: String,
+    /// Where to; none means the image's name. Without a transport it is a registry.
+    pub destination: Option<String>,
+    /// `oci` or `v2s2`; none means the form the image has.
+    pub format: Option<String>,
+    /// How layers are compressed.
+    pub compression: Compression,
+    /// How the registry is talked to.
+    pub access: Access,
+}
+
+/// How layers are compressed on their way.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Compression {
+    /// `gzip` or `zstd`; none means gzip, for plain layers.
+    pub format: Option<String>,
+    /// Level; none means the usual one of the format.
+    pub level: Option<i32>,
+    /// Layers that are compressed otherwise are compressed anew (default: if a format was named).
+    pub force: Option<bool>,
+    /// Compress plain layers in a `dir:`.
+    pub compress: bool,
+}
+
+/// An image was written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pushed {
+    /// Digest of its manifest there.
+    pub digest: Digest,
 }
 
 /// Asks for all images of an archive. `None` reads standard input.
@@ -84,4 +153,79 @@ pub struct Removed {
     pub untagged: Vec<String>,
     /// Images deleted.
     pub deleted: Vec<Digest>,
+}
+
+/// Asks for an image to be copied from one place to another without the store; a name without a transport is an image
+/// of the store.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Copy {
+    /// Where from.
+    pub source: String,
+    /// Where to.
+    pub destination: String,
+    /// An image for several platforms is copied whole.
+    pub all: bool,
+    /// Otherwise the one for this platform, `OS/ARCH[/VARIANT]`.
+    pub platform: Option<String>,
+    /// `oci` or `v2s2`; none means the form the image has.
+    pub format: Option<String>,
+    /// How layers are compressed.
+    pub compression: Compression,
+    /// Leave plain layers plain in `oci:` and `oci-archive:`.
+    pub uncompressed: bool,
+    /// Fail rather than change the manifest's digest.
+    pub preserve_digests: bool,
+    /// More tags for an image in a `docker-archive:`.
+    pub tags: Vec<String>,
+    /// How the registry is talked to that is read from.
+    pub from: Access,
+    /// How the registry is talked to that is written to.
+    pub to: Access,
+}
+
+/// Asks for what is known of an image that need not be in the store.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Examine {
+    /// Which, with its transport.
+    pub source: String,
+    /// The manifest or index itself.
+    pub raw: bool,
+    /// The configuration, or with `raw` its bytes.
+    pub configuration: bool,
+    /// Without the list of tags.
+    pub no_tags: bool,
+    /// For this platform, `OS/ARCH[/VARIANT]`.
+    pub platform: Option<String>,
+    /// How the registry is talked to.
+    pub access: Access,
+}
+
+/// What was asked for about an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Examined {
+    /// Bytes as they were found.
+    Raw(Vec<u8>),
+    /// A description.
+    Described(serde_json::Value),
+}
+
+/// Asks for the tags of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tags {
+    /// `docker://NAME`, or an archive of Docker's.
+    pub source: String,
+    /// How the registry is talked to.
+    pub access: Access,
+}
+
+/// The tags of a repository.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The repository, complete; none for an archive.
+    pub repository: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
 }

@@ -161,6 +161,16 @@ impl Store {
             .map_err(self.failed("look up a layer in"))
     }
 
+    /// Complete names of images that have the layer `blob`.
+    pub fn names_with_blob(&self, blob: &Digest) -> Result<Vec<String>> {
+        let query = "SELECT DISTINCT name FROM names JOIN image_layers USING (image) WHERE blob = ?1 ORDER BY name";
+        let connection = self.connection();
+        let fail = self.failed("look up a layer in");
+        let mut statement = connection.prepare(query).map_err(&fail)?;
+        let names = statement.query_map([blob.as_bytes()], |row| row.get(0)).map_err(&fail)?;
+        names.collect::<rusqlite::Result<_>>().map_err(&fail)
+    }
+
     /// Name of the directory of a layer.
     pub(crate) fn layer_name(&self, diff_id: &Digest) -> Result<Option<String>> {
         let query = "SELECT name FROM layers WHERE diff_id = ?1";

@@ -35,12 +35,17 @@ pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json"
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
+    /// What the blob is.
     #[serde(default)]
     pub media_type: String,
+    /// Its digest.
     pub digest: Digest,
+    /// Its size in bytes.
     pub size: u64,
     #[serde(default, deserialize_with = "or_default")]
+    /// What is noted beside it.
     pub annotations: BTreeMap<String, String>,
+    /// The platform it is for.
     #[serde(default)]
     pub platform: Option<Platform>,
 }
@@ -147,7 +152,9 @@ pub fn either(name: &str, media_type: &str, bytes: &[u8]) -> Result<Either> {
         (false, true) if matches!(said, "" | OCI_MANIFEST | DOCKER_MANIFEST) => {
             let manifest: Manifest = read("manifest", name, bytes)?;
             let kind = if said == DOCKER_MANIFEST { DOCKER_MANIFEST } else { OCI_MANIFEST };
-            check_layers(name, &manifest)?;
+            if manifest.layers.len() > LAYERS {
+                return Err(bad(format!("it has {} layers, at most {LAYERS} are accepted", manifest.layers.len())));
+            }
             Ok(Either::Manifest(manifest, kind))
         }
         (false, false) => Err(bad("it is neither an index nor a manifest of an image".into())),
@@ -155,11 +162,14 @@ pub fn either(name: &str, media_type: &str, bytes: &[u8]) -> Result<Either> {
     }
 }
 
-fn check_layers(name: &str, manifest: &Manifest) -> Result<()> {
-    if manifest.layers.len() > LAYERS {
-        let why = format!("it has {} layers, at most {LAYERS} are accepted", manifest.layers.len());
-        return Err(Error::Document { what: "manifest", name: name.into(), why });
-    }
+/// The media type that a document gives itself.
+pub fn media_type(bytes: &[u8]) -> Option<String> {
+    let shape: Shape = serde_json::from_slice(bytes).ok()?;
+    Some(shape.media_type).filter(|media_type| !media_type.is_empty())
+}
+
+/// Checks that a manifest is that of an image, all of whose layers can be unpacked.
+pub fn check_image(name: &str, manifest: &Manifest) -> Result<()> {
     if !matches!(manifest.config.media_type.as_str(), "" | DOCKER_CONFIG | "application/vnd.oci.image.config.v1+json") {
         let why =
             format!("it is no image but an artifact: its configuration is of type {:?}", manifest.config.media_type);
@@ -245,7 +255,8 @@ mod tests {
             ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "foreign"),
             ("application/wasm", "media type"),
         ] {
-            let error = either("m", "", &manifest(kind, "")).err().unwrap().to_string();
+            let Ok(Either::Manifest(found, _)) = either("m", "", &manifest(kind, "")) else { panic!("{kind}") };
+            let error = check_image("m", &found).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains(D), "{error}");
         }
         for kind in [
@@ -253,7 +264,10 @@ mod tests {
             "application/vnd.oci.image.layer.v1.tar+zstd",
             "application/vnd.docker.image.rootfs.diff.tar.gzip",
         ] {
-            assert!(matches!(either("m", "", &manifest(kind, "")), Ok(Either::Manifest(_, OCI_MANIFEST))), "{kind}");
+            let Ok(Either::Manifest(found, OCI_MANIFEST)) = either("m", "", &manifest(kind, "")) else {
+                panic!("{kind}")
+            };
+            check_image("m", &found).unwrap();
         }
     }
 

@@ -53,6 +53,33 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The archive could not be written.
+    #[error("cannot write {archive}")]
+    Write {
+        /// The archive or directory.
+        archive: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A blob could not be read to its end, or is not what was announced.
+    #[error("cannot copy blob {blob}")]
+    Blob {
+        /// Its digest.
+        blob: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// Several images for a place that takes one.
+    #[error("only docker-archive takes several images: save them one by one, or choose that format")]
+    OneImage,
+    /// A manifest would have to be changed, which was forbidden.
+    #[error("{destination}: the manifest would get another digest there, and digests are to be preserved")]
+    NotPreserved {
+        /// Where to.
+        destination: String,
+    },
     /// The input is no image archive in any format known.
     #[error("{archive} is no image archive: {why}")]
     Unknown {
@@ -148,6 +175,8 @@ pub enum Error {
         action: String,
         /// Why it failed.
         why: String,
+        /// The same may work when it is tried again.
+        again: bool,
     },
     /// The registry has no such image.
     #[error("{name}: manifest unknown: the registry has no such image, or it may be read only after a login")]

@@ -221,8 +221,11 @@ fn stored(store: &Store, digest: &Digest) -> Result<Compression> {
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
+    /// Not at all.
     Plain,
+    /// RFC 1952.
     Gzip,
+    /// RFC 8878.
     Zstd,
 }
 

@@ -7,12 +7,20 @@
 //! Must not know: containers, flags, the environment, where credentials and proxies come from.
 
 mod archive;
+mod between;
+mod compress;
+mod convert;
+mod copy;
+mod destination;
 mod document;
 mod error;
 mod intake;
+mod origin;
 mod parts;
 mod plan;
+mod reel;
 mod registry;
+mod send;
 mod shelf;
 pub mod source;
 mod stream;
@@ -20,7 +28,13 @@ mod tape;
 
 pub use archive::{fetch, load};
 
+pub use between::{Examined, archive_tags, copy, examine, raw, tags};
+pub use convert::Form;
+pub use copy::{Change, Written};
+pub use document::Descriptor;
 pub use error::{Error, Result};
+pub use intake::Compression;
+pub use send::{Output, Saving, Wishes, push, save};
 pub use source::{Choice, Source};
 
 use std::io::Read;
@@ -57,6 +71,14 @@ pub struct Registry {
     pub tls_verify: bool,
     /// The proxies to use.
     pub proxies: Proxies,
+    /// Directory with certificates for the registry, beside those of `certificate_roots`.
+    pub certificates: Option<PathBuf>,
+    /// Directories with a directory of certificates for each registry, `HOST[:PORT]` (containers-certs.d(5)).
+    pub certificate_roots: Vec<PathBuf>,
+    /// Attempts of one request, at least 1.
+    pub attempts: u32,
+    /// How long to wait after a first failed attempt; none means 0.3 seconds, then three times as long each time.
+    pub delay: Option<Duration>,
     /// How long to wait for a connection, and for the next byte of an answer.
     pub patience: Duration,
 }
@@ -68,6 +90,10 @@ impl Default for Registry {
             auth_files: Vec::new(),
             tls_verify: true,
             proxies: Proxies::default(),
+            certificates: None,
+            certificate_roots: Vec::new(),
+            attempts: 4,
+            delay: None,
             patience: Duration::from_secs(30),
         }
     }
@@ -83,6 +109,13 @@ pub struct Proxies {
     /// Hosts that are spoken to directly: names, `.suffixes`, addresses, networks (`10.0.0.0/8`), each with an optional
     /// port, separated by commas; `*` is all.
     pub none: String,
+}
+
+/// A number that nobody can guess.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_ne_bytes(bytes)
 }
 
 /// An image that is in the store now.

@@ -70,6 +70,14 @@ pub struct Archive<'a> {
     pub layout: Layout,
 }
 
+/// What an archive holds for a name, as it stands there.
+pub enum Whole {
+    /// A manifest or an index, with its media type, which may be empty.
+    Document { bytes: Vec<u8>, media_type: String },
+    /// An image of `docker save`, which has no manifest.
+    Saved(Box<Image>),
+}
+
 /// An image of an archive, before its configuration was looked at.
 pub enum Pending<'a> {
     /// Of an OCI layout or a directory.
@@ -162,6 +170,21 @@ impl<'a> Archive<'a> {
                 .position(|s| plan::position(s.repo_tags.iter().map(|tag| Some(tag.as_str())), name).is_some()),
         };
         at.and_then(|at| saved.get(at)).map(Pending::Saved).ok_or_else(|| plan::no_such(self.title(), choice, held()))
+    }
+
+    /// What `choice` means, with all its platforms.
+    pub fn whole(&self, choice: &Choice, wanted: &Wanted) -> Result<Whole> {
+        match &self.layout {
+            Layout::Oci(index) => {
+                let (bytes, media_type) = plan::entry(self, index, choice, wanted)?;
+                Ok(Whole::Document { bytes, media_type })
+            }
+            Layout::Directory(bytes) => Ok(Whole::Document { bytes: bytes.clone(), media_type: String::new() }),
+            Layout::Docker(_) => {
+                let image = self.complete(self.chosen(choice, wanted)?, wanted)?;
+                Ok(Whole::Saved(Box::new(image)))
+            }
+        }
     }
 
     /// Reads the configuration of an image.

@@ -109,6 +109,12 @@ pub fn normalised(name: &str) -> Result<String> {
     Ok(name.normalised("localhost").to_string())
 }
 
+/// The name as an archive of Docker's has it: complete, and without a digest.
+pub fn docker_name(name: &str) -> Result<String> {
+    let name: Reference = name.parse()?;
+    Ok(crate::source::complete(&Reference { digest: None, ..name }).to_string())
+}
+
 /// The name that an index gives to one of its images, as it stands there.
 fn annotated(descriptor: &Descriptor) -> Option<&str> {
     let known = |key: &str| descriptor.annotations.get(key).map(String::as_str).filter(|name| !name.is_empty());
@@ -130,6 +136,22 @@ pub fn all(documents: &dyn Documents, index: &Index, wanted: &Wanted) -> Result<
 
 /// The image of a layout's index that `choice` means.
 pub fn chosen(documents: &dyn Documents, index: &Index, choice: &Choice, wanted: &Wanted) -> Result<Found> {
+    find(documents, &group(documents, index, choice)?, wanted)
+}
+
+/// The manifest or index that `choice` means, with its media type; of entries for several platforms the one wanted.
+pub fn entry(documents: &dyn Documents, index: &Index, choice: &Choice, wanted: &Wanted) -> Result<(Vec<u8>, String)> {
+    let group = group(documents, index, choice)?;
+    let entry = match group.entries.as_slice() {
+        [only] => *only,
+        several => for_platform(documents.title(), several, wanted)?,
+    };
+    let bytes = documents.blob("manifest", entry, document::MANIFEST)?;
+    document::verify("manifest", entry, &bytes)?;
+    Ok((bytes, entry.media_type.clone()))
+}
+
+fn group<'i>(documents: &dyn Documents, index: &'i Index, choice: &Choice) -> Result<Group<'i>> {
     let mut groups = groups(documents, index)?;
     let held = |groups: &[Group]| {
         groups.iter().map(|g| g.name.map_or_else(|| g.entries[0].digest.to_string(), Into::into)).collect::<Vec<_>>()
@@ -144,7 +166,7 @@ pub fn chosen(documents: &dyn Documents, index: &Index, choice: &Choice, wanted:
         Choice::Named(name) => position(groups.iter().map(|g| g.name), name),
     };
     match at {
-        Some(at) => find(documents, &groups.swap_remove(at), wanted),
+        Some(at) => Ok(groups.swap_remove(at)),
         None => Err(no_such(documents.title(), choice, held(&groups))),
     }
 }
@@ -266,6 +288,18 @@ fn inside(
     descend(documents, entry, wanted, depth + 1, budget)
 }
 
+/// The manifest `bytes`, which are known to be one.
+pub fn manifest(media_type: &str, bytes: Vec<u8>) -> Result<Found> {
+    let digest = Digest::of(&bytes);
+    match document::either(&digest.to_string(), media_type, &bytes)? {
+        Either::Manifest(manifest, media_type) => Ok(Found { digest, bytes, media_type, manifest, names: Vec::new() }),
+        Either::Index(_) => {
+            let why = "it is an index, where a manifest is expected".into();
+            Err(Error::Document { what: "manifest", name: digest.to_string(), why })
+        }
+    }
+}
+
 /// The image that a manifest or index, fetched by name and verified by the caller if it can be, stands for.
 pub fn top(documents: &dyn Documents, media_type: &str, bytes: Vec<u8>, wanted: &Wanted) -> Result<Found> {
     let digest = Digest::of(&bytes);
@@ -278,6 +312,7 @@ pub fn top(documents: &dyn Documents, media_type: &str, bytes: Vec<u8>, wanted: 
 
 /// Reads the configuration of an image that was found, so that it can be brought in.
 pub fn complete(documents: &dyn Documents, found: Found, wanted: &Wanted) -> Result<Image> {
+    document::check_image(&found.digest.to_string(), &found.manifest)?;
     let descriptor = &found.manifest.config;
     let name = descriptor.digest.to_string();
     if descriptor.size > document::CONFIGURATION {

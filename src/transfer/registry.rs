@@ -6,17 +6,23 @@ mod address;
 mod blob;
 mod client;
 mod credential;
+pub mod push;
+mod tls;
 
 use crate::document::{self, Descriptor};
 use crate::parts::Supply;
 use crate::plan::{self, Documents, Found, Layer, Place, Wanted};
 use crate::{Error, Registry, Result};
+pub use address::full_name;
 use blob::Blob;
-use client::Client;
+use client::{Client, Content};
 use types::{Digest, Reference};
+use ureq::http::Method;
 
 /// Layers that are fetched at once.
 pub const THREADS: usize = 3;
+/// Most pages of a list of tags.
+const PAGES: usize = 1000;
 
 /// A repository of a registry.
 pub struct Repository<'a> {
@@ -30,12 +36,12 @@ impl<'a> Repository<'a> {
     pub fn new(name: &Reference, options: &'a Registry) -> Repository<'a> {
         let name = address::full_name(name);
         let domain = name.domain.clone().unwrap_or_default();
-        Repository { client: Client::new(options, &domain, &name.path), title: name.to_string(), name }
+        Repository { client: Client::new(options, &domain, &name.path, "pull"), title: name.to_string(), name }
     }
 
-    /// Reads the manifest of the image, for the platform wanted.
-    pub fn find(&self, wanted: &Wanted) -> Result<Found> {
-        let (bytes, media_type) = match (&self.name.digest, &self.name.tag) {
+    /// The manifest or index that the name stands for, with its media type, which may be empty.
+    pub fn top(&self) -> Result<(Vec<u8>, String)> {
+        match (&self.name.digest, &self.name.tag) {
             (Some(digest), _) => {
                 let (bytes, media_type) = self.manifest(&digest.to_string())?;
                 let found = Digest::of(&bytes);
@@ -47,13 +53,54 @@ impl<'a> Repository<'a> {
                         found: found.to_string(),
                     });
                 }
-                (bytes, media_type)
+                Ok((bytes, media_type))
             }
-            (None, tag) => self.manifest(tag.as_deref().unwrap_or("latest"))?,
-        };
+            (None, tag) => self.manifest(tag.as_deref().unwrap_or("latest")),
+        }
+    }
+
+    /// Reads the manifest of the image, for the platform wanted.
+    pub fn find(&self, wanted: &Wanted) -> Result<Found> {
+        let (bytes, media_type) = self.top()?;
         let mut found = plan::top(self, &media_type, bytes, wanted)?;
         found.names = vec![self.title.clone()];
         Ok(found)
+    }
+
+    /// The tags of the repository, page by page (distribution specification, "Listing Tags").
+    pub fn tags(&self) -> Result<Vec<String>> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            #[serde(default)]
+            tags: Option<Vec<String>>,
+        }
+        let action = "list tags";
+        let mut tags = Vec::new();
+        let mut next = Some(self.client.at("tags/list")?);
+        for _ in 0..PAGES {
+            let Some(at) = next else { return Ok(tags) };
+            let mut answer = self.client.send(Method::GET, action, &at, &[], Content::None)?;
+            if !answer.status().is_success() {
+                return Err(self.client.refused(action, answer));
+            }
+            let link = answer.headers().get("link").and_then(|h| h.to_str().ok()).and_then(client::next_page);
+            next = link.and_then(|link| at.join(link)).filter(|next| next.same_host(&at));
+            let bytes =
+                client::read(answer.body_mut(), document::MANIFEST).map_err(|why| self.client.failed(action, why))?;
+            let page: Page = serde_json::from_slice(&bytes).map_err(|e| self.client.failed(action, e.to_string()))?;
+            tags.extend(page.tags.unwrap_or_default().into_iter().filter(|tag| types::reference::is_tag(tag)));
+        }
+        Err(self.client.failed(action, format!("there are more than {PAGES} pages of them")))
+    }
+
+    /// Domain and path of the repository.
+    pub fn place(&self) -> (String, String) {
+        (self.client.domain.clone(), self.client.path.clone())
+    }
+
+    /// A blob, to be read.
+    pub fn blob(&self, digest: Digest, size: u64) -> Box<dyn std::io::Read + Send + '_> {
+        Box::new(Blob::new(&self.client, digest, size))
     }
 
     /// A layer, to be read.

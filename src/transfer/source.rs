@@ -87,6 +87,11 @@ pub fn parse(text: &str) -> Result<Source> {
     Ok(Source::Name(text.parse()?))
 }
 
+/// The name as registries know it: `busybox` is `docker.io/library/busybox:latest`.
+pub fn complete(name: &Reference) -> Reference {
+    crate::registry::full_name(name)
+}
+
 /// True if `text` names a transport, so that it is no name of an image in the store.
 pub fn has_transport(text: &str) -> bool {
     text.starts_with("docker://")

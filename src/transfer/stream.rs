@@ -28,6 +28,8 @@ use types::Digest;
 /// before is still being unpacked; more only costs memory.
 const PIECE: usize = 128 << 10;
 const QUEUE: usize = 8;
+/// Largest dictionary of xz that is unpacked, in KiB: what `xz -9` makes needs 65 MiB.
+const XZ_MEMORY: u32 = 100 << 10;
 /// Most layers in an archive of several images.
 const LAYERS: usize = 4 * document::LAYERS;
 
@@ -58,24 +60,33 @@ struct Sink<'s, 'env> {
 /// Reads the archive `input`, called `title`, to its end; it may be compressed by gzip or zstd.
 pub fn pass(store: &Store, input: &mut (dyn Read + Send), title: &str, progress: &dyn Progress) -> Result<Passed> {
     progress.begin();
-    let failed = |source| Error::Read { archive: title.into(), source };
     let mut input = BufReader::with_capacity(PIECE, input);
-    let magic = input.fill_buf().map_err(failed)?;
+    let magic = input.fill_buf().map_err(|source| Error::Read { archive: title.into(), source })?;
     match compression(magic) {
-        Some("gzip") => {
-            let inflated = flate2::bufread::MultiGzDecoder::new(input);
-            walk(store, BufReader::with_capacity(PIECE, inflated), title, progress)
-        }
-        Some("zstd") => {
-            let inflated = zstd::stream::read::Decoder::with_buffer(input).map_err(failed)?;
-            walk(store, BufReader::with_capacity(PIECE, inflated), title, progress)
-        }
-        Some(other) => Err(Error::Unknown {
-            archive: title.into(),
-            why: format!("it is compressed by {other}, and only gzip and zstd are supported: decompress it first"),
-        }),
+        Some(kind) => walk(store, BufReader::with_capacity(PIECE, inflate(kind, input, title)?), title, progress),
         None => walk(store, input, title, progress),
     }
+}
+
+/// What is in `input` if it is compressed as a whole.
+pub fn decompressed<'r>(input: &'r mut (dyn Read + Send), title: &str) -> Result<Option<Box<dyn Read + Send + 'r>>> {
+    let mut input = BufReader::with_capacity(PIECE, input);
+    let magic = input.fill_buf().map_err(|source| Error::Read { archive: title.into(), source })?;
+    compression(magic).map(|kind| inflate(kind, input, title)).transpose()
+}
+
+/// A reader of what is compressed by `kind`. Memory that a stream asks for is bounded by each package itself: zstd's
+/// windows have at most 128 MB, xz's dictionaries what we allow.
+fn inflate<'r>(kind: &str, input: impl BufRead + Send + 'r, title: &str) -> Result<Box<dyn Read + Send + 'r>> {
+    Ok(match kind {
+        "gzip" => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+        "zstd" => Box::new(
+            zstd::stream::read::Decoder::with_buffer(input)
+                .map_err(|source| Error::Read { archive: title.into(), source })?,
+        ),
+        "xz" => Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY)),
+        _ => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
+    })
 }
 
 /// How `bytes`, the beginning of a file, are compressed.

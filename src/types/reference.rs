@@ -51,7 +51,8 @@ impl fmt::Display for Reference {
     }
 }
 
-fn is_tag(tag: &str) -> bool {
+/// True if `tag` can be the tag of an image.
+pub fn is_tag(tag: &str) -> bool {
     let mut bytes = tag.bytes();
     tag.len() <= 128
         && bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')

@@ -5,6 +5,7 @@
 
 mod attach;
 mod bench;
+mod between;
 mod binary;
 mod confinement;
 mod copies;
@@ -21,6 +22,8 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod minimal;
+mod outward;
+mod peer;
 mod registry;
 mod rootless;
 mod security;

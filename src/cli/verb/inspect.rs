@@ -2,11 +2,13 @@
 
 use super::Verb;
 use super::many::latest;
+use super::registry_flags::{self, HasAccess};
 use crate::failure::Failure;
 use crate::flag::{Flag, short, switch, value};
 use crate::format::{document, indented};
-use crate::program::{Program, plain, print};
+use crate::program::{Program, plain, print, print_bytes};
 use engine::Engine;
+use ops::image::{Access, Examine, Examined};
 use ops::{Fault, Kind};
 use serde_json::Value;
 
@@ -16,7 +18,42 @@ pub struct Asked {
     format: Option<String>,
     latest: bool,
     kind: Option<String>,
+    examine: Examine,
+    architecture: Option<String>,
+    os: Option<String>,
+    variant: Option<String>,
 }
+
+impl HasAccess for Asked {
+    fn access(&mut self) -> &mut Access {
+        &mut self.examine.access
+    }
+}
+
+/// What counts for images that are not in the store.
+const ELSEWHERE: &[Flag<Asked>] = &[
+    registry_flags::auth_file(),
+    registry_flags::cert_dir(),
+    registry_flags::creds(),
+    registry_flags::tls_verify(),
+    switch("config", "Of docker://IMAGE and the like: print the configuration", |r, on| r.examine.configuration = on),
+    short('n', switch("no-tags", "Of docker://IMAGE: without the list of tags", |r, on| r.examine.no_tags = on)),
+    value("override-arch", "string", "Of docker://IMAGE and the like: for this architecture", |r, v| {
+        r.architecture = Some(v.into());
+        Ok(())
+    }),
+    value("override-os", "string", "Of docker://IMAGE and the like: for this operating system", |r, v| {
+        r.os = Some(v.into());
+        Ok(())
+    }),
+    value("override-variant", "string", "Of docker://IMAGE and the like: for this variant", |r, v| {
+        r.variant = Some(v.into());
+        Ok(())
+    }),
+    switch("raw", "Of docker://IMAGE and the like: print the manifest, or the configuration, as it is", |r, on| {
+        r.examine.raw = on;
+    }),
+];
 
 const FORMAT: Flag<Asked> = short(
     'f',
@@ -48,9 +85,9 @@ pub const VERB: Verb<Asked> = Verb {
     path: "inspect",
     usage: "CONTAINER|IMAGE [CONTAINER|IMAGE...]",
     about: "Display the configuration of a container or an image",
-    examples: &["fedora", "--type container --format '{{.State.Status}}' web"],
+    examples: &["fedora", "--type container --format '{{.State.Status}}' web", "--raw docker://quay.io/podman/hello"],
     interspersed: true,
-    flags: &[FLAGS],
+    flags: &[FLAGS, ELSEWHERE],
     execute: |program, asked, names| {
         let kind = asked.kind.clone().unwrap_or_else(|| "all".into());
         inspect(program, &asked, names, &kind)
@@ -127,6 +164,11 @@ fn inspect(program: &Program, asked: &Asked, mut names: Vec<String>, kind: &str)
     }
     let mut found = Vec::new();
     let mut messages = Vec::new();
+    if let [name] = names.as_slice()
+        && engine.has_transport(name)
+    {
+        return elsewhere(&engine, asked, name);
+    }
     for name in &names {
         match look_up(&engine, name, kind) {
             Ok(value) => found.push(value),
@@ -142,6 +184,20 @@ fn inspect(program: &Program, asked: &Asked, mut names: Vec<String>, kind: &str)
         _ => print(&format!("{}\n", indented(&found, b"     ")))?,
     }
     if messages.is_empty() { Ok(0) } else { Err(Failure { code: 125, messages, advice: String::new() }) }
+}
+
+/// An image that is not in the store.
+fn elsewhere(engine: &Engine, asked: &Asked, name: &str) -> Result<u8, Failure> {
+    let platform = super::copy::platform(asked.os.clone(), asked.architecture.clone(), asked.variant.clone());
+    let request = Examine { source: name.into(), platform, ..asked.examine.clone() };
+    match engine.examine_image(&request).map_err(plain)? {
+        Examined::Raw(bytes) => print_bytes(&bytes)?,
+        Examined::Described(value) => match asked.format.as_deref() {
+            Some(template) if template.trim() != "json" => print(&document("inspect", template, &value)?)?,
+            _ => print(&format!("{}\n", indented(&value, b"    ")))?,
+        },
+    }
+    Ok(0)
 }
 
 /// A container of the name, or else an image of it.

@@ -2,10 +2,11 @@
 
 use super::Verb;
 use super::many::each;
+use super::registry_flags::{self, HasAccess};
 use crate::failure::Failure;
 use crate::flag::{Flag, short, switch, value};
 use crate::program::{Program, note, plain, print};
-use ops::image::Pull;
+use ops::image::{Access, Pull};
 
 /// What the flags fill.
 #[derive(Default)]
@@ -14,15 +15,20 @@ pub struct Asked {
     quiet: bool,
 }
 
+impl HasAccess for Asked {
+    fn access(&mut self) -> &mut Access {
+        &mut self.pull.access
+    }
+}
+
 const FLAGS: &[Flag<Asked>] = &[
-    value("authfile", "string", "File with credentials of registries", |r, v| {
-        r.pull.auth_file = Some(v.into());
-        Ok(())
-    }),
-    value("creds", "[username[:password]]", "Credentials for the registry", |r, v| {
-        r.pull.credentials = Some(v.into());
-        Ok(())
-    }),
+    registry_flags::auth_file(),
+    registry_flags::cert_dir(),
+    registry_flags::creds(),
+    registry_flags::retry(),
+    registry_flags::retry_delay(),
+    registry_flags::tls_verify(),
+    switch("disable-content-trust", "Accepted for Docker's sake, has no effect", |_, _| {}),
     value("platform", "string", "Take the image for this platform (os/arch[/variant])", |r, v| {
         r.pull.platform = Some(v.into());
         Ok(())
@@ -32,7 +38,6 @@ const FLAGS: &[Flag<Asked>] = &[
         Ok(())
     }),
     short('q', switch("quiet", "Print only the image's id", |r, on| r.quiet = on)),
-    switch("tls-verify", "Demand TLS and check certificates (default true)", |r, on| r.pull.tls_verify = Some(on)),
 ];
 
 /// The verb.

@@ -111,6 +111,7 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
         path: None,
         proxies: Vec::new(),
         auth_files: Vec::new(),
+        certificate_roots: Vec::new(),
     };
     let engine = crate::Engine::open(settings).unwrap();
     let database = engine.database().unwrap();

@@ -59,22 +59,7 @@ impl Engine {
         progress(&format!("Trying to pull {}...", source.strip_prefix("docker://").unwrap_or(source)));
         let platform =
             asked.platform.as_deref().map(str::parse).transpose().map_err(|e: types::Invalid| Fault::from(e))?;
-        let mut registry = transfer::Registry {
-            auth_files: self.settings.auth_files.clone(),
-            tls_verify: asked.tls_verify.unwrap_or(true),
-            ..transfer::Registry::default()
-        };
-        registry.proxies = self.settings.transfer_proxies();
-        if let Some(file) = &asked.auth_file {
-            registry.auth_files = vec![file.into()];
-        }
-        if let Some(credentials) = &asked.credentials {
-            let (user, password) = credentials
-                .split_once(':')
-                .ok_or_else(|| Fault::invalid("credentials must be given as USER:PASSWORD"))?;
-            registry.credentials = Some((user.to_owned(), password.to_owned()));
-        }
-        let options = transfer::Options { platform, registry };
+        let options = transfer::Options { platform, registry: self.registry_options(&asked.access)? };
         let loaded = transfer::fetch(self.store()?, &parsed, &options, &()).map_err(fault::transfer)?;
         Ok(Loaded { id: loaded.id, names: loaded.names })
     }

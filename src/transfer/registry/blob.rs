@@ -1,6 +1,6 @@
 //! A layer as it comes from a registry: when the connection breaks, reading goes on where it broke off.
 
-use super::client::{self, Client};
+use super::client::Client;
 use std::io::{self, Read};
 use types::Digest;
 use ureq::BodyReader;
@@ -81,7 +81,7 @@ impl Read for Blob<'_> {
             if self.failures > FAILURES {
                 return Err(error);
             }
-            std::thread::sleep(client::pause(self.failures - 1));
+            std::thread::sleep(self.client.pause(self.failures - 1));
         }
     }
 }

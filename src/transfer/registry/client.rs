@@ -1,36 +1,52 @@
 //! One registry, one repository, one login: requests with retries, redirects and tokens.
 //!
 //! Redirects are followed here and not by the HTTP package, because two things must hold on each hop: credentials go to
-//! the host they were given for and to no other, and https never becomes http.
+//! the host they were given for and to no other, and https never becomes http. What is sent is never sent on to where a
+//! redirect leads, except to where the registry itself says that an upload goes.
 
 use super::address::{self, Address};
 use super::credential::{self, Challenge, Known};
+use super::tls::Certificates;
 use crate::{Error, Registry, Result};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::io::Read;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use ureq::http::{HeaderMap, Response, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body};
+use ureq::http::{HeaderMap, Method, Request, Response, StatusCode};
+use ureq::{Agent, Body, SendBody};
 
-/// Attempts of one request.
-const ATTEMPTS: u32 = 4;
 /// Redirects followed for one request.
 const HOPS: usize = 10;
 /// Largest answer of a token server, and of an error that is quoted.
 const ANSWER: u64 = 1 << 20;
+/// How long to wait before the second attempt.
+const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// Longest time that a registry may make us wait between attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// What is sent with a request.
+pub enum Content<'c> {
+    /// Nothing.
+    None,
+    /// These bytes, which can be sent again.
+    Bytes(&'c [u8]),
+    /// What comes from a reader, once; with its length where that is known.
+    Stream(&'c mut dyn Read, Option<u64>),
+}
 
 /// A client for one repository.
 pub struct Client<'a> {
     options: &'a Registry,
+    /// What is done in the repository, as a token's scope has it: `pull`, or `pull,push`.
+    actions: &'static str,
+    /// A second repository of this registry that blobs are mounted from.
+    also: Mutex<Vec<String>>,
     /// The registry's name as the user knows it, and the path of the repository.
     pub domain: String,
     pub path: String,
     base: OnceLock<Address>,
+    certificates: OnceLock<Certificates>,
     agents: Mutex<HashMap<(bool, Option<String>), Agent>>,
     login: Mutex<Login>,
 }
@@ -66,12 +82,15 @@ struct Complaint {
 
 impl<'a> Client<'a> {
     /// A client for the repository `path` of `domain`. Nothing is sent yet.
-    pub fn new(options: &'a Registry, domain: &str, path: &str) -> Client<'a> {
+    pub fn new(options: &'a Registry, domain: &str, path: &str, actions: &'static str) -> Client<'a> {
         Client {
             options,
+            actions,
+            also: Mutex::default(),
             domain: domain.into(),
             path: path.into(),
             base: OnceLock::new(),
+            certificates: OnceLock::new(),
             agents: Mutex::default(),
             login: Mutex::default(),
         }
@@ -81,12 +100,17 @@ impl<'a> Client<'a> {
     /// (distribution specification, "Determining Support").
     pub fn ping(&self) -> Result<()> {
         let authority = address::host(&self.domain);
+        if self.certificates.get().is_none() {
+            let directories = self.options.certificate_roots.iter().map(|root| root.join(authority));
+            let directories = self.options.certificates.iter().cloned().chain(directories).collect::<Vec<_>>();
+            let _ = self.certificates.set(Certificates::read(&directories)?);
+        }
         let secure = Address { secure: true, authority: authority.into(), path: "/v2/".into() };
         let plain = Address { secure: false, ..secure.clone() };
         let may_be_plain = !self.options.tls_verify || address::is_loopback(&secure.host_and_port().0);
         let mut first = None;
         for address in if may_be_plain { vec![secure, plain] } else { vec![secure] } {
-            match self.once(&address, &[], None) {
+            match self.once(&Method::GET, &address, &[], None, &mut Content::None) {
                 Ok(answer) => {
                     self.remember(answer.headers());
                     let _ = self.base.set(address);
@@ -106,56 +130,103 @@ impl<'a> Client<'a> {
 
     /// Gets `path` of the repository (`manifests/latest`, `blobs/sha256:…`), with a login if the registry wants one.
     pub fn get(&self, action: &str, path: &str, headers: &[(&str, &str)]) -> Result<Response<Body>> {
+        let answer = self.send(Method::GET, action, &self.at(path)?, headers, Content::None)?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            StatusCode::NOT_FOUND if path.starts_with("manifests/") => {
+                let reference = &path["manifests/".len()..];
+                let separator = if reference.contains(':') { '@' } else { ':' };
+                let name = format!("{}/{}{separator}{reference}", self.domain, self.path);
+                Err(Error::ManifestUnknown { name })
+            }
+            _ => Err(self.refused(action, answer)),
+        }
+    }
+
+    /// The address of `path` in the repository.
+    pub fn at(&self, path: &str) -> Result<Address> {
+        Ok(Address { path: format!("/v2/{}/{path}", self.path), ..self.base()? })
+    }
+
+    /// How the registry is spoken to, once it was found out.
+    pub fn base(&self) -> Result<Address> {
         if self.base.get().is_none() {
             self.ping()?;
         }
-        let base = self.base.get().ok_or_else(|| self.failed(action, "it was not reached".into()))?;
-        let address = Address { path: format!("/v2/{}/{path}", self.path), ..base.clone() };
+        self.base.get().cloned().ok_or_else(|| self.failed("speak to it", "it was not reached".into()))
+    }
+
+    /// Asks for tokens that allow reading of `path`, too.
+    pub fn read_also(&self, path: &str) {
+        let mut also = self.also.lock().unwrap_or_else(PoisonError::into_inner);
+        if also.iter().any(|known| known == path) {
+            return;
+        }
+        also.push(path.into());
+        drop(also);
+        self.login().header = None;
+    }
+
+    /// Sends a request, with a login if the registry wants one, again where that may help. The answer may be one of
+    /// failure. What comes from a reader is sent once.
+    pub fn send(
+        &self,
+        method: Method,
+        action: &str,
+        address: &Address,
+        headers: &[(&str, &str)],
+        mut content: Content<'_>,
+    ) -> Result<Response<Body>> {
         let mut renewed = false;
         let mut attempt = 0;
+        let once = matches!(content, Content::Stream(..));
+        let attempts = if once { 1 } else { self.options.attempts };
         loop {
-            let authorization = self.authorization()?;
-            match self.once(&address, headers, authorization.as_deref()) {
-                Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED && !renewed => {
+            let own = self.base.get().is_none_or(|base| base.same_host(address));
+            let authorization = if own { self.authorization()? } else { None };
+            match self.once(&method, address, headers, authorization.as_deref(), &mut content) {
+                Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED && own && !renewed => {
                     renewed = true;
                     self.remember(answer.headers());
+                    if once {
+                        return Ok(answer);
+                    }
                 }
-                Ok(answer) if again(answer.status()) && attempt + 1 < ATTEMPTS => {
-                    std::thread::sleep(wait(answer.headers(), attempt));
+                Ok(answer) if again(answer.status()) && attempt + 1 < attempts => {
+                    std::thread::sleep(self.wait(answer.headers(), attempt));
                     attempt += 1;
                 }
-                Ok(answer) if answer.status().is_success() => return Ok(answer),
-                Ok(answer) if answer.status() == StatusCode::NOT_FOUND && path.starts_with("manifests/") => {
-                    let reference = &path["manifests/".len()..];
-                    let separator = if reference.contains(':') { '@' } else { ':' };
-                    let name = format!("{}/{}{separator}{reference}", self.domain, self.path);
-                    return Err(Error::ManifestUnknown { name });
-                }
-                Ok(answer) => return Err(self.refused(action, answer)),
-                Err(error) if attempt + 1 < ATTEMPTS && may_pass(&error) => {
-                    std::thread::sleep(pause(attempt));
+                Ok(answer) => return Ok(answer),
+                Err(error) if attempt + 1 < attempts && may_pass(&error) => {
+                    std::thread::sleep(self.pause(attempt));
                     attempt += 1;
                 }
-                Err(error) => return Err(self.failed(action, self.told(&error))),
+                Err(error) => {
+                    let (why, again) = (self.told(&error), may_pass(&error));
+                    return Err(Error::Registry { registry: self.domain.clone(), action: action.into(), why, again });
+                }
             }
         }
     }
 
     /// An error about this registry.
     pub fn failed(&self, action: &str, why: String) -> Error {
-        Error::Registry { registry: self.domain.clone(), action: action.into(), why }
+        Error::Registry { registry: self.domain.clone(), action: action.into(), why, again: false }
     }
 
     /// One request, with its redirects and without anything tried again.
     fn once(
         &self,
+        method: &Method,
         address: &Address,
         headers: &[(&str, &str)],
         authorization: Option<&str>,
+        content: &mut Content<'_>,
     ) -> std::result::Result<Response<Body>, ureq::Error> {
+        let follows = matches!(*method, Method::GET | Method::HEAD);
         let mut at = address.clone();
         for _ in 0..HOPS {
-            let mut request = self.agent(&at)?.get(at.to_string());
+            let mut request = Request::builder().method(method.clone()).uri(at.to_string());
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
@@ -164,11 +235,27 @@ impl<'a> Client<'a> {
             {
                 request = request.header("authorization", authorization);
             }
-            let answer = request.call()?;
+            let agent = self.agent(&at)?;
+            let answer = match content {
+                Content::None if follows || *method == Method::DELETE => {
+                    agent.run(request.body(()).map_err(ureq::Error::Http)?)?
+                }
+                Content::None => agent.run(request.body(&[][..]).map_err(ureq::Error::Http)?)?,
+                Content::Bytes(bytes) => agent.run(request.body(&**bytes).map_err(ureq::Error::Http)?)?,
+                Content::Stream(reader, length) => {
+                    if let Some(length) = length {
+                        request = request.header("content-length", length.to_string());
+                    }
+                    agent.run(request.body(SendBody::from_reader(reader)).map_err(ureq::Error::Http)?)?
+                }
+            };
             if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
             let location = answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or("");
+            if !follows {
+                return Err(ureq::Error::BadUri(format!("{location}: a redirect of what was to be sent")));
+            }
             let next = at.join(location).ok_or_else(|| ureq::Error::BadUri(location.into()))?;
             if at.secure && !next.secure && self.options.tls_verify {
                 return Err(ureq::Error::BadUri(format!("{next}: a redirect from https to http")));
@@ -176,6 +263,20 @@ impl<'a> Client<'a> {
             at = next;
         }
         Err(ureq::Error::TooManyRedirects)
+    }
+
+    /// Attempts of one request.
+    pub fn attempts(&self) -> u32 {
+        self.options.attempts
+    }
+
+    /// How long to wait before the next attempt.
+    pub fn pause(&self, attempt: u32) -> Duration {
+        pause(self.options.delay.unwrap_or(FIRST_WAIT), attempt)
+    }
+
+    fn wait(&self, headers: &HeaderMap, attempt: u32) -> Duration {
+        wait(headers, self.pause(attempt))
     }
 
     fn agent(&self, address: &Address) -> std::result::Result<Agent, ureq::Error> {
@@ -195,11 +296,9 @@ impl<'a> Client<'a> {
             .timeout_per_read(Some(self.options.patience))
             .proxy(proxy.map(ureq::Proxy::new).transpose()?);
         if address.secure || proxy.is_some_and(|p| p.starts_with("https")) {
-            let tls = TlsConfig::builder()
-                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .disable_verification(!self.options.tls_verify)
-                .root_certs(roots());
-            config = config.tls_config(tls.build());
+            // The ping, before which nothing is sent, has read them.
+            let certificates = self.certificates.get_or_init(Certificates::default);
+            config = config.tls_config(certificates.config(self.options.tls_verify));
         }
         let agent = config.build().new_agent();
         agents.insert(key, agent.clone());
@@ -247,18 +346,20 @@ impl<'a> Client<'a> {
         if self.options.tls_verify && !address.secure && !address::is_loopback(&address.host_and_port().0) {
             return Err(bad());
         }
-        let pull = format!("repository:{}:pull", self.path);
+        let own = format!("repository:{}:{}", self.path, self.actions);
         // What is asked for with the ping has no repository yet.
-        let scope = scope.filter(|s| s.starts_with("repository:")).unwrap_or(&pull);
-        for (key, value) in [("service", service), ("scope", Some(scope))] {
-            if let Some(value) = value {
-                let separator = if address.path.contains('?') { '&' } else { '?' };
-                address.path.push_str(&format!("{separator}{key}={}", escaped(value)));
-            }
+        let scope = scope.filter(|s| s.starts_with("repository:") && self.actions == "pull").unwrap_or(&own);
+        let also = self.also.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let also = also.iter().map(|path| format!("repository:{path}:pull"));
+        let scopes = std::iter::once(scope.to_owned()).chain(also).map(|scope| ("scope", scope));
+        for (key, value) in service.map(|service| ("service", service.to_owned())).into_iter().chain(scopes) {
+            let separator = if address.path.contains('?') { '&' } else { '?' };
+            address.path.push_str(&format!("{separator}{key}={}", escaped(&value)));
         }
         let authorization = self.credentials()?.map(|(user, password)| credential::basic(&user, &password));
-        let mut answer =
-            self.once(&address, &[], authorization.as_deref()).map_err(|e| self.failed(&action, self.told(&e)))?;
+        let mut answer = self
+            .once(&Method::GET, &address, &[], authorization.as_deref(), &mut Content::None)
+            .map_err(|e| self.failed(&action, self.told(&e)))?;
         if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let with =
                 if authorization.is_some() { "with the credentials known for it" } else { "without credentials" };
@@ -305,7 +406,7 @@ impl<'a> Client<'a> {
     }
 
     /// The error for an answer that is none.
-    fn refused(&self, action: &str, mut answer: Response<Body>) -> Error {
+    pub fn refused(&self, action: &str, mut answer: Response<Body>) -> Error {
         let status = answer.status();
         let bytes = read(answer.body_mut(), ANSWER).unwrap_or_default();
         let complaints = serde_json::from_slice(&bytes).unwrap_or(Complaints { errors: Vec::new() }).errors;
@@ -318,7 +419,7 @@ impl<'a> Client<'a> {
         };
         match status {
             StatusCode::UNAUTHORIZED => self.unauthorized(why),
-            _ => self.failed(action, why),
+            _ => Error::Registry { registry: self.domain.clone(), action: action.into(), why, again: again(status) },
         }
     }
 
@@ -334,15 +435,6 @@ impl<'a> Client<'a> {
         };
         format!("{error}{hint}")
     }
-}
-
-/// The host's roots; the web's where the host has none.
-fn roots() -> RootCerts {
-    let native = rustls_native_certs::load_native_certs();
-    if native.certs.is_empty() {
-        return RootCerts::WebPki;
-    }
-    native.certs.iter().map(|cert| Certificate::from_der(cert).to_owned()).collect::<Vec<_>>().into()
 }
 
 /// All of a body that may have at most `limit` bytes.
@@ -362,20 +454,33 @@ fn again(status: StatusCode) -> bool {
 
 fn may_pass(error: &ureq::Error) -> bool {
     match error {
+        // What was to be sent is damaged.
+        ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => false,
         ureq::Error::Io(e) => !e.get_ref().is_some_and(|e| e.is::<rustls::Error>()),
         ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,
         _ => false,
     }
 }
 
-/// How long to wait before the next attempt: 0.3 seconds, then three times as long each time.
-pub fn pause(attempt: u32) -> Duration {
-    Duration::from_millis(300 * 3u64.pow(attempt.min(4))).min(LONGEST_WAIT)
+/// Where the next page is (RFC 8288): `</v2/a/tags/list?last=x>; rel="next"`.
+pub fn next_page(link: &str) -> Option<&str> {
+    let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+    (rest.contains("rel=\"next\"") || rest.contains("rel=next")).then_some(address)
 }
 
-fn wait(headers: &HeaderMap, attempt: u32) -> Duration {
+/// True if the same may work when it is tried again.
+pub fn may_help(error: &Error) -> bool {
+    matches!(error, Error::Registry { again: true, .. })
+}
+
+/// Three times as long each time.
+fn pause(first: Duration, attempt: u32) -> Duration {
+    first.saturating_mul(3u32.pow(attempt.min(4))).min(LONGEST_WAIT.max(first))
+}
+
+fn wait(headers: &HeaderMap, otherwise: Duration) -> Duration {
     let seconds = headers.get("retry-after").and_then(|h| h.to_str().ok()).and_then(|s| s.trim().parse().ok());
-    seconds.map_or_else(|| pause(attempt), Duration::from_secs).min(LONGEST_WAIT)
+    seconds.map_or(otherwise, |seconds| Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 /// What a stranger says, fit for a terminal.
@@ -384,7 +489,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Percent-encoding for a value of a query (RFC 3986).
-fn escaped(value: &str) -> String {
+pub fn escaped(value: &str) -> String {
     let mut text = String::new();
     for byte in value.bytes() {
         match byte {
@@ -401,13 +506,14 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end() {
-        assert_eq!(pause(0), Duration::from_millis(300));
-        assert!(pause(1) > pause(0) && pause(30) <= LONGEST_WAIT);
+        assert_eq!(pause(FIRST_WAIT, 0), Duration::from_millis(300));
+        assert!(pause(FIRST_WAIT, 1) > FIRST_WAIT && pause(FIRST_WAIT, 30) <= LONGEST_WAIT);
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", "7".parse().unwrap());
-        assert_eq!(wait(&headers, 0), Duration::from_secs(7));
+        assert_eq!(wait(&headers, FIRST_WAIT), Duration::from_secs(7));
         headers.insert("retry-after", "99999".parse().unwrap());
-        assert_eq!(wait(&headers, 0), LONGEST_WAIT);
+        assert_eq!(wait(&headers, FIRST_WAIT), LONGEST_WAIT);
+        assert_eq!(wait(&HeaderMap::new(), FIRST_WAIT), FIRST_WAIT);
     }
 
     #[test]

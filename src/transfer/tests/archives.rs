@@ -289,7 +289,8 @@ fn what_is_no_archive() {
     refused_with(b"", &["too short"]);
     refused_with(&[b'x'; 4096], &["neither a tar archive"]);
     refused_with(&[0; 1024], &["empty"]);
-    refused_with(b"\xfd7zXZ\0and so on", &["xz", "decompress it first"]);
+    refused_with(b"\xfd7zXZ\0and so on", &["XZ stream header"]);
+    refused_with(b"BZh9and so on", &["cannot read"]);
     refused_with(&tar(&[("a", b"b")]), &["neither index.json"]);
     refused_with(&tar(&[("repositories", b"{}")]), &["older than 1.10"]);
     refused_with(&tar(&[("index.json", b"{\"manifests\":null}")]), &["no image"]);

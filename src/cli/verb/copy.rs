@@ -1,0 +1,207 @@
+//! `copy` and `list-tags`: Skopeo's verbs, images from one place to another without the store.
+
+use super::Verb;
+use super::registry_flags::{self, HasAccess};
+use crate::failure::Failure;
+use crate::flag::{Flag, integer, list, short, switch, value};
+use crate::program::{Program, plain, print};
+use ops::image::{Access, Copy, Tags};
+use std::time::Duration;
+use types::Platform;
+
+/// What the flags of `copy` fill.
+#[derive(Default)]
+pub struct Asked {
+    copy: Copy,
+    digest_file: Option<String>,
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+    quiet: bool,
+}
+
+const FLAGS: &[Flag<Asked>] = &[
+    list("additional-tag", "More names for an image in a docker-archive", |r, v| r.copy.tags.push(v)),
+    short('a', switch("all", "Copy an image for several platforms whole", |r, on| r.copy.all = on)),
+    value("authfile", "string", "File with credentials of registries", |r, v| {
+        r.copy.from.auth_file = Some(v.into());
+        r.copy.to.auth_file = Some(v.into());
+        Ok(())
+    }),
+    value("dest-authfile", "string", "The same for the destination", |r, v| {
+        r.copy.to.auth_file = Some(v.into());
+        Ok(())
+    }),
+    value("dest-cert-dir", "string", "Directory with certificates for the destination", |r, v| {
+        r.copy.to.certificates = Some(v.into());
+        Ok(())
+    }),
+    switch("dest-compress", "Compress plain layers, to a `dir:`", |r, on| r.copy.compression.compress = on),
+    value("dest-compress-format", "string", "Compress layers by gzip or zstd", |r, v| {
+        r.copy.compression.format = Some(v.into());
+        Ok(())
+    }),
+    value("dest-compress-level", "int", "Level of compression", |r, v| {
+        r.copy.compression.level = Some(integer(v)?);
+        Ok(())
+    }),
+    value("dest-creds", "username[:password]", "Credentials for the destination", |r, v| {
+        r.copy.to.credentials = Some(v.into());
+        Ok(())
+    }),
+    switch("dest-force-compress-format", "Compress anew what is compressed in another way", |r, on| {
+        r.copy.compression.force = Some(on);
+    }),
+    switch("dest-oci-accept-uncompressed-layers", "Leave plain layers plain in `oci:` and `oci-archive:`", |r, on| {
+        r.copy.uncompressed = on;
+    }),
+    switch("dest-tls-verify", "Demand TLS of the destination (default true)", |r, on| r.copy.to.tls_verify = Some(on)),
+    value("digestfile", "string", "Write the manifest's digest to this file", |r, v| {
+        r.digest_file = Some(v.into());
+        Ok(())
+    }),
+    short(
+        'f',
+        value("format", "string", "Form of the manifest: oci or v2s2 (default: the one it has)", |r, v| {
+            r.copy.format = Some(v.into());
+            Ok(())
+        }),
+    ),
+    value("override-arch", "string", "Copy the image for this architecture", |r, v| {
+        r.architecture = Some(v.into());
+        Ok(())
+    }),
+    value("override-os", "string", "Copy the image for this operating system", |r, v| {
+        r.os = Some(v.into());
+        Ok(())
+    }),
+    value("override-variant", "string", "Copy the image for this variant of the architecture", |r, v| {
+        r.variant = Some(v.into());
+        Ok(())
+    }),
+    switch("preserve-digests", "Fail rather than change the manifest", |r, on| r.copy.preserve_digests = on),
+    short('q', switch("quiet", "Print no progress", |r, on| r.quiet = on)),
+    switch("remove-signatures", "Copy no signatures", |_, _| {}),
+    value("retry-times", "int", "How often a request that failed is tried again (default 3)", |r, v| {
+        let times = integer(v)?;
+        r.copy.from.retry = Some(times);
+        r.copy.to.retry = Some(times);
+        Ok(())
+    }),
+    value("retry-delay", "string", "How long to wait before that, e.g. 2s", |r, v| {
+        let delay: Duration = types::span::parse(v).map_err(|e| e.to_string())?;
+        r.copy.from.retry_delay = Some(delay);
+        r.copy.to.retry_delay = Some(delay);
+        Ok(())
+    }),
+    value("src-authfile", "string", "File with credentials for the source", |r, v| {
+        r.copy.from.auth_file = Some(v.into());
+        Ok(())
+    }),
+    value("src-cert-dir", "string", "Directory with certificates for the source", |r, v| {
+        r.copy.from.certificates = Some(v.into());
+        Ok(())
+    }),
+    value("src-creds", "username[:password]", "Credentials for the source", |r, v| {
+        r.copy.from.credentials = Some(v.into());
+        Ok(())
+    }),
+    switch("src-tls-verify", "Demand TLS of the source (default true)", |r, on| r.copy.from.tls_verify = Some(on)),
+];
+
+/// `copy`.
+pub const VERB: Verb<Asked> = Verb {
+    path: "skopeo copy",
+    usage: "SOURCE DESTINATION",
+    about: "Copy an image from one place to another without keeping it",
+    examples: &[
+        "docker://busybox oci-archive:busybox.tar:latest",
+        "--all docker://busybox docker://localhost:5000/busybox",
+    ],
+    interspersed: true,
+    flags: &[FLAGS],
+    execute,
+};
+
+fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
+    let [source, destination] = <[String; 2]>::try_from(arguments)
+        .map_err(|other| Failure::new(format!("accepts 2 arg(s), received {}", other.len())))?;
+    let platform = platform(asked.os, asked.architecture, asked.variant);
+    let request = Copy { source, destination, platform, ..asked.copy };
+    let written = program.engine()?.copy_image(&request).map_err(plain)?;
+    if let Some(path) = asked.digest_file {
+        std::fs::write(&path, written.digest.to_string())
+            .map_err(|e| Failure::new(format!("cannot write the digest to {path:?}: {e}")))?;
+    }
+    Ok(0)
+}
+
+/// `OS/ARCH[/VARIANT]` from its parts, of which those that are missing are the native ones; none if all are.
+pub fn platform(os: Option<String>, architecture: Option<String>, variant: Option<String>) -> Option<String> {
+    if os.is_none() && architecture.is_none() && variant.is_none() {
+        return None;
+    }
+    let own = Platform::native();
+    let (os, architecture) = (os.unwrap_or(own.os), architecture.unwrap_or(own.architecture));
+    Some(Platform { os, architecture, variant: variant.unwrap_or_default() }.to_string())
+}
+
+/// What the flags of `list-tags` fill.
+#[derive(Default)]
+pub struct Listing(Tags);
+
+impl HasAccess for Listing {
+    fn access(&mut self) -> &mut Access {
+        &mut self.0.access
+    }
+}
+
+/// `list-tags`.
+pub const LIST_TAGS: Verb<Listing> = Verb {
+    path: "skopeo list-tags",
+    usage: "SOURCE",
+    about: "List the tags of a repository of a registry",
+    examples: &["docker://quay.io/podman/hello"],
+    interspersed: true,
+    flags: &[&[
+        registry_flags::auth_file(),
+        registry_flags::cert_dir(),
+        registry_flags::creds(),
+        registry_flags::retry_delay(),
+        registry_flags::tls_verify(),
+        value(
+            "retry-times",
+            "int",
+            "How often a request that failed is tried again (default 3)",
+            |r: &mut Listing, v| {
+                r.0.access.retry = Some(integer(v)?);
+                Ok(())
+            },
+        ),
+    ]],
+    execute: |program, Listing(asked), arguments| {
+        let [source] = <[String; 1]>::try_from(arguments)
+            .map_err(|other| Failure::new(format!("accepts 1 arg(s), received {}", other.len())))?;
+        let listed = program.engine()?.tags(&Tags { source, ..asked }).map_err(plain)?;
+        let mut made = serde_json::Map::new();
+        if let Some(repository) = listed.repository {
+            made.insert("Repository".into(), repository.into());
+        }
+        made.insert("Tags".into(), listed.tags.into());
+        print(&format!("{}\n", crate::format::indented(&made, b"    ")))?;
+        Ok(0)
+    },
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_platform() {
+        let own = Platform::native().architecture;
+        assert_eq!(platform(None, None, None), None);
+        assert_eq!(platform(None, Some("arm64".into()), Some("v8".into())).as_deref(), Some("linux/arm64/v8"));
+        assert_eq!(platform(Some("windows".into()), None, None), Some(format!("windows/{own}")));
+    }
+}

@@ -1,0 +1,83 @@
+//! `push`: an image to a registry, or to any other transport.
+
+use super::Verb;
+use super::registry_flags::{self, HasAccess};
+use crate::failure::Failure;
+use crate::flag::{Flag, integer, short, switch, value};
+use crate::program::{Program, plain};
+use ops::image::{Access, Push};
+
+/// What the flags fill.
+#[derive(Default)]
+pub struct Asked {
+    push: Push,
+    digest_file: Option<String>,
+    quiet: bool,
+}
+
+impl HasAccess for Asked {
+    fn access(&mut self) -> &mut Access {
+        &mut self.push.access
+    }
+}
+
+const FLAGS: &[Flag<Asked>] = &[
+    registry_flags::auth_file(),
+    registry_flags::cert_dir(),
+    registry_flags::creds(),
+    registry_flags::retry(),
+    registry_flags::retry_delay(),
+    registry_flags::tls_verify(),
+    switch("compress", "Compress plain layers, to a `dir:`", |r, on| r.push.compression.compress = on),
+    value("compression-format", "string", "Compress layers by gzip or zstd", |r, v| {
+        r.push.compression.format = Some(v.into());
+        Ok(())
+    }),
+    value("compression-level", "int", "Level of compression", |r, v| {
+        r.push.compression.level = Some(integer(v)?);
+        Ok(())
+    }),
+    value("digestfile", "string", "Write the manifest's digest to this file", |r, v| {
+        r.digest_file = Some(v.into());
+        Ok(())
+    }),
+    switch("disable-content-trust", "Accepted for Docker's sake, has no effect", |_, _| {}),
+    switch("force-compression", "Compress anew what is compressed in another way", |r, on| {
+        r.push.compression.force = Some(on);
+    }),
+    short(
+        'f',
+        value("format", "string", "Form of the manifest: oci or v2s2 (default: the one it has)", |r, v| {
+            r.push.format = Some(v.into());
+            Ok(())
+        }),
+    ),
+    short('q', switch("quiet", "Print no progress", |r, on| r.quiet = on)),
+    switch("remove-signatures", "Push no signatures", |_, _| {}),
+];
+
+/// The verb.
+pub const VERB: Verb<Asked> = Verb {
+    path: "push",
+    usage: "IMAGE [DESTINATION]",
+    about: "Push an image to a registry, an archive or a directory",
+    examples: &["busybox quay.io/me/busybox", "busybox oci-archive:image.tar:name"],
+    interspersed: true,
+    flags: &[FLAGS],
+    execute,
+};
+
+fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
+    let (image, destination) = match arguments.as_slice() {
+        [image] => (image.clone(), None),
+        [image, destination] => (image.clone(), Some(destination.clone())),
+        other => return Err(Failure::new(format!("accepts between 1 and 2 arg(s), received {}", other.len()))),
+    };
+    let request = Push { image, destination, ..asked.push };
+    let pushed = program.engine()?.push(&request).map_err(plain)?;
+    if let Some(path) = asked.digest_file {
+        std::fs::write(&path, pushed.digest.to_string())
+            .map_err(|e| Failure::new(format!("cannot write the digest to {path:?}: {e}")))?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,145 @@
+//! Images out of the store: saved to archives and directories, pushed to registries.
+
+use crate::{Engine, fault};
+use ops::Fault;
+use ops::image::{Access, Compression, Push, Pushed, Save};
+use std::collections::BTreeMap;
+use transfer::{Change, Form, Output, Saving, Source, Wishes};
+use types::Reference;
+
+impl Engine {
+    /// Saves images; into `pipe` if the request names no file.
+    pub fn save(&self, asked: &Save, pipe: Box<dyn std::io::Write + Send>) -> Result<(), Fault> {
+        let output = match &asked.output {
+            Some(path) => Output::Path(path.clone()),
+            None => Output::Writer(pipe),
+        };
+        let directory = |format: &str| {
+            asked.output.clone().ok_or_else(|| {
+                Fault::invalid(format!("a directory is needed to save in the format {format}")).hint("use --output")
+            })
+        };
+        let saving = match asked.format.as_deref().unwrap_or("docker-archive") {
+            "docker-archive" => Saving::DockerArchive(output),
+            "oci-archive" => Saving::OciArchive(output),
+            "oci-dir" => Saving::OciDirectory(directory("oci-dir")?),
+            "docker-dir" => Saving::DockerDirectory(directory("docker-dir")?),
+            other => {
+                return Err(Fault::invalid(format!(
+                    "unknown format {other:?}: choose docker-archive, oci-archive, oci-dir or docker-dir"
+                )));
+            }
+        };
+        let images = self.to_save(asked)?;
+        let wishes = Wishes { compress: asked.compress, plain: asked.uncompressed, ..Wishes::default() };
+        transfer::save(self.store()?, &images, saving, &wishes, &()).map_err(fault::transfer)
+    }
+
+    /// The images with the names they get in the archive.
+    fn to_save(&self, asked: &Save) -> Result<Vec<(store::Image, Vec<String>)>, Fault> {
+        let (first, rest) = asked.images.split_first().ok_or_else(|| Fault::invalid("no image was named"))?;
+        let find = |name: &str| self.store()?.find_image(name).map_err(fault::store);
+        let matched = |image: &store::Image| image.matched.iter().cloned().collect::<Vec<_>>();
+        if !asked.several {
+            let image = find(first)?;
+            let mut names = matched(&image);
+            for name in rest {
+                let name: Reference = name.parse()?;
+                names.push(name.normalised("localhost").to_string());
+            }
+            return Ok(vec![(image, names)]);
+        }
+        // An image that is named twice is there once, under both names.
+        let mut images: Vec<(store::Image, Vec<String>)> = Vec::new();
+        let mut places = BTreeMap::new();
+        for name in &asked.images {
+            let image = find(name)?;
+            let names = matched(&image);
+            let at = *places.entry(image.id).or_insert(images.len());
+            match images.get_mut(at) {
+                Some((_, known)) => known.extend(names),
+                None => images.push((image, names)),
+            }
+        }
+        Ok(images)
+    }
+
+    /// Writes an image to a registry, or to wherever the destination says.
+    pub fn push(&self, asked: &Push) -> Result<Pushed, Fault> {
+        let image = self.store()?.find_image(&asked.image).map_err(fault::store)?;
+        let destination = match &asked.destination {
+            Some(destination) => destination.clone(),
+            None => image.matched.clone().or_else(|| image.names.first().cloned()).ok_or_else(|| {
+                Fault::invalid(format!("image {} has no name", image.id.short())).hint("name a destination")
+            })?,
+        };
+        let to: Source = match transfer::source::parse(&destination).map_err(fault::transfer)? {
+            Source::Name(name) => Source::Registry(name),
+            other => other,
+        };
+        let options = transfer::Options { platform: None, registry: self.registry_options(&asked.access)? };
+        let wishes = wishes(asked.format.as_deref(), &asked.compression)?;
+        let written = transfer::push(self.store()?, &image, &to, &options, &wishes, &()).map_err(fault::transfer)?;
+        Ok(Pushed { digest: written.digest })
+    }
+
+    /// How registries are talked to.
+    pub(crate) fn registry_options(&self, asked: &Access) -> Result<transfer::Registry, Fault> {
+        let mut registry = transfer::Registry {
+            auth_files: self.settings.auth_files.clone(),
+            tls_verify: asked.tls_verify.unwrap_or(true),
+            proxies: self.settings.transfer_proxies(),
+            certificates: asked.certificates.clone(),
+            certificate_roots: self.settings.certificate_roots.clone(),
+            attempts: asked.retry.unwrap_or(3).saturating_add(1),
+            delay: asked.retry_delay,
+            ..transfer::Registry::default()
+        };
+        if let Some(file) = &asked.auth_file {
+            registry.auth_files = vec![file.into()];
+        }
+        if let Some(credentials) = &asked.credentials {
+            let (user, password) = credentials
+                .split_once(':')
+                .ok_or_else(|| Fault::invalid("credentials must be given as USER:PASSWORD"))?;
+            registry.credentials = Some((user.to_owned(), password.to_owned()));
+        }
+        Ok(registry)
+    }
+}
+
+/// What becomes of an image on its way.
+pub(crate) fn wishes(format: Option<&str>, compression: &Compression) -> Result<Wishes, Fault> {
+    let form = match format {
+        None => None,
+        Some("oci") => Some(Form::Oci),
+        Some("v2s2" | "docker") => Some(Form::Docker),
+        Some("v2s1") => {
+            return Err(Fault::new(ops::Kind::Unsupported, "Docker's schema 1 is not written: use v2s2 or oci"));
+        }
+        Some(other) => return Err(Fault::invalid(format!("unknown format {other:?}: choose oci or v2s2"))),
+    };
+    let wanted = match compression.format.as_deref() {
+        None => None,
+        Some("gzip") => Some(transfer::Compression::Gzip),
+        Some("zstd") => Some(transfer::Compression::Zstd),
+        Some(other) => {
+            return Err(Fault::invalid(format!("unknown compression format {other:?}: choose gzip or zstd")));
+        }
+    };
+    if let (Some(level), Some(wanted)) = (compression.level, wanted.or(Some(transfer::Compression::Gzip))) {
+        let levels = if wanted == transfer::Compression::Zstd { 1..=20 } else { 1..=9 };
+        if !levels.contains(&level) {
+            let (least, most) = (levels.start(), levels.end());
+            return Err(Fault::invalid(format!("compression level {level} is not between {least} and {most}")));
+        }
+    }
+    let change = Change {
+        form,
+        compression: wanted,
+        force: compression.force.unwrap_or(wanted.is_some()),
+        level: compression.level,
+        preserve: false,
+    };
+    Ok(Wishes { change, compress: compression.compress, ..Wishes::default() })
+}

@@ -1,0 +1,250 @@
+//! One image from any origin to any destination: which blobs go as they are, which are compressed anew, what becomes of
+//! the manifest; several layers at once.
+//!
+//! Must not know: what origins and destinations are.
+
+use crate::compress;
+use crate::convert::{self, Form, Layer};
+use crate::destination::{Blob, Destination, Packing};
+use crate::document;
+use crate::intake::Compression;
+use crate::origin::{Leaf, Origin, Original};
+use crate::plan::Place;
+use crate::{Error, Progress, Result};
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use types::Digest;
+
+/// What is to become of an image on its way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The form of the manifest; none means the one it has, if the destination takes that.
+    pub form: Option<Form>,
+    /// How plain layers are compressed where the destination wants them so; none means gzip.
+    pub compression: Option<Compression>,
+    /// Layers compressed in another way are compressed anew.
+    pub force: bool,
+    /// Level of compression; none means the usual one.
+    pub level: Option<i32>,
+    /// Fail rather than change the manifest's digest.
+    pub preserve: bool,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Digest of the manifest.
+    pub digest: Digest,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its media type.
+    pub media_type: String,
+}
+
+/// What becomes of one layer.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    from: Option<Compression>,
+    to: Option<Compression>,
+}
+
+impl Step {
+    fn changes(self) -> bool {
+        self.from != self.to
+    }
+}
+
+/// Copies `original`; `top` if it is the image that was asked for, and not one of an index.
+pub fn copy(
+    origin: &dyn Origin,
+    original: &Original,
+    destination: &dyn Destination,
+    change: &Change,
+    top: bool,
+    progress: &dyn Progress,
+) -> Result<Written> {
+    let form = form(original, destination, change);
+    let steps = original
+        .layers
+        .iter()
+        .map(|leaf| step(origin, leaf, destination.packing(), form, change))
+        .collect::<Result<Vec<Step>>>()?;
+    let own_form = original.manifest.as_ref().map(|(_, media_type)| Form::of(media_type));
+    if change.preserve && (own_form != Some(form) || steps.iter().any(|step| step.changes())) {
+        return Err(Error::NotPreserved { destination: destination.title() });
+    }
+    let mut coming: Vec<(Digest, Option<u64>)> = Vec::new();
+    for (leaf, step) in original.layers.iter().zip(&steps) {
+        if let Some((digest, size)) = known(leaf, *step)
+            && !coming.iter().any(|(other, _)| *other == digest)
+        {
+            coming.push((digest, size));
+        }
+    }
+    destination.announce(&coming)?;
+    let layers = layers(origin, original, destination, &steps, change, progress)?;
+    progress.config(&Digest::of(&original.configuration));
+    destination.configuration(&original.configuration)?;
+    let (bytes, media_type) = convert::manifest(original, form, &layers)?;
+    progress.manifest();
+    destination.manifest(&bytes, &media_type, top)?;
+    Ok(Written { digest: Digest::of(&bytes), bytes, media_type })
+}
+
+fn form(original: &Original, destination: &dyn Destination, change: &Change) -> Form {
+    let own = original.manifest.as_ref().map(|(_, media_type)| Form::of(media_type));
+    let form = destination.form().or(change.form).or(own).unwrap_or(Form::Oci);
+    // zstd has no place in schema 2 that all readers know.
+    let zstd = change.force && change.compression == Some(Compression::Zstd);
+    if zstd && destination.form().is_none() && change.form.is_none() { Form::Oci } else { form }
+}
+
+fn step(origin: &dyn Origin, leaf: &Leaf, packing: Packing, form: Form, change: &Change) -> Result<Step> {
+    let from = match convert::compression(&leaf.kind) {
+        None if leaf.kind.is_empty() => Some(look(origin, leaf)?),
+        None => return Ok(Step { from: None, to: None }),
+        // What only its vendor or the holder of a key may read goes as it is.
+        Some(_) if leaf.kind.contains("encrypted") => return Ok(Step { from: None, to: None }),
+        Some(compression) => Some(compression),
+    };
+    let wanted = change.compression.unwrap_or(Compression::Gzip);
+    let to = match (packing, from) {
+        (Packing::Plain, _) => Some(Compression::Plain),
+        (Packing::Compressed, Some(Compression::Plain)) => Some(wanted),
+        (_, Some(from)) if change.force && from != Compression::Plain && from != wanted => Some(wanted),
+        (_, Some(Compression::Zstd)) if form == Form::Docker && packing != Packing::Plain => Some(Compression::Gzip),
+        (_, from) => from,
+    };
+    Ok(Step { from, to })
+}
+
+/// How a layer is compressed that nobody tells of.
+fn look(origin: &dyn Origin, leaf: &Leaf) -> Result<Compression> {
+    let mut start = Vec::new();
+    origin
+        .layer(leaf)?
+        .take(6)
+        .read_to_end(&mut start)
+        .map_err(|source| Error::Read { archive: origin.title().into(), source })?;
+    Ok(Compression::of(&start))
+}
+
+/// Digest and size that the layer will have, as far as they are known before.
+fn known(leaf: &Leaf, step: Step) -> Option<(Digest, Option<u64>)> {
+    match (&leaf.place, step.changes()) {
+        (Place::Blob(digest, size), false) => Some((*digest, Some(*size))),
+        (Place::Member { size, .. }, false) if step.to == Some(Compression::Plain) => {
+            leaf.diff_id.map(|diff_id| (diff_id, *size))
+        }
+        (_, true) if step.to == Some(Compression::Plain) => leaf.diff_id.map(|diff_id| (diff_id, leaf.plain_size)),
+        _ => None,
+    }
+}
+
+fn layers(
+    origin: &dyn Origin,
+    original: &Original,
+    destination: &dyn Destination,
+    steps: &[Step],
+    change: &Change,
+    progress: &dyn Progress,
+) -> Result<Vec<Layer>> {
+    // Layers that occur twice are written once: the second takes the first one's result.
+    let first: Vec<usize> = original
+        .layers
+        .iter()
+        .map(|leaf| original.layers.iter().position(|other| other.place == leaf.place).unwrap_or(0))
+        .collect();
+    let work: Vec<usize> = (0..first.len()).filter(|at| first[*at] == *at).collect();
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Result<Vec<Option<Layer>>>> = Mutex::new(Ok(vec![None; first.len()]));
+    let run = || {
+        loop {
+            let Some(&at) = work.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+            let result = layer(origin, &original.layers[at], destination, steps[at], change, progress);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            match (done.as_mut(), result) {
+                (Ok(layers), Ok(layer)) => layers[at] = Some(layer),
+                // The first error counts, and ends the others after their layer.
+                (Ok(_), Err(error)) => {
+                    *done = Err(error);
+                    next.store(work.len(), Ordering::Relaxed);
+                }
+                (Err(_), _) => {}
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..destination.threads().min(work.len()) {
+            if std::thread::Builder::new().spawn_scoped(scope, run).is_err() {
+                break;
+            }
+        }
+        run();
+    });
+    let layers = done.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    Ok(first.iter().filter_map(|at| layers[*at].clone()).collect())
+}
+
+fn layer(
+    origin: &dyn Origin,
+    leaf: &Leaf,
+    destination: &dyn Destination,
+    step: Step,
+    change: &Change,
+    progress: &dyn Progress,
+) -> Result<Layer> {
+    let known = known(leaf, step);
+    let annotations = if step.changes() { Default::default() } else { leaf.annotations.clone() };
+    let made = |(digest, size)| Layer { compression: step.to, changed: step.changes(), digest, size, annotations };
+    if let Some((digest, size)) = known
+        && destination.has(&digest, size, &origin.repositories(&digest))?
+    {
+        progress.skipped(&digest);
+        return Ok(made((digest, size.unwrap_or(0))));
+    }
+    let announced = match &leaf.place {
+        Place::Blob(digest, _) => Some(*digest),
+        Place::Member { .. } => leaf.diff_id,
+    };
+    let size = known.and_then(|(_, size)| size);
+    progress.blob(announced.as_ref(), size);
+    let failed = |source| Error::Read { archive: origin.title().into(), source };
+    let open = || -> Result<Box<dyn Read + Send + '_>> {
+        let bytes = origin.layer(leaf)?;
+        match (step.from, step.to) {
+            (Some(from), Some(to)) if from != to => compress::convert(bytes, from, to, change.level).map_err(failed),
+            _ => Ok(bytes),
+        }
+    };
+    let blob = Blob { digest: known.map(|(digest, _)| digest), size, open: &open, progress };
+    destination.write(&blob).map(made)
+}
+
+/// Copies all that an index lists, and the index.
+pub fn all(
+    origin: &dyn Origin,
+    read: &dyn Fn(&document::Descriptor) -> Result<Original>,
+    (bytes, media_type): (&[u8], &str),
+    index: &document::Index,
+    destination: &dyn Destination,
+    change: &Change,
+    progress: &dyn Progress,
+) -> Result<Written> {
+    let mut changed = std::collections::BTreeMap::new();
+    for entry in &index.manifests {
+        let written = copy(origin, &read(entry)?, destination, change, false, progress)?;
+        if written.digest != entry.digest {
+            changed.insert(entry.digest, (written.digest, written.bytes.len() as u64, written.media_type));
+        }
+    }
+    let form = destination.form().or(change.form).unwrap_or(Form::of(media_type));
+    let bytes = match changed.is_empty() && form == Form::of(media_type) {
+        true => bytes.to_vec(),
+        false if change.preserve => return Err(Error::NotPreserved { destination: destination.title() }),
+        false => convert::index(bytes, form, &changed)?,
+    };
+    destination.manifest(&bytes, form.index(), true)?;
+    Ok(Written { digest: Digest::of(&bytes), bytes, media_type: form.index().into() })
+}

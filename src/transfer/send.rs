@@ -1,0 +1,147 @@
+//! Images out of the store, and from one place to another without it.
+//!
+//! Must not know: how destinations are written.
+
+use crate::convert::Form;
+use crate::copy::{self, Change, Written};
+use crate::destination::archive::DockerArchive;
+use crate::destination::directory::Directory;
+use crate::destination::layout::Layout;
+use crate::destination::{Destination, Packing};
+use crate::origin::{Original, Stored};
+use crate::reel::Reel;
+use crate::registry::push::Pushed;
+use crate::{Choice, Error, Options, Progress, Result, Source, plan};
+use std::io::Write;
+use std::path::PathBuf;
+use store::{Image, Store};
+
+/// What becomes of images on their way.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// The form of manifests, their layers' compression.
+    pub change: Change,
+    /// Plain layers are compressed although the destination (`dir:`) would take them.
+    pub compress: bool,
+    /// Plain layers stay plain although the destination (`oci:`) would have them compressed.
+    pub plain: bool,
+    /// More names for an image in a `docker-archive:`.
+    pub tags: Vec<String>,
+}
+
+/// Where an archive is written to.
+pub enum Output {
+    /// A file, which appears when it is complete.
+    Path(PathBuf),
+    /// A pipe.
+    Writer(Box<dyn Write + Send>),
+}
+
+/// What `save` writes.
+pub enum Saving {
+    /// `docker-archive`.
+    DockerArchive(Output),
+    /// `oci-archive`.
+    OciArchive(Output),
+    /// `oci-dir`.
+    OciDirectory(PathBuf),
+    /// `docker-dir`.
+    DockerDirectory(PathBuf),
+}
+
+impl Output {
+    fn reel(self) -> Result<Reel> {
+        match self {
+            Output::Path(path) => Reel::create(&path),
+            Output::Writer(writer) => Ok(Reel::pipe("standard output", writer)),
+        }
+    }
+}
+
+/// Saves images of the store, each under its names.
+///
+/// # Errors
+/// Several images are for `docker-archive` alone. After an error a file or directory entry that was there is as before.
+pub fn save(
+    store: &Store,
+    images: &[(Image, Vec<String>)],
+    saving: Saving,
+    wishes: &Wishes,
+    progress: &dyn Progress,
+) -> Result<()> {
+    progress.begin();
+    if let Saving::DockerArchive(output) = saving {
+        let destination = DockerArchive::new(output.reel()?);
+        for (image, names) in images {
+            destination.next(names.clone());
+            stored(store, image, &destination, &wishes.change, progress)?;
+        }
+        return destination.finish();
+    }
+    let [(image, names)] = images else { return Err(Error::OneImage) };
+    let name = || names.first().cloned();
+    let docker = if wishes.compress { Packing::Compressed } else { Packing::AsTheyAre };
+    let destination: Box<dyn Destination> = match saving {
+        Saving::OciArchive(output) => Box::new(Layout::archive(output.reel()?, name(), wishes.plain)),
+        Saving::OciDirectory(path) => Box::new(Layout::directory(&path, name(), wishes.plain)?),
+        Saving::DockerDirectory(path) => Box::new(Directory::create(&path, Some(Form::Docker), docker)?),
+        Saving::DockerArchive(_) => return Err(Error::OneImage),
+    };
+    stored(store, image, &*destination, &wishes.change, progress)?;
+    destination.finish()
+}
+
+/// Writes an image of the store to wherever `to` says.
+pub fn push(
+    store: &Store,
+    image: &Image,
+    to: &Source,
+    options: &Options,
+    wishes: &Wishes,
+    progress: &dyn Progress,
+) -> Result<Written> {
+    let destination = open(to, options, wishes)?;
+    progress.begin();
+    let written = stored(store, image, &*destination, &wishes.change, progress)?;
+    destination.finish()?;
+    Ok(written)
+}
+
+fn stored(
+    store: &Store,
+    image: &Image,
+    destination: &dyn Destination,
+    change: &Change,
+    progress: &dyn Progress,
+) -> Result<Written> {
+    let original = Original::stored(store, image)?;
+    copy::copy(&Stored::new(store), &original, destination, change, true, progress)
+}
+
+/// Opens what `to` says for writing.
+pub(crate) fn open<'a>(to: &Source, options: &'a Options, wishes: &Wishes) -> Result<Box<dyn Destination + 'a>> {
+    let named = |choice: &Choice| match choice {
+        Choice::Only => Ok(None),
+        Choice::Named(name) => Ok(Some(name.clone())),
+        Choice::At(_) => {
+            Err(Error::Source { given: to.to_string(), why: "an image is written under a name, not at a place".into() })
+        }
+    };
+    let compress = |otherwise| if wishes.compress { Packing::Compressed } else { otherwise };
+    Ok(match to {
+        Source::DockerArchive(path, choice) => {
+            let names = named(choice)?.into_iter().chain(wishes.tags.iter().cloned());
+            let names = names.map(|name| plan::docker_name(&name)).collect::<Result<_>>()?;
+            let destination = DockerArchive::new(Reel::create(path)?);
+            destination.next(names);
+            Box::new(destination)
+        }
+        Source::OciArchive(path, choice) => {
+            Box::new(Layout::archive(Reel::create(path)?, named(choice)?, wishes.plain))
+        }
+        Source::OciDirectory(path, choice) => Box::new(Layout::directory(path, named(choice)?, wishes.plain)?),
+        Source::Directory(path) => Box::new(Directory::create(path, wishes.change.form, compress(Packing::AsTheyAre))?),
+        Source::Registry(name) => Box::new(Pushed::new(name, &options.registry, Packing::Compressed)),
+        Source::Name(name) => return Err(Error::NotFetched(name.to_string())),
+    })
+}
