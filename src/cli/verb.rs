@@ -25,6 +25,7 @@ mod load;
 mod logs;
 mod many;
 mod pause;
+mod prune;
 mod ps;
 mod pull;
 mod push;
@@ -37,8 +38,10 @@ mod rmi;
 mod run;
 mod save;
 mod start;
+mod stats;
 mod stop;
 mod top;
+mod update;
 mod version;
 mod wait;
 
@@ -167,9 +170,11 @@ pub const TOP: &[Entry] = &[
     ("run", &run::VERB),
     ("save", &save::VERB),
     ("start", &start::VERB),
+    ("stats", &stats::VERB),
     ("stop", &stop::VERB),
     ("top", &top::VERB),
     ("unpause", &pause::UNPAUSE),
+    ("update", &update::VERB),
     ("version", &version::VERB),
     ("wait", &wait::VERB),
 ];
@@ -206,14 +211,17 @@ pub const GROUPS: &[Group] = &[
             ("list", &ps::VERB),
             ("logs", &logs::VERB),
             ("pause", &pause::PAUSE),
+            ("prune", &prune::CONTAINER),
             ("rename", &rename::VERB),
             ("restart", &restart::VERB),
             ("rm", &rm::VERB),
             ("run", &run::VERB),
             ("start", &start::VERB),
+            ("stats", &stats::VERB),
             ("stop", &stop::VERB),
             ("top", &top::VERB),
             ("unpause", &pause::UNPAUSE),
+            ("update", &update::VERB),
             ("wait", &wait::VERB),
         ],
         hidden: &[("ps", &ps::VERB), ("ls", &ps::VERB), ("cleanup", &cleanup::VERB)],

@@ -22,6 +22,7 @@ pub(crate) mod root;
 pub(crate) mod state;
 pub(crate) mod top;
 pub(crate) mod tree;
+pub(crate) mod usage;
 
 use config::{Config, Namespace};
 

@@ -258,6 +258,13 @@ impl Database {
             .map_err(|e| Fault::internal(format!("the stored configuration of a container cannot be read: {e}")))
     }
 
+    /// Stores another configuration of a container.
+    pub fn reconfigure(&self, seq: i64, config: &Config) -> Result<(), Fault> {
+        let json = serde_json::to_string(config).map_err(Fault::internal)?;
+        let change = self.lock().execute("UPDATE configs SET config = ? WHERE seq = ?", params![json, seq]);
+        change.map(drop).map_err(self.fail("write"))
+    }
+
     /// Configurations of all containers that have a user namespace of their own.
     pub fn configs_with_user_namespace(&self) -> Result<Vec<Config>, Fault> {
         let fail = self.fail("read");

@@ -15,6 +15,7 @@ mod engine;
 mod fault;
 mod host;
 mod image;
+pub mod moment;
 mod rootless;
 mod settings;
 

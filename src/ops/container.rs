@@ -419,3 +419,37 @@ pub struct Processes {
     /// A row for each process.
     pub rows: Vec<Vec<String>>,
 }
+
+/// What a running container uses.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When this was read, in nanoseconds since 1970.
+    pub time: i64,
+    /// When it was started, in nanoseconds since 1970.
+    pub started: i64,
+    /// Nanoseconds of processor time; `None` where nothing counts it.
+    pub cpu: Option<u64>,
+    /// Bytes of memory in use.
+    pub memory: Option<u64>,
+    /// Bytes it may use: its limit, or all that the host has.
+    pub memory_limit: u64,
+    /// Bytes received and sent by its network interfaces.
+    pub network: (u64, u64),
+    /// Bytes read from and written to block devices.
+    pub block: (u64, u64),
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+/// Asks for the limits of a container to be changed; those that are not named stay.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// Which container.
+    pub name: String,
+    /// What changes.
+    pub resources: Resources,
+}

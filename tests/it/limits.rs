@@ -71,3 +71,34 @@ fn rlimits() {
     assert_eq!(home.sh(&["--ulimit", "nofile=100:200"], "ulimit -n; ulimit -Hn").quiet(), "100\n200");
     home.sh(&["--ulimit", "made-up=1"], "true").fails(125, &["made-up"]);
 }
+
+#[test]
+fn limits_are_changed_while_it_runs_and_use_is_shown() {
+    let home = Home::new();
+    home.load();
+    let id = home.run(&["run", "-d", "--name", "one", "busybox", "sleep", "100"]).quiet();
+    assert_eq!(home.run(&["update", "--pids-limit", "30", "--cpu-shares", "512", "one"]).quiet(), id);
+    assert_eq!(home.inspect("one", "{{.HostConfig.PidsLimit}} {{.HostConfig.CpuShares}}"), "30 512");
+    let inside = "cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids.max";
+    assert_eq!(home.run(&["exec", "one", "sh", "-c", inside]).ok(), "30");
+    home.run(&["update", "one"]).fails(125, &["at least one limit"]);
+    home.run(&["update", "--memory", "1k", "one"]).fails(125, &["512KB"]);
+    let out = home.run(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"]).quiet();
+    assert_eq!(out, "one 1");
+    let out = home.run(&["stats", "--no-stream"]).quiet();
+    assert!(out.starts_with("ID            NAME        CPU %"), "{out}");
+    home.run(&["stop", "-t", "0", "one"]).quiet();
+    assert_eq!(home.run(&["stats", "--no-stream", "--format", "{{.Name}}"]).quiet(), "");
+    // The change is for later runs, too.
+    home.run(&["start", "one"]).quiet();
+    assert_eq!(home.run(&["exec", "one", "sh", "-c", inside]).ok(), "30");
+    home.run(&["rm", "-f", "-t", "0", "one"]).quiet();
+    home.run(&["create", "--name", "two", "--label", "a=b", "busybox"]).quiet();
+    home.run(&["create", "--name", "three", "busybox"]).quiet();
+    assert_eq!(home.run(&["container", "prune", "-f", "--filter", "until=1h"]).quiet(), "");
+    home.run(&["container", "prune", "-f", "--filter", "label=a=b"]).quiet();
+    assert_eq!(home.containers().len(), 1);
+    assert!(home.feed(&["container", "prune"], b"n\n").code(0).out.is_empty());
+    home.feed(&["container", "prune"], b"y\n").code(0);
+    assert_eq!(home.containers().len(), 0);
+}

@@ -13,7 +13,7 @@ pub const VERB: Verb<Asked> = Verb {
     about: "Create but do not start a container",
     examples: &["busybox sh", "--name db -e KEY=value oci-archive:image.tar"],
     interspersed: false,
-    flags: &[create_flags::FLAGS, resource_flags::FLAGS],
+    flags: &[create_flags::FLAGS, resource_flags::LIMITS, resource_flags::FIXED],
     execute,
 };
 

@@ -1,4 +1,4 @@
-//! The flags for limits, of `create` and `run`.
+//! The flags for limits, of `create`, `run` and `update`.
 
 use super::create_flags::Asked;
 use crate::flag::{Flag, integer, list, short, value};
@@ -19,8 +19,8 @@ fn limits(asked: &mut Asked) -> &mut Resources {
     &mut asked.create.resources
 }
 
-/// The rows.
-pub const FLAGS: &[Flag<Asked>] = &[
+/// The rows of what a cgroup limits.
+pub const LIMITS: &[Flag<Asked>] = &[
     value("blkio-weight", "uint", "Relative weight of block io, 10 to 1000", |r, v| {
         limits(r).blkio_weight = Some(integer(v)?);
         Ok(())
@@ -86,6 +86,10 @@ pub const FLAGS: &[Flag<Asked>] = &[
         limits(r).pids = Some(integer(v)?);
         Ok(())
     }),
+];
+
+/// The rows of what is limited otherwise, once and for all.
+pub const FIXED: &[Flag<Asked>] = &[
     value("shm-size", "number[unit]", "Size of /dev/shm", |r, v| {
         r.create.shm_size = Some(size(v)?);
         Ok(())

@@ -27,7 +27,7 @@ pub const VERB: Verb<Asked> = Verb {
     about: "Run a command in a new container",
     examples: &["--rm busybox ls -l /etc", "--rm -it oci-archive:image.tar sh", "-d --name db -v /srv/db:/data image"],
     interspersed: false,
-    flags: &[create_flags::FLAGS, resource_flags::FLAGS, FLAGS],
+    flags: &[create_flags::FLAGS, resource_flags::LIMITS, resource_flags::FIXED, FLAGS],
     execute,
 };
 

@@ -253,7 +253,7 @@ fn make_directory(path: &Path) -> Result<(), Fault> {
 }
 
 /// What stat(2) says of the devices that a configuration names, in limits too.
-fn device_nodes(config: &Config) -> BTreeMap<PathBuf, DeviceNode> {
+pub(crate) fn device_nodes(config: &Config) -> BTreeMap<PathBuf, DeviceNode> {
     let limits = &config.resources;
     let rates =
         [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops];

@@ -113,6 +113,12 @@ impl Engine {
                 Some((key, value)) => Filter::NoLabel(key.to_owned(), Some(value.to_owned())),
                 None => Filter::NoLabel(owned, None),
             },
+            "until" => {
+                let until = crate::moment::parse(value, super::now(), &jiff::tz::TimeZone::system());
+                Filter::Until(
+                    until.map_err(|e| Fault::invalid(format!("invalid value {value:?} for filter until: {e}")))?,
+                )
+            }
             "ancestor" => Filter::Image(owned.clone(), self.image_id(value).ok()),
             "volume" => Filter::Volume(owned),
             "network" => Filter::Network(owned),
@@ -120,7 +126,7 @@ impl Engine {
             "since" | "after" => Filter::Since(seq()?),
             _ => {
                 return Err(Fault::invalid(format!("{key} is an invalid filter"))
-                    .hint("use id, name, status, exited, label, ancestor, volume, network, before or since"));
+                    .hint("use id, name, status, exited, label, ancestor, volume, network, until, before or since"));
             }
         })
     }
@@ -137,6 +143,7 @@ enum Filter {
     Image(String, Option<String>),
     Volume(String),
     Network(String),
+    Until(i64),
     Before(i64),
     Since(i64),
 }
@@ -172,6 +179,7 @@ impl Filter {
             }
             Filter::Volume(path) => record.mounts.contains(path),
             Filter::Network(name) => record.networks.contains(name),
+            Filter::Until(time) => record.created < *time,
             Filter::Before(seq) => record.seq < *seq,
             Filter::Since(seq) => record.seq > *seq,
         }

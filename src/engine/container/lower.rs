@@ -5,6 +5,7 @@ mod mounts;
 use super::config::{Config, Namespace, Seccomp};
 use super::facts::Facts;
 use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+use ops::container::Resources;
 use ops::{Fault, Kind};
 use runtime::Rootfs;
 use runtime::seccomp::{Architecture, profile};
@@ -249,7 +250,13 @@ fn namespaces(config: &Config, place: &Place) -> Result<Vec<Value>, Fault> {
 }
 
 fn resources(config: &Config, place: &Place) -> Value {
-    let asked = &config.resources;
+    let mut all = limits(&config.resources, &place.devices);
+    all["devices"] = Value::Array(device_rules(config, place));
+    all
+}
+
+/// The limits of a cgroup as the runtime specification has them, without rules of devices.
+pub(crate) fn limits(asked: &Resources, nodes: &BTreeMap<PathBuf, DeviceNode>) -> Value {
     let mut all = Map::new();
     let mut group = |name: &str, entries: Vec<(&str, Option<Value>)>| {
         let there: Map<String, Value> = entries.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
@@ -277,7 +284,7 @@ fn resources(config: &Config, place: &Place) -> Value {
     );
     group("pids", vec![("limit", asked.pids.map(|v| json!(v)))]);
     let rates = |rates: &[String]| -> Option<Value> {
-        let all: Vec<Value> = rates.iter().filter_map(|r| rate(r, place)).collect();
+        let all: Vec<Value> = rates.iter().filter_map(|r| rate(r, nodes)).collect();
         (!all.is_empty()).then_some(Value::Array(all))
     };
     group(
@@ -290,14 +297,13 @@ fn resources(config: &Config, place: &Place) -> Value {
             ("throttleWriteIOPSDevice", rates(&asked.device_write_iops)),
         ],
     );
-    all.insert("devices".to_owned(), Value::Array(device_rules(config, place)));
     Value::Object(all)
 }
 
 /// `resolve` has checked the form, and making the container that the device is there.
-fn rate(text: &str, place: &Place) -> Option<Value> {
+fn rate(text: &str, nodes: &BTreeMap<PathBuf, DeviceNode>) -> Option<Value> {
     let (path, rate) = text.rsplit_once(':')?;
-    let node = place.devices.get(&PathBuf::from(path))?;
+    let node = nodes.get(&PathBuf::from(path))?;
     Some(json!({ "major": node.major, "minor": node.minor, "rate": types::size::parse(rate).ok()? }))
 }
 

@@ -25,6 +25,8 @@ pub struct Image {
     pub config: Configuration,
 }
 
+pub(crate) use limits::resources;
+
 /// Where programs are looked for if the image does not say.
 pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Seconds that `stop` waits if nothing was said.
@@ -60,7 +62,7 @@ pub fn resolve(
     let user = asked.user.clone().unwrap_or_else(|| defaults.user.clone());
     let user = if user.is_empty() { namespaces::user_of(&namespaces.user_mode, facts)? } else { user };
     let security = security::security(asked, facts, &user, &mut warnings)?;
-    let resources = limits::resources(&asked.resources, facts)?;
+    let resources = resources(&asked.resources, facts)?;
     let init = asked.init;
     let config = Config {
         id: id.clone(),
