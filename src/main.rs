@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     let code = match words.first().map_or(Role::CommandLine, |name| Role::of(name)) {
         Role::Monitor => monitor::main(),
         Role::Runtime => runtime::command::main(&words),
+        Role::Network => usernet::main(),
         Role::CommandLine if cli::init::is_meant(&words) => cli::init::main(&words),
         Role::CommandLine if runtime::command::is_meant(&words) => runtime::command::main(&words),
         Role::CommandLine => {

@@ -16,9 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("transfer", &["types", "sys", "store"]),
     ("runtime", &["types", "sys"]),
     ("monitor", &["types", "sys", "runtime"]),
-    ("engine", &["types", "ops", "sys", "store", "transfer", "runtime", "monitor"]),
+    ("usernet", &["types", "sys"]),
+    ("engine", &["types", "ops", "sys", "store", "transfer", "runtime", "monitor", "usernet"]),
     ("cli", &["types", "ops", "sys", "engine"]),
-    ("monopod", &["types", "sys", "runtime", "monitor", "engine", "cli"]),
+    ("monopod", &["types", "sys", "runtime", "monitor", "usernet", "engine", "cli"]),
     ("bench", &["types"]),
 ];
 

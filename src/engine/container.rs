@@ -29,7 +29,10 @@ use config::{Config, Namespace};
 /// Names of a container's networks, as lists show them.
 pub(crate) fn network_names(config: &Config) -> Vec<String> {
     match &config.namespaces.network {
-        Namespace::Private => vec!["none".into()],
+        Namespace::Private => match &config.private_network {
+            Some(options) => vec![options.style.word().into()],
+            None => vec!["none".into()],
+        },
         Namespace::Host => vec!["host".into()],
         Namespace::Container(id) => vec![format!("container:{id}")],
         Namespace::Path(path) => vec![format!("ns:{}", path.display())],

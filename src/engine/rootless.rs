@@ -116,7 +116,7 @@ fn members_file(run_root: &Path) -> PathBuf {
     run_root.join("members")
 }
 
-fn living(run_root: &Path) -> Vec<(i32, u64)> {
+pub(crate) fn living(run_root: &Path) -> Vec<(i32, u64)> {
     let text = std::fs::read_to_string(members_file(run_root)).unwrap_or_default();
     text.lines()
         .filter_map(|line| {

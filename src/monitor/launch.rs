@@ -34,6 +34,10 @@ pub struct Launch {
     pub stay_parked: bool,
     /// Where output is written to.
     pub log: Option<LogFile>,
+    /// A file that the monitor has open as long as it lives: what that is lives as long. One that cannot be opened is not
+    /// missed.
+    #[serde(default)]
+    pub hold: Option<PathBuf>,
     /// Arguments (without `argv[0]`) of this executable, run after the end unless a client said `Cleanup`; empty for none.
     pub cleanup: Vec<String>,
 }
@@ -129,6 +133,7 @@ mod tests {
             leave_stdin_open: false,
             stay_parked: true,
             log: Some(LogFile { driver: crate::log::Driver::JsonFile, path: "/l".into(), max_size: Some(7) }),
+            hold: Some("/proc/1/fd/3".into()),
             cleanup: vec!["container".into(), "cleanup".into()],
         };
         let file = File::from(launch.write().unwrap());

@@ -26,6 +26,7 @@ fn run() -> Result<(), Error> {
         Ok(launch) => launch,
         Err(error) => return process::refuse(&caller, error),
     };
+    let _held = launch.hold.as_ref().and_then(|path| File::open(path).ok());
     let is_container = matches!(launch.task, Task::Container(_));
     let clear_away = |cgroup: Option<&str>| is_container && cgroup.is_some_and(clear_away);
     process::serve(launch, caller, file, make, clear_away)

@@ -28,5 +28,6 @@ pub mod scheduling;
 pub mod seccomp;
 pub mod signals;
 pub mod terminal;
+pub mod transparent;
 pub mod userns;
 pub mod xattr;

@@ -467,6 +467,24 @@ pub fn add_mark_rule(requests: &mut Requests, ipv6: bool, mark: u32, table: u32)
     });
 }
 
+/// What this host itself sends is routed by table `table` before others, of IPv6 if `ipv6`.
+pub fn add_own_rule(requests: &mut Requests, ipv6: bool, table: u32) {
+    const FR_ACT_TO_TBL: u8 = 1;
+    let family = if ipv6 { AF_INET6 } else { AF_INET };
+    let header = [family, 0, 0, 0, u8::try_from(table).unwrap_or(0), 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
+    // fib_rules.h: FRA_IIFNAME 3, FRA_TABLE 15. What a host itself sends comes by way of its loopback device.
+    requests.add(NEW_RULE, CREATE | EXCLUSIVE, &header, |a| {
+        a.text(3, "lo").number(15, table);
+    });
+}
+
+/// Frames of this link bear its own hardware address as their destination, and nobody is asked for theirs: both ends of a
+/// pair that has one address.
+pub fn without_questions(requests: &mut Requests, index: u32) {
+    const IFF_NOARP: u32 = 0x80;
+    requests.add(NEW_LINK, 0, &link_header(index, IFF_NOARP, IFF_NOARP), |_| ());
+}
+
 /// Changes nothing, but says whether `kind` of link can be made here: `Ok` or the errno of the kernel.
 pub fn can_make(socket: &mut Socket, name: &str, kind: Kind<'_>) -> Result<()> {
     let mut requests = Requests::new();

@@ -203,6 +203,8 @@ pub enum Expression<'a> {
         /// Into which register.
         register: u32,
     },
+    /// Loads the number of the link by which the packet's destination is reached; 0 if there is no route.
+    RouteLink(u32),
     /// Loads whether a transparent socket waits for the packet.
     SocketTransparent(u32),
     /// Refuses: a reset for TCP if true, else "port unreachable".
@@ -547,6 +549,10 @@ impl Expression<'_> {
             Expression::RouteType { source, register } => a.text(1, "fib").nest(2, |a| {
                 // NFT_FIB_RESULT_ADDRTYPE; NFTA_FIB_F_SADDR or _DADDR.
                 a.big(1, register).big(2, 3).big(3, if source { 1 } else { 2 });
+            }),
+            Expression::RouteLink(register) => a.text(1, "fib").nest(2, |a| {
+                // NFT_FIB_RESULT_OIF; NFTA_FIB_F_DADDR.
+                a.big(1, register).big(2, 1).big(3, 2);
             }),
             Expression::SocketTransparent(register) => a.text(1, "socket").nest(2, |a| {
                 a.big(1, 0).big(2, register);

@@ -1,7 +1,7 @@
 //! The roles of the one executable, and how a process starts itself again in another one.
 //!
-//! The role is the name by which the executable was called (`argv[0]`): `monopod-monitor` is the monitor, everything
-//! else the command line. A role other than the command line gets two descriptors in place of standard input and
+//! The role is the name by which the executable was called (`argv[0]`), as [`Role::name`] has them; every other name is the
+//! command line. A role other than the command line gets two descriptors in place of standard input and
 //! standard output; what they are is between both ends of that role.
 //!
 //! Must not know: what a role does.
@@ -27,12 +27,15 @@ pub enum Role {
     Monitor,
     /// Makes a container or a process in one, for another engine (`runtime::command`).
     Runtime,
+    /// Carries what the containers of a user without root send and get (`usernet::main`).
+    Network,
 }
 
 impl Role {
     /// The role that `argv[0]` asks for. `main` must call this first, before anything that needs memory.
     pub fn of(name: &OsStr) -> Role {
-        [Role::Monitor, Role::Runtime].into_iter().find(|role| name == role.name()).unwrap_or(Role::CommandLine)
+        let roles = [Role::Monitor, Role::Runtime, Role::Network];
+        roles.into_iter().find(|role| name == role.name()).unwrap_or(Role::CommandLine)
     }
 
     /// The `argv[0]` of the role.
@@ -41,6 +44,7 @@ impl Role {
             Role::CommandLine => "monopod",
             Role::Monitor => "monopod-monitor",
             Role::Runtime => "monopod-runtime",
+            Role::Network => "monopod-network",
         }
     }
 }
@@ -145,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_name_decides() {
-        for role in [Role::Monitor, Role::Runtime, Role::CommandLine] {
+        for role in [Role::CommandLine, Role::Monitor, Role::Runtime, Role::Network] {
             assert_eq!(Role::of(OsStr::new(role.name())), role);
         }
         for name in ["monopod", "podman", "/usr/bin/monopod", ""] {

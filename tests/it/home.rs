@@ -169,6 +169,8 @@ pub struct Home {
     /// Device and inode of `file`, which may be moved away.
     identity: (u64, u64),
     holder: Option<Child>,
+    /// The bent machine has a network of its own.
+    networked: bool,
     variables: Vec<(String, String)>,
     /// The test has removed its containers itself: the file is not where it was in the bent machine.
     pub emptied: bool,
@@ -201,7 +203,20 @@ impl Home {
         Some(Home::make(who, Some(script)))
     }
 
+    /// As [`Home::bent`], on a machine with a network of its own, which has nothing but what `script` gives it.
+    pub fn with_network(who: Who, script: &str) -> Option<Home> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root: a network namespace with {script:?} for {who:?}");
+            return None;
+        }
+        Some(Home::make_with(who, Some(script), true))
+    }
+
     fn make(who: Who, script: Option<&str>) -> Home {
+        Home::make_with(who, script, false)
+    }
+
+    fn make_with(who: Who, script: Option<&str>, networked: bool) -> Home {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("monopod-it-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         // Not /tmp: a tmpfs there could not hold what real machines hold.
@@ -213,7 +228,8 @@ impl Home {
         fs::copy(built(), &file).expect("the built file can be copied");
         let identity = fs::metadata(&file).map(|file| (file.dev(), file.ino())).expect("own file");
         let (base, variables) = (directory.clone(), Vec::new());
-        let mut home = Home { base, directory, who, file, identity, holder: None, variables, emptied: false };
+        let mut home =
+            Home { base, directory, who, file, identity, holder: None, networked, variables, emptied: false };
         for part in ["root", "run", "home"] {
             fs::create_dir(home.path(part)).expect("own directory");
             if who != Who::Me {
@@ -243,7 +259,9 @@ impl Home {
         }
         setup += &format!("{script}\necho ready\nread line\n");
         let mut child = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", &setup])
+            .args(["--mount", "--propagation", "private"])
+            .args(self.networked.then_some("--net"))
+            .args(["sh", "-c", &setup])
             .env("HOME_DIR", &self.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -291,6 +309,7 @@ impl Home {
     pub fn enter(&self) -> Command {
         let holder = self.holder.as_ref().expect("the machine is bent");
         let mut command = Command::new("nsenter");
+        command.args(self.networked.then_some("--net"));
         command.args(["--mount", "-t", &holder.id().to_string(), "--"]).current_dir("/").stdin(Stdio::null());
         command
     }
@@ -308,7 +327,9 @@ impl Home {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut words: Vec<String> = Vec::new();
         if let Some(holder) = &self.holder {
-            words.extend(["nsenter", "--mount", "-t"].map(String::from));
+            words.push("nsenter".into());
+            words.extend(self.networked.then(|| "--net".into()));
+            words.extend(["--mount", "-t"].map(String::from));
             words.extend([holder.id().to_string(), "--".into()]);
         }
         if self.who != Who::Me {

@@ -29,5 +29,7 @@ mod rootless;
 mod security;
 mod terminal;
 mod transports;
+mod usernet;
 mod userns;
 mod vm;
+mod world;

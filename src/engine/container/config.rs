@@ -95,6 +95,9 @@ pub struct Config {
     pub log: Log,
     /// The files in /etc that are made for it.
     pub names: Names,
+    /// A private network behind the user's router (users without root); without one it has the loopback device only.
+    #[serde(default)]
+    pub private_network: Option<usernet::options::Options>,
     /// Cgroup under which its own is made; empty is the default place.
     pub cgroup_parent: String,
     /// File to which its id was written; removed with it.

@@ -73,6 +73,7 @@ impl Engine {
             leave_stdin_open: false,
             stay_parked: false,
             log: None,
+            hold: None,
             cleanup: Vec::new(),
         };
         self.spawn(&launch, &config.id, Some(id), &config)

@@ -7,7 +7,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// Writes them below `directory`; gives each with its path inside.
-pub fn write(config: &Config, directory: &Path, rootless: bool) -> Result<Vec<(PathBuf, &'static str)>, Fault> {
+///
+/// `network` is the private network of a container that has one.
+pub fn write(
+    config: &Config,
+    directory: &Path,
+    rootless: bool,
+    network: Option<&usernet::Plan>,
+) -> Result<Vec<(PathBuf, &'static str)>, Fault> {
     let host_network = config.namespaces.network == Namespace::Host;
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let mut files = vec![
@@ -15,12 +22,14 @@ pub fn write(config: &Config, directory: &Path, rootless: bool) -> Result<Vec<(P
         ("containerenv", "/run/.containerenv", containerenv(config, rootless)),
     ];
     if !config.names.no_hosts {
-        files.push(("hosts", "/etc/hosts", hosts(&read("/etc/hosts"), config, host_network)));
+        files.push(("hosts", "/etc/hosts", hosts(&read("/etc/hosts"), config, host_network, network)));
     }
     if config.names.dns.first().map(String::as_str) != Some("none") {
         let mut host = read("/etc/resolv.conf");
         // The stub of systemd-resolved answers in the host's network only; the real servers are in this file.
-        if !host_network && servers(&host).all(|s| s.is_loopback()) {
+        if let Some(network) = network {
+            host = behind_router(&host, network);
+        } else if !host_network && servers(&host).all(|s| s.is_loopback()) {
             host = Some(read("/run/systemd/resolve/resolv.conf")).filter(|t| !t.is_empty()).unwrap_or(host);
         }
         files.push(("resolv.conf", "/etc/resolv.conf", resolv_conf(&host, &config.names, host_network)));
@@ -52,7 +61,7 @@ fn containerenv(config: &Config, rootless: bool) -> String {
 }
 
 /// What was asked for comes first, then the host's lines, then what is always there if those lack it.
-fn hosts(host: &str, config: &Config, host_network: bool) -> String {
+fn hosts(host: &str, config: &Config, host_network: bool, network: Option<&usernet::Plan>) -> String {
     let mut text = String::new();
     for (name, ip) in &config.names.add_hosts {
         let _ = writeln!(text, "{ip}\t{name}");
@@ -73,7 +82,25 @@ fn hosts(host: &str, config: &Config, host_network: bool) -> String {
     }
     if !host_network && !config.hostname.is_empty() {
         let name = if config.hostname == config.name { String::new() } else { format!(" {}", config.name) };
-        let _ = writeln!(text, "127.0.0.1\t{}{name}", config.hostname);
+        let own = network.and_then(|n| n.addresses.first()).map_or(IpAddr::from([127, 0, 0, 1]), |(ip, _)| *ip);
+        let _ = writeln!(text, "{own}\t{}{name}", config.hostname);
+    }
+    const HOST: &str = "host.containers.internal";
+    if let Some(ip) = network.and_then(|n| n.host).filter(|_| !given(HOST)) {
+        let _ = writeln!(text, "{ip}\t{HOST} host.docker.internal");
+    }
+    text
+}
+
+/// The host's text with the servers of a private network, which ask the host's.
+fn behind_router(host: &str, network: &usernet::Plan) -> String {
+    let mut text: String = network.nameservers.iter().map(|ip| format!("nameserver {ip}\n")).collect();
+    for line in host.lines().filter(|l| !l.trim_start().starts_with("nameserver")) {
+        let _ = writeln!(text, "{line}");
+    }
+    if let Some(search) = &network.search {
+        // The last line of its kind counts (resolv.conf(5)).
+        let _ = writeln!(text, "search {}", search.join(" "));
     }
     text
 }

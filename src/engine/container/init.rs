@@ -80,9 +80,11 @@ impl Engine {
         let run_directory = self.run_directory(id, run);
         make_directory(&run_directory)?;
         let host = self.host()?;
+        let network = self.begin_network(config)?;
+        let plan = network.as_ref().map(|n| &n.plan);
         let place = Place {
             rootfs: self.root_file_system(id, config)?,
-            files: files::write(config, &directory, host.in_user_namespace)?,
+            files: files::write(config, &directory, host.in_user_namespace, plan)?,
             devices: device_nodes(config),
             joined: self.joined(config)?,
             terminal_size,
@@ -92,15 +94,19 @@ impl Engine {
         let launch = Launch {
             id: id.to_string(),
             task: Task::Container(serde_json::to_string(&create).map_err(Fault::internal)?),
-            run_dir: Some(run_directory),
+            run_dir: Some(run_directory.clone()),
             terminal: config.terminal,
             stdin: config.interactive,
             leave_stdin_open: false,
             stay_parked: stay,
             log: self.log_file(config),
+            hold: network.as_ref().map(|n| n.stack.path()),
             cleanup: self.cleanup_command(id),
         };
         let session = self.spawn(&launch, id, None, config)?;
+        if let Some(network) = &network {
+            self.finish_network(network, config, &run_directory)?;
+        }
         Ok(session)
     }
 

@@ -106,7 +106,11 @@ impl Engine {
                 "Tag": config.log.tag,
                 "Size": format!("{}B", config.log.max_size),
             },
-            "NetworkMode": if spaces.network == Namespace::Private { "none".to_owned() } else { mode(&spaces.network) },
+            "NetworkMode": match (&spaces.network, &config.private_network) {
+                (Namespace::Private, Some(options)) => options.style.word().to_owned(),
+                (Namespace::Private, None) => "none".to_owned(),
+                (other, _) => mode(other),
+            },
             "PortBindings": {},
             "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
             "AutoRemove": config.remove,

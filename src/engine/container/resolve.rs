@@ -64,6 +64,12 @@ pub fn resolve(
     let security = security::security(asked, facts, &user, &mut warnings)?;
     let resources = resources(&asked.resources, facts)?;
     let init = asked.init;
+    let private_network = namespaces::private_network(asked.network.as_deref(), facts)?;
+    let mut sysctl = limits::sysctl(&asked.sysctl, &namespaces)?;
+    if private_network.is_some() {
+        // Podman's default: so `ping` needs no privileges inside.
+        sysctl.entry("net.ipv4.ping_group_range".into()).or_insert_with(|| "0 0".into());
+    }
     let config = Config {
         id: id.clone(),
         name: name.to_owned(),
@@ -92,7 +98,7 @@ pub fn resolve(
         read_only_paths: security.read_only_paths,
         proc_options: security.proc_options,
         privileged: asked.privileged,
-        sysctl: limits::sysctl(&asked.sysctl, &namespaces)?,
+        sysctl,
         rlimits: limits::rlimits(&asked.ulimits, facts, &mut warnings)?,
         resources,
         oom_score_adj: oom_score_adj(asked)?,
@@ -102,6 +108,7 @@ pub fn resolve(
         stop_timeout: asked.stop_timeout.unwrap_or(STOP_TIMEOUT),
         log: log(asked)?,
         names: names(asked)?,
+        private_network,
         cgroup_parent: asked.cgroup_parent.clone().unwrap_or_default(),
         cid_file: asked.cid_file.clone(),
         create_command: asked.create_command.clone(),

@@ -57,6 +57,7 @@ impl Monitored {
             leave_stdin_open: false,
             stay_parked: false,
             log: None,
+            hold: None,
             cleanup: Vec::new(),
         };
         adjust(&mut launch);

@@ -6,6 +6,7 @@ use ops::container::Create;
 use ops::{Fault, Kind};
 use std::path::PathBuf;
 use types::{Id, IdMap, IdRange};
+use usernet::options::Options;
 
 /// Decides all of them.
 pub fn namespaces(asked: &Create, facts: &Facts) -> Result<Namespaces, Fault> {
@@ -53,8 +54,11 @@ fn one(flag: &str, asked: Option<&str>, facts: &Facts) -> Result<Namespace, Faul
     }
 }
 
-/// Without a word: `none`, until networks are built.
+/// Without a word: a private network for users without root, for root `none`, until networks are built.
 fn network(asked: Option<&str>, facts: &Facts) -> Result<Namespace, Fault> {
+    if private_network(asked, facts)?.is_some() {
+        return Ok(Namespace::Private);
+    }
     match asked {
         None | Some("" | "none") => Ok(Namespace::Private),
         Some(text @ ("private" | "bridge" | "slirp4netns" | "pasta" | "default")) => Err(unbuilt(text)),
@@ -66,6 +70,28 @@ fn network(asked: Option<&str>, facts: &Facts) -> Result<Namespace, Fault> {
             }
         }
     }
+}
+
+/// The private network that `--network` asks for, if it asks for one: behind the user's router, in the ways of pasta or of
+/// slirp4netns.
+pub fn private_network(asked: Option<&str>, facts: &Facts) -> Result<Option<Options>, Fault> {
+    let asked = asked.unwrap_or_default();
+    let (mode, text) = asked.split_once(':').unwrap_or((asked, ""));
+    let options = match mode {
+        "" | "private" | "pasta" => usernet::options::pasta(text),
+        "slirp4netns" => usernet::options::slirp4netns(text),
+        _ => return Ok(None),
+    };
+    if !facts.rootless {
+        return match mode {
+            "pasta" | "slirp4netns" => {
+                Err(Fault::invalid(format!("{mode} networking is only supported for rootless mode"))
+                    .hint("root's containers have networks of their own: leave --network out"))
+            }
+            _ => Ok(None),
+        };
+    }
+    options.map(Some).map_err(|refused| Fault::invalid(refused.text).hint(refused.hint))
 }
 
 fn unbuilt(mode: &str) -> Fault {

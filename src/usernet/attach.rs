@@ -1,0 +1,260 @@
+//! Containers come and go: their gates (what is taken from an interface of the router) and doors (published ports).
+
+use crate::record::{Interface, Port, Protocol};
+use crate::serve::{Server, kind};
+use crate::slab::{Key, Word};
+use crate::sockets::{Use, make};
+use crate::{Attachment, Error, Policy};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+/// The port in the router to which its firewall hands everything that leaves (see `router`).
+pub const GATE_PORT: u16 = 1;
+/// Connections that wait to be taken; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A container.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    id: String,
+    /// Its first process.
+    _life: OwnedFd,
+    interfaces: Vec<String>,
+}
+
+/// What takes what containers send through one interface.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub name: String,
+    pub policy: Policy,
+    /// How many containers are behind it.
+    users: usize,
+    /// Of version 4 and 6, where the host has them.
+    pub streams: [Option<OwnedFd>; 2],
+    pub datagrams: [Option<OwnedFd>; 2],
+    pub echoes: [Option<OwnedFd>; 2],
+}
+
+/// A published port.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub socket: OwnedFd,
+    pub port: Port,
+    pub gate: Key,
+    owner: String,
+}
+
+impl Server {
+    /// Serves a container from now on, or says why not; then nothing of it is left.
+    pub fn attach(&mut self, attachment: Attachment) -> Result<(), Error> {
+        if let Some(old) = self.attached.keys(|a| a.id == attachment.id).pop() {
+            self.detach(old);
+        }
+        let life = sys::process::open(attachment.pid, attachment.start_time)
+            .map_err(|source| Error::Process { pid: attachment.pid, source })?;
+        let interfaces = attachment.interfaces.iter().map(|i| i.name.clone()).collect();
+        let key = self.attached.insert(Attached { id: attachment.id.clone(), _life: life, interfaces });
+        let opened = self.open(key, &attachment);
+        if opened.is_err() {
+            self.detach(key);
+        }
+        opened
+    }
+
+    fn open(&mut self, key: Key, attachment: &Attachment) -> Result<(), Error> {
+        if let Some(attached) = self.attached.get(key) {
+            self.poll.source(&attached._life, Word { kind: kind::LIFE, part: 0, key }).map_err(Error::Start)?;
+        }
+        for interface in &attachment.interfaces {
+            self.open_gate(interface)?;
+        }
+        for port in &attachment.ports {
+            self.make_door(port, &attachment.id)?;
+        }
+        Ok(())
+    }
+
+    /// Serves a container no longer. Its connections may still bring what it has sent to where it belongs.
+    pub fn detach(&mut self, key: Key) {
+        let Some(attached) = self.attached.remove(key) else { return };
+        for door in self.doors.keys(|door| door.owner == attached.id) {
+            self.doors.remove(door);
+        }
+        for name in &attached.interfaces {
+            for key in self.gates.keys(|gate| gate.name == *name) {
+                let Some(gate) = self.gates.get_mut(key) else { continue };
+                gate.users = gate.users.saturating_sub(1);
+                if gate.users == 0 {
+                    self.take_the_rest(key);
+                    self.gates.remove(key);
+                }
+            }
+        }
+        self.forget(&attached.id);
+    }
+
+    /// What came in just before the end goes out too.
+    fn take_the_rest(&mut self, gate: Key) {
+        for part in 0..2 {
+            self.accept_outbound(Word { kind: kind::STREAM_GATE, part, key: gate });
+            self.take_outbound(Word { kind: kind::DATAGRAM_GATE, part, key: gate });
+        }
+        self.leave_connections(gate);
+        self.leave_flows(gate);
+    }
+
+    /// Removes a container's record.
+    pub fn forget(&self, id: &str) {
+        // It may never have been written.
+        let _ = std::fs::remove_file(Attachment::path(&self.directory, id));
+    }
+
+    pub fn attached_id(&self, id: &str) -> Option<Key> {
+        self.attached.keys(|a| a.id == id).pop()
+    }
+
+    /// True if nobody needs the process.
+    pub fn is_idle(&self) -> bool {
+        self.attached.len() == 0 && self.connections.len() == 0 && self.clients.len() == 0
+    }
+
+    /// Makes sure that nobody is about to need it, and takes its address away.
+    pub fn give_up(&self) -> Result<bool, Error> {
+        let lock = crate::control::lock_file(&self.directory)?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            // Whoever has it will ask for something, or end: wait for that and look again.
+            return Ok(false);
+        }
+        let _ = std::fs::remove_file(self.directory.join(crate::control::NAME));
+        let _ = std::fs::remove_file(self.directory.join("router"));
+        Ok(true)
+    }
+
+    fn open_gate(&mut self, interface: &Interface) -> Result<(), Error> {
+        if let Some(key) = self.gates.keys(|gate| gate.name == interface.name).pop()
+            && let Some(gate) = self.gates.get_mut(key)
+        {
+            gate.users += 1;
+            gate.policy = interface.policy.clone();
+            return Ok(());
+        }
+        let key = self.gates.insert(Gate {
+            name: interface.name.clone(),
+            policy: interface.policy.clone(),
+            users: 1,
+            streams: [None, None],
+            datagrams: [None, None],
+            echoes: [None, None],
+        });
+        for v6 in [false, true] {
+            match self.open_version(key, &interface.name, v6) {
+                Ok(()) => {}
+                // A host without IPv6: so have its containers.
+                Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if v6 => {}
+                Err(source) => {
+                    return Err(Error::Interface { name: interface.name.clone(), source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_version(&mut self, key: Key, name: &str, v6: bool) -> Result<(), Errno> {
+        let part = u8::from(v6);
+        let stream = self.router.socket(Use::Stream, v6)?;
+        let datagram = self.router.socket(Use::Datagram, v6)?;
+        let echo = self.router.socket(Use::Echo, v6)?;
+        for socket in [&stream, &datagram, &echo] {
+            sys::transparent::to_device(socket, name)?;
+        }
+        if v6 {
+            sockopt::set_ipv6_v6only(&stream, true)?;
+            sockopt::set_ipv6_v6only(&datagram, true)?;
+        }
+        sockopt::set_socket_reuseaddr(&stream, true)?;
+        rustix::net::bind(&stream, &any(v6, GATE_PORT))?;
+        rustix::net::listen(&stream, BACKLOG)?;
+        sys::transparent::want_destination(&datagram, v6)?;
+        // Others are bound beside it, for flows of their own.
+        sockopt::set_socket_reuseaddr(&datagram, true)?;
+        rustix::net::bind(&datagram, &any(v6, GATE_PORT))?;
+        sys::transparent::want_destination(&echo, v6)?;
+        sys::transparent::only_echo_requests(&echo, v6)?;
+        sys::transparent::with_header(&echo, v6)?;
+        self.poll.source(&stream, Word { kind: kind::STREAM_GATE, part, key })?;
+        self.poll.source(&datagram, Word { kind: kind::DATAGRAM_GATE, part, key })?;
+        self.poll.source(&echo, Word { kind: kind::ECHO_GATE, part, key })?;
+        if let Some(gate) = self.gates.get_mut(key) {
+            gate.streams[usize::from(v6)] = Some(stream);
+            gate.datagrams[usize::from(v6)] = Some(datagram);
+            gate.echoes[usize::from(v6)] = Some(echo);
+        }
+        Ok(())
+    }
+
+    /// Somebody is at a published port.
+    pub fn open_door(&mut self, word: Word) {
+        if word.part == 0 { self.accept_inbound(word) } else { self.take_inbound(word) }
+    }
+
+    fn make_door(&mut self, port: &Port, owner: &str) -> Result<(), Error> {
+        let failed = |source| Error::Port { port: Box::new(port.clone()), source };
+        let gate = self.gates.keys(|gate| gate.name == port.interface).pop().ok_or_else(|| failed(Errno::NODEV))?;
+        let socket = listen(port).map_err(failed)?;
+        let word_of = |key| Word { kind: kind::DOOR, part: u8::from(port.protocol == Protocol::Udp), key };
+        let key = self.doors.insert(Door { socket, port: port.clone(), gate, owner: owner.to_owned() });
+        if let Some(door) = self.doors.get(key) {
+            self.poll.source(&door.socket, word_of(key)).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// A published port's socket on the host: of version 6, which serves both, where no address was named.
+fn listen(port: &Port) -> Result<OwnedFd, Errno> {
+    match port.host_ip {
+        Some(ip) => listen_at(port, ip),
+        None => match listen_at(port, Ipv6Addr::UNSPECIFIED.into()) {
+            // No IPv6 on this host.
+            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => listen_at(port, Ipv4Addr::UNSPECIFIED.into()),
+            other => other,
+        },
+    }
+}
+
+fn listen_at(port: &Port, ip: IpAddr) -> Result<OwnedFd, Errno> {
+    let v6 = ip.is_ipv6();
+    let kind = if port.protocol == Protocol::Tcp { Use::Stream } else { Use::Datagram };
+    let socket = make(kind, v6)?;
+    if v6 {
+        sockopt::set_ipv6_v6only(&socket, port.host_ip.is_some())?;
+    }
+    match port.protocol {
+        Protocol::Tcp => {
+            // Connections of an earlier container that wait for their time to pass do not hold the port; listeners do.
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            rustix::net::bind(&socket, &SocketAddr::new(ip, port.host))?;
+            rustix::net::listen(&socket, BACKLOG)?;
+        }
+        Protocol::Udp => {
+            // Both versions' kind of address is told, since one socket may get both.
+            sys::transparent::want_destination(&socket, v6)?;
+            if v6 {
+                sys::transparent::want_destination(&socket, false)?;
+            }
+            rustix::net::bind(&socket, &SocketAddr::new(ip, port.host))?;
+            // Only now: another program's socket was to be in the way, those of the flows that are bound beside it not.
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+        }
+    }
+    Ok(socket)
+}
+
+/// The address that is all of a version.
+pub(crate) fn any(v6: bool, port: u16) -> SocketAddr {
+    let ip: IpAddr = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    SocketAddr::new(ip, port)
+}

@@ -1,0 +1,265 @@
+//! The router: a network namespace in which everything that containers send out is handed to the process, and the links
+//! between it and containers with a network of their own.
+//!
+//! ```text
+//! sysctl   no reverse path filter (containers may have the host's addresses), forwarding between bridges,
+//!          no answers to echoes: the process gives them
+//! table    inet monopod-out: what comes by a link `u…` gets the mark 1, and goes to port 1 of a transparent socket of
+//!          that link; so does what comes by another link, unless it is for the router or a network in here
+//! rules    what has mark 1 is taken as this host's own (table 100)
+//!          what this host sends goes by the link that the socket is tied to, if a container there has that address (101)
+//! ```
+//!
+//! A link `u…` is a pair whose ends have one hardware address and ask for none (IFF_NOARP): whatever a container takes for
+//! its neighbour is in the router.
+//!
+//! Several containers may have one address: each is alone on its link, and all sockets are tied to a link.
+
+use crate::attach::GATE_PORT;
+use crate::plan::ROUTER_6;
+use crate::{Error, Plan};
+use rustix::io::Errno;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::links::{self, End, Kind, Route, RouteKind};
+use sys::netlink::{Family, Requests, Socket};
+use sys::nftables::{Batch, Expression, Hook, Is, Meta, Place, Verdict, register};
+
+const TABLE: &str = "monopod-out";
+/// What goes to the process.
+const MARK: u32 = 1;
+/// The routing table in which everything is this host's own.
+const OWN: u32 = 100;
+/// The one that knows the addresses of containers.
+const LINKS: u32 = 101;
+
+/// Makes the router's namespace.
+pub fn make() -> Result<OwnedFd, Error> {
+    elsewhere(|| {
+        sys::namespaces::unshare(sys::clone::NEW_NET).map_err(|e| step("make a network namespace", e))?;
+        furnish()?;
+        sys::netlink::own_namespace().map_err(|e| step("open the network namespace", e))
+    })
+}
+
+/// Calls `work` in a thread of its own: one that leaves the host's network namespace has no way back.
+pub fn elsewhere<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    let result = std::thread::scope(|scope| scope.spawn(work).join());
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Calls `work` in a thread of its own that is in the network namespace `namespace`.
+pub fn inside<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    elsewhere(|| {
+        enter(namespace)?;
+        work()
+    })
+}
+
+fn enter(namespace: BorrowedFd<'_>) -> Result<(), Error> {
+    sys::namespaces::enter(namespace, sys::clone::NEW_NET).map_err(|e| step("enter a network namespace", e))
+}
+
+fn step(what: &'static str, source: Errno) -> Error {
+    Error::Router { what, source }
+}
+
+fn furnish() -> Result<(), Error> {
+    for (path, value) in [
+        ("ipv4/conf/all/rp_filter", "0"),
+        ("ipv4/conf/default/rp_filter", "0"),
+        ("ipv4/conf/all/send_redirects", "0"),
+        ("ipv4/conf/default/send_redirects", "0"),
+        ("ipv4/ip_forward", "1"),
+        ("ipv4/icmp_echo_ignore_all", "1"),
+        ("ipv6/conf/all/forwarding", "1"),
+        ("ipv6/conf/default/accept_dad", "0"),
+        ("ipv6/conf/default/accept_ra", "0"),
+        ("ipv6/icmp/echo_ignore_all", "1"),
+    ] {
+        match std::fs::write(format!("/proc/sys/net/{path}"), value) {
+            // No IPv6 here, or a kernel before 4.20 that answers echoes itself.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.starts_with("ipv6") => {}
+            other => other.map_err(|source| Error::Sysctl { path: format!("net/{path}"), source })?,
+        }
+    }
+    sys::loopback::up().map_err(|e| step("bring the loopback device up", e))?;
+    let mut socket = route_socket()?;
+    let everywhere = |v6: bool| Route {
+        destination: if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() },
+        prefix: 0,
+        gateway: None,
+        link: 1,
+        metric: 0,
+        table: OWN,
+        kind: RouteKind::Local,
+    };
+    for v6 in [false, true] {
+        let mut requests = Requests::new();
+        links::add_route(&mut requests, &everywhere(v6));
+        links::add_mark_rule(&mut requests, v6, MARK, OWN);
+        links::add_own_rule(&mut requests, v6, LINKS);
+        match socket.carry_out(&mut requests) {
+            Ok(()) => {}
+            // No IPv6 here.
+            Err(refusal)
+                if v6
+                    && matches!(
+                        refusal.errno,
+                        Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::NODEV | Errno::ACCESS
+                    ) => {}
+            Err(refusal) => return Err(step("set the router's routes", refusal.errno)),
+        }
+    }
+    filter()
+}
+
+/// The firewall.
+fn filter() -> Result<(), Error> {
+    let mut socket = sys::nftables::open().map_err(|e| step("speak to the kernel's packet filter", e))?;
+    let mut batch = Batch::new(sys::nftables::Family::Inet, TABLE);
+    batch.destroy_table().table();
+    batch.chain("prerouting", Some(Hook { kind: "filter", place: Place::Prerouting, priority: -150 }));
+    let (port, zero, mark) = (GATE_PORT.to_be_bytes(), 0u32.to_ne_bytes(), MARK.to_ne_bytes());
+    let first = register(0);
+    let by_link = [Expression::Meta(Meta::InName, first), Expression::Compare(first, Is::Equal, b"u")];
+    let set_mark = [Expression::Load(first, &mark), Expression::SetMeta(Meta::Mark, first)];
+    let accept = [Expression::Verdict(Verdict::Accept)];
+    let hand_over = |batch: &mut Batch, before: &[Expression<'_>]| {
+        const TRANSPORTS: [u8; 2] = [6, 17];
+        for transport in TRANSPORTS {
+            let transport = [transport];
+            let rule = [
+                before,
+                &[
+                    Expression::Meta(Meta::Transport, first),
+                    Expression::Compare(first, Is::Equal, &transport),
+                    Expression::Load(first, &mark),
+                    Expression::SetMeta(Meta::Mark, first),
+                    Expression::Load(first, &port),
+                    Expression::TransparentProxy {
+                        family: sys::nftables::Family::Inet,
+                        address: None,
+                        port: Some(first),
+                    },
+                ],
+                &accept,
+            ];
+            batch.rule("prerouting", &rule.concat());
+        }
+    };
+    hand_over(&mut batch, &by_link);
+    batch.rule("prerouting", &[&by_link[..], &set_mark, &accept].concat());
+    // Of bridges: what is for the router itself, or for a network that it has a route to, stays in here.
+    const LOCAL: u32 = 2;
+    let (local, to_us) = (LOCAL.to_ne_bytes(), [0u8]);
+    for (load, is, value) in [
+        (Expression::Meta(Meta::InName, first), Is::Equal, &b"lo\0"[..]),
+        (Expression::RouteType { source: false, register: first }, Is::Equal, &local),
+        (Expression::Meta(Meta::PacketType, first), Is::NotEqual, &to_us),
+        (Expression::RouteLink(first), Is::NotEqual, &zero),
+    ] {
+        batch.rule("prerouting", &[load, Expression::Compare(first, is, value), Expression::Verdict(Verdict::Accept)]);
+    }
+    hand_over(&mut batch, &[]);
+    batch.carry_out(&mut socket).map_err(|refusal| match refusal.errno {
+        Errno::NOENT | Errno::OPNOTSUPP => Error::NoTransparentProxy,
+        errno => step("set the router's packet filter", errno),
+    })
+}
+
+fn route_socket() -> Result<Socket, Error> {
+    Socket::open(Family::Route).map_err(|e| step("speak to the kernel's links", e))
+}
+
+/// The name of the link to container `id` in the router.
+pub fn link_name(id: &str) -> String {
+    format!("u{}", &id[..id.len().min(12)])
+}
+
+/// Ties the container `id`, whose network namespace is `container`, to the router.
+pub fn connect(router: BorrowedFd<'_>, container: BorrowedFd<'_>, id: &str, plan: &Plan) -> Result<(), Error> {
+    let name = link_name(id);
+    inside(router, || {
+        tie(container, &name, plan)?;
+        enter(container)?;
+        settle(plan)
+    })
+}
+
+/// The router's side, where the caller is.
+fn tie(container: BorrowedFd<'_>, name: &str, plan: &Plan) -> Result<(), Error> {
+    let mut socket = route_socket()?;
+    if let Ok(left) = links::find(&mut socket, name) {
+        // Of a run that was killed; its other end may be gone already.
+        let mut requests = Requests::new();
+        links::delete(&mut requests, left.index);
+        let _ = socket.carry_out(&mut requests);
+    }
+    let mut requests = Requests::new();
+    let end = |name| End { mtu: plan.mtu, address: Some(plan.hardware), ..End::named(name) };
+    let peer = end(&plan.interface).within(container.as_fd());
+    links::add(&mut requests, end(name), Kind::Veth { peer });
+    carry(&mut socket, requests, "make the container's link")?;
+    let link = links::find(&mut socket, name).map_err(|e| step("find the container's link", e))?.index;
+    let mut requests = Requests::new();
+    links::without_questions(&mut requests, link);
+    links::set_up(&mut requests, link, true);
+    for (destination, _) in &plan.addresses {
+        let (destination, prefix) = (*destination, if destination.is_ipv4() { 32 } else { 128 });
+        // Others may have the same address: what is sent is tied to a link.
+        let kind = RouteKind::Unicast;
+        links::add_route(
+            &mut requests,
+            &Route { destination, prefix, gateway: None, link, metric: link, table: LINKS, kind },
+        );
+        if destination.is_ipv6() {
+            links::add_address(&mut requests, link, ROUTER_6.into(), 64);
+        }
+    }
+    carry(&mut socket, requests, "set the routes of the container's link")
+}
+
+/// The container's side, where the caller is.
+fn settle(plan: &Plan) -> Result<(), Error> {
+    let mut socket = route_socket()?;
+    let link = links::find(&mut socket, &plan.interface).map_err(|e| step("find the container's interface", e))?.index;
+    let mut requests = Requests::new();
+    for (address, prefix) in &plan.addresses {
+        links::add_address(&mut requests, link, *address, *prefix);
+    }
+    links::without_questions(&mut requests, link);
+    links::set_up(&mut requests, link, true);
+    for gateway in &plan.gateways {
+        let reached = plan.addresses.iter().any(|(ip, prefix)| contains(*ip, *prefix, *gateway));
+        let link_local = matches!(gateway, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        if !reached && !link_local {
+            let prefix = if gateway.is_ipv4() { 32 } else { 128 };
+            let kind = RouteKind::Unicast;
+            links::add_route(
+                &mut requests,
+                &Route { destination: *gateway, prefix, gateway: None, link, metric: 0, table: 254, kind },
+            );
+        }
+        links::add_route(&mut requests, &Route::default_by(*gateway, link));
+    }
+    carry(&mut socket, requests, "set the container's addresses and routes")
+}
+
+fn carry(socket: &mut Socket, mut requests: Requests, what: &'static str) -> Result<(), Error> {
+    socket.carry_out(&mut requests).map_err(|refusal| step(what, refusal.errno))
+}
+
+fn contains(ip: IpAddr, prefix: u8, other: IpAddr) -> bool {
+    match (ip, other) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            u32::from(a) & mask == u32::from(b) & mask
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            u128::from(a) & mask == u128::from(b) & mask
+        }
+        _ => false,
+    }
+}

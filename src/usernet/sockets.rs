@@ -1,0 +1,106 @@
+//! Making sockets in two network namespaces from one thread: a socket belongs to the namespace of the thread that makes it,
+//! for ever, whoever uses it then. The caller's thread is in the host's; a second thread sits in the router's and makes
+//! sockets there, some in advance, so that it is asked rarely.
+
+use rustix::io::{Errno, Result};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// What a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// TCP.
+    Stream,
+    /// UDP.
+    Datagram,
+    /// Echo requests, raw.
+    Echo,
+}
+
+/// Sockets of the router, which may stand in for any address.
+#[derive(Debug)]
+pub(crate) struct Router {
+    ask: Sender<(Use, bool, usize)>,
+    made: Receiver<Result<OwnedFd>>,
+    streams: [Vec<OwnedFd>; 2],
+    datagrams: [Vec<OwnedFd>; 2],
+}
+
+/// How many are made at once.
+const BATCH: usize = 8;
+/// All that the second thread needs.
+const STACK: usize = 64 << 10;
+
+impl Router {
+    /// Starts the second thread, in the network namespace `namespace`.
+    pub fn start(namespace: OwnedFd) -> std::io::Result<Router> {
+        let (ask, asked) = channel::<(Use, bool, usize)>();
+        let (give, made) = channel();
+        std::thread::Builder::new().name("monopod-router".into()).stack_size(STACK).spawn(move || {
+            let entered = sys::namespaces::enter(namespace.as_fd(), sys::clone::NEW_NET);
+            for (kind, v6, count) in asked {
+                for _ in 0..count {
+                    let socket = entered.and_then(|()| make(kind, v6)).and_then(|socket| {
+                        sys::transparent::transparent(&socket, v6)?;
+                        Ok(socket)
+                    });
+                    if give.send(socket).is_err() {
+                        return;
+                    }
+                }
+            }
+        })?;
+        Ok(Router { ask, made, streams: Default::default(), datagrams: Default::default() })
+    }
+
+    /// A socket of the router.
+    pub fn socket(&mut self, kind: Use, v6: bool) -> Result<OwnedFd> {
+        let kept = match kind {
+            Use::Stream => &mut self.streams[usize::from(v6)],
+            Use::Datagram => &mut self.datagrams[usize::from(v6)],
+            Use::Echo => &mut Vec::new(),
+        };
+        if let Some(socket) = kept.pop() {
+            return Ok(socket);
+        }
+        let count = if kind == Use::Echo { 1 } else { BATCH };
+        self.ask.send((kind, v6, count)).map_err(|_| Errno::IO)?;
+        let mut sockets: Vec<Result<OwnedFd>> = self.made.iter().take(count).collect();
+        let first = sockets.pop().ok_or(Errno::IO)?;
+        kept.extend(sockets.into_iter().flatten());
+        first
+    }
+
+    /// Gives back what was made in advance: nobody may need it for a while.
+    pub fn rest(&mut self) {
+        self.streams = Default::default();
+        self.datagrams = Default::default();
+    }
+}
+
+/// A socket of the host, or of whatever namespace the calling thread is in. None of them block.
+pub(crate) fn make(kind: Use, v6: bool) -> Result<OwnedFd> {
+    let family = if v6 { AddressFamily::INET6 } else { AddressFamily::INET };
+    let (kind, protocol) = match kind {
+        Use::Stream => (SocketType::STREAM, None),
+        Use::Datagram => (SocketType::DGRAM, None),
+        Use::Echo => (SocketType::RAW, Some(if v6 { ipproto::ICMPV6 } else { ipproto::ICMP })),
+    };
+    rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, protocol)
+}
+
+/// A socket that sends echo requests by the host's kernel ("ping socket", icmp(7)): allowed to the groups in
+/// `net.ipv4.ping_group_range`.
+pub(crate) fn ping(v6: bool) -> Result<OwnedFd> {
+    let (family, protocol) =
+        if v6 { (AddressFamily::INET6, ipproto::ICMPV6) } else { (AddressFamily::INET, ipproto::ICMP) };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(family, SocketType::DGRAM, flags, Some(protocol))
+}
+
+/// Ends a connection at once, so that its other side is told it was broken rather than finished.
+pub(crate) fn break_off(socket: OwnedFd) {
+    // Where it does not take, the other side hears an end instead.
+    let _ = rustix::net::sockopt::set_socket_linger(&socket, Some(std::time::Duration::ZERO));
+}

@@ -1,0 +1,224 @@
+//! Streams: of containers to the world, and of the world to published ports.
+
+use crate::policy::Target;
+use crate::relay::{Next, Relay};
+use crate::serve::{Server, is_shortage, kind};
+use crate::slab::{Key, Word};
+use crate::sockets::{Use, break_off, make};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, sockopt};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// Accepted at once, before others have their turn.
+const ROUND: usize = 32;
+/// How long the connections of a container that ended without closing them stay.
+const GRACE: Duration = Duration::from_secs(5);
+/// When a silent connection of a container is looked after: one on a bridge can vanish without a word.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// A stream of a container and one of the host, tied together. Side 0 was there first.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    relay: Relay,
+    gate: Key,
+    /// Which side is the container's.
+    inside: usize,
+    /// Side 1 is not connected yet.
+    connecting: bool,
+    /// The container has ended; then the connection does, unless the container has closed its side.
+    leaving: Option<Instant>,
+}
+
+impl Connection {
+    /// There is a time at which it may end.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+}
+
+impl Server {
+    /// A container connects to something.
+    pub fn accept_outbound(&mut self, word: Word) {
+        for _ in 0..ROUND {
+            let Some(gate) = self.gates.get(word.key) else { return };
+            let Some(listener) = &gate.streams[usize::from(word.part)] else { return };
+            let stream = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(stream) => stream,
+                Err(error) if is_shortage(error) => return self.pause(word),
+                // Whoever gave up while it waited is no reason not to look at the next.
+                Err(Errno::CONNABORTED | Errno::INTR) => continue,
+                Err(_) => return,
+            };
+            match self.connect_out(word.key, &stream) {
+                Ok((other, connecting)) => self.tie(stream, other, word.key, 0, connecting),
+                Err(error) => {
+                    break_off(stream);
+                    if is_shortage(error) {
+                        return self.pause(word);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The stream on the host for one that a container opened, and whether it is still being connected.
+    fn connect_out(&mut self, gate: Key, stream: &OwnedFd) -> Result<(OwnedFd, bool), Errno> {
+        let policy = &self.gates.get(gate).ok_or(Errno::NODEV)?.policy;
+        if policy.refused.iter().any(|p| p == "tcp") {
+            return Err(Errno::ACCESS);
+        }
+        // A transparent listener's connections are bound to the address that was meant.
+        let to = SocketAddr::try_from(rustix::net::getsockname(stream)?)?;
+        let to = match policy.target(to) {
+            Target::Host(to) => to,
+            Target::Resolver => self.resolvers.current(),
+            Target::Router | Target::Nowhere => return Err(Errno::CONNREFUSED),
+        };
+        let socket = make(Use::Stream, to.is_ipv6())?;
+        if let Some(source) = policy.source_on_host(to.is_ipv6()) {
+            rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
+        }
+        let connecting = connect(&socket, to)?;
+        Ok((socket, connecting))
+    }
+
+    /// A client of the host connects to a published port.
+    pub fn accept_inbound(&mut self, word: Word) {
+        for _ in 0..ROUND {
+            let Some(door) = self.doors.get(word.key) else { return };
+            let gate = door.gate;
+            let (stream, client) =
+                match rustix::net::acceptfrom_with(&door.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                    Ok((stream, Some(client))) => (stream, client),
+                    Err(error) if is_shortage(error) => return self.pause(word),
+                    Ok((_, None)) | Err(Errno::CONNABORTED | Errno::INTR) => continue,
+                    Err(_) => return,
+                };
+            let connected = SocketAddr::try_from(client).and_then(|client| self.connect_in(word.key, client));
+            match connected {
+                Ok((other, connecting)) => self.tie(stream, other, gate, 1, connecting),
+                Err(error) => {
+                    break_off(stream);
+                    if is_shortage(error) {
+                        return self.pause(word);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A stream to the container behind a door, in the name of `client` if that can be.
+    fn connect_in(&mut self, door: Key, client: SocketAddr) -> Result<(OwnedFd, bool), Errno> {
+        let (device, to, source) = self.way_in(door, client).ok_or(Errno::HOSTUNREACH)?;
+        let socket = self.router.socket(Use::Stream, to.is_ipv6())?;
+        sys::transparent::to_device(&socket, &device)?;
+        if let Some(source) = source {
+            let kept = source == client.ip().to_canonical();
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            let port = if kept { client.port() } else { 0 };
+            match rustix::net::bind(&socket, &SocketAddr::new(source, port)) {
+                // The same client's port, at another door or still in the minute after its end.
+                Err(Errno::ADDRINUSE) => rustix::net::bind(&socket, &SocketAddr::new(source, 0))?,
+                other => other?,
+            }
+        }
+        let connecting = connect(&socket, to)?;
+        Ok((socket, connecting))
+    }
+
+    /// To which interface, to which address there, and from which address a client of a published port is passed on.
+    pub fn way_in(&self, door: Key, client: SocketAddr) -> Option<(String, SocketAddr, Option<std::net::IpAddr>)> {
+        let door = self.doors.get(door)?;
+        let gate = self.gates.get(door.gate)?;
+        let v4 = client.ip().to_canonical().is_ipv4();
+        let same = door.port.to.iter().find(|to| to.is_ipv4() == v4);
+        let to = *same.or(door.port.to.first())?;
+        Some((gate.name.clone(), SocketAddr::new(to, door.port.container), gate.policy.source(client.ip(), to)))
+    }
+
+    fn tie(&mut self, a: OwnedFd, b: OwnedFd, gate: Key, inside: usize, connecting: bool) {
+        for socket in [&a, &b] {
+            // What comes in small pieces goes out in small pieces.
+            let _ = sockopt::set_tcp_nodelay(socket, true);
+        }
+        let container = if inside == 0 { &a } else { &b };
+        let _ = sockopt::set_socket_keepalive(container, true);
+        let _ = sockopt::set_tcp_keepidle(container, SILENCE);
+        let key =
+            self.connections.insert(Connection { relay: Relay::new(a, b), gate, inside, connecting, leaving: None });
+        let Some(connection) = self.connections.get(key) else { return };
+        let told = (0..2).try_for_each(|part| {
+            self.poll.stream(&connection.relay.sides()[part], Word { kind: kind::CONNECTION, part: part as u8, key })
+        });
+        if told.is_err() {
+            self.drop_connection(key);
+        }
+    }
+
+    /// Moves what can be moved; `told` is which side told that it is readable or writable, `None` asks for all.
+    pub fn pump(&mut self, key: Key, told: Option<(usize, bool, bool)>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let mut told = told;
+        if connection.connecting {
+            match told {
+                Some((1, _, true)) => {
+                    if !matches!(sockopt::socket_error(&connection.relay.sides()[1]), Ok(Ok(()))) {
+                        return self.drop_connection(key);
+                    }
+                    connection.connecting = false;
+                    // What side 0 has sent meanwhile was told before.
+                    told = None;
+                }
+                _ => return,
+            }
+        }
+        let next = match told {
+            Some((side, readable, writable)) => connection.relay.pump_after(side, readable, writable, &mut self.pipes),
+            None => connection.relay.pump(&mut self.pipes),
+        };
+        match next {
+            Next::Wait => {}
+            Next::Again => self.again.push(key),
+            Next::Over => {
+                self.connections.remove(key);
+            }
+            Next::Broken => self.drop_connection(key),
+        }
+    }
+
+    fn drop_connection(&mut self, key: Key) {
+        if let Some(connection) = self.connections.remove(key) {
+            connection.relay.break_off();
+        }
+    }
+
+    /// The containers behind `gate` have ended.
+    pub fn leave_connections(&mut self, gate: Key) {
+        for key in self.connections.keys(|c| c.gate == gate) {
+            self.pump(key, None);
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.leaving = Some(self.now + GRACE);
+            }
+        }
+    }
+
+    /// Ends the connections of containers that are gone; what one had sent before it closed its side may still be on its way.
+    pub fn sweep_connections(&mut self) {
+        let now = self.now;
+        let over = |c: &Connection| c.leaving.is_some_and(|end| end <= now) && !c.relay.has_ended(c.inside);
+        for key in self.connections.keys(over) {
+            self.drop_connection(key);
+        }
+    }
+}
+
+/// True if it is still being connected.
+fn connect(socket: &OwnedFd, to: SocketAddr) -> Result<bool, Errno> {
+    match rustix::net::connect(socket, &to) {
+        Ok(()) => Ok(false),
+        Err(Errno::INPROGRESS | Errno::INTR) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
