@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 pub struct Globals {
     root: Option<PathBuf>,
     run_root: Option<PathBuf>,
+    networks: Option<PathBuf>,
     log_level: Option<String>,
 }
 
@@ -27,6 +28,10 @@ pub const GLOBALS: &[Flag<Globals>] = &[
             return Err(format!("not one of {}", LEVELS.join(", ")));
         }
         g.log_level = Some(text.to_ascii_lowercase());
+        Ok(())
+    }),
+    value("network-config-dir", "string", "Directory of the definitions of networks", |g, text| {
+        g.networks = Some(text.into());
         Ok(())
     }),
     value("root", "string", "Directory of images and containers", |g, text| {
@@ -60,7 +65,9 @@ impl Program {
 
     /// The engine for the directories that were asked for.
     pub fn engine(&self) -> Result<Engine, Failure> {
-        let settings = Settings::read(self.globals.root.clone(), self.globals.run_root.clone()).map_err(plain)?;
+        let settings =
+            Settings::read(self.globals.root.clone(), self.globals.run_root.clone(), self.globals.networks.clone())
+                .map_err(plain)?;
         Engine::open(settings).map_err(plain)
     }
 

@@ -17,6 +17,8 @@ pub(crate) mod list;
 pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod name;
+pub(crate) mod network;
+pub(crate) mod network_settings;
 pub(crate) mod remove;
 pub(crate) mod root;
 pub(crate) mod state;
@@ -29,6 +31,9 @@ use config::{Config, Namespace};
 /// Names of a container's networks, as lists show them.
 pub(crate) fn network_names(config: &Config) -> Vec<String> {
     match &config.namespaces.network {
+        Namespace::Private if !config.attachments.is_empty() => {
+            config.attachments.iter().map(|a| a.network.clone()).collect()
+        }
         Namespace::Private => match &config.private_network {
             Some(options) => vec![options.style.word().into()],
             None => vec!["none".into()],

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! containers(seq, id, name, image, image_id, created, status, paused, run, boot, started, finished, exit_code, oom,
-//!            error, command, labels, mounts, networks)      what `ps` needs; lists are strings that end in a zero byte
+//!            error, command, labels, mounts, networks, ports)
+//!                                                       what `ps` needs; lists are strings that end in a zero byte,
+//!                                                       ports are JSON
 //! configs(seq, config)                                      JSON of container::config::Config
 //! exits(id, exit_code, oom, finished)                       of containers gone with --rm, for those who wait for them
 //! ```
@@ -20,7 +22,8 @@ use types::Id;
 
 const SLOT: u8 = 1;
 
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE containers (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE,
         image TEXT NOT NULL, image_id TEXT NOT NULL, created INTEGER NOT NULL, status TEXT NOT NULL,
         paused INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL DEFAULT 0, boot TEXT NOT NULL DEFAULT '',
@@ -31,7 +34,11 @@ const STEPS: &[&str] = &["
     CREATE TABLE exits (id TEXT PRIMARY KEY, exit_code INTEGER NOT NULL, oom INTEGER NOT NULL,
         finished INTEGER NOT NULL) WITHOUT ROWID;
     CREATE INDEX containers_by_image ON containers (image_id);
-"];
+",
+    "
+    ALTER TABLE containers ADD COLUMN ports TEXT NOT NULL DEFAULT '[]';
+",
+];
 
 /// Seconds for which the exit code of a container that is gone is kept.
 const KEEP_EXITS: i64 = 300;
@@ -103,6 +110,8 @@ pub struct Record {
     pub mounts: Vec<String>,
     /// Networks.
     pub networks: Vec<String>,
+    /// Published ports.
+    pub ports: Vec<types::port::Published>,
 }
 
 /// How a run ended.
@@ -128,7 +137,7 @@ pub struct Database {
 }
 
 const COLUMNS: &str = "seq, id, name, image, image_id, created, status, paused, run, boot, started, finished, \
-    exit_code, oom, error, remove, command, labels, mounts, networks";
+    exit_code, oom, error, remove, command, labels, mounts, networks, ports";
 
 impl Database {
     /// The tables in the database below `root`, made if they are missing, over a connection to it.
@@ -157,8 +166,8 @@ impl Database {
         }
         change
             .execute(
-                "INSERT INTO containers (id, name, image, image_id, created, status, remove, command, labels, mounts, networks) \
-                 VALUES (?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?)",
+                "INSERT INTO containers (id, name, image, image_id, created, status, remove, command, labels, mounts, networks, ports) \
+                 VALUES (?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?, ?)",
                 params![
                     config.id.as_str(),
                     config.name,
@@ -170,6 +179,7 @@ impl Database {
                     join(config.labels.iter().map(|(k, v)| format!("{k}={v}"))),
                     join(config.mounts.iter().map(|m| &m.destination)),
                     join(crate::container::network_names(config).iter()),
+                    serde_json::to_string(&config.ports).map_err(Fault::internal)?,
                 ],
             )
             .map_err(&fail)?;
@@ -429,6 +439,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
             .collect(),
         mounts: split(text(18)?),
         networks: split(text(19)?),
+        ports: serde_json::from_str(text(20)?).unwrap_or_default(),
     })
 }
 

@@ -37,6 +37,31 @@ pub(crate) fn store(error: store::Error) -> Fault {
     fault
 }
 
+/// An error about networks.
+pub(crate) fn network(error: network::Error) -> Fault {
+    use network::Error;
+    let kind = match &error {
+        Error::NoSuchNetwork { .. } => Kind::NotFound,
+        Error::Exhausted { .. }
+        | Error::AddressTaken { .. }
+        | Error::PortTaken { .. }
+        | Error::SubnetTaken { .. }
+        | Error::Exists { .. } => Kind::Conflict,
+        Error::AddressOutside { .. } | Error::Invalid(_) | Error::Definition { .. } => Kind::Invalid,
+        Error::Kernel { .. } | Error::Driver { .. } | Error::Option { .. } => Kind::Unsupported,
+        _ => Kind::Internal,
+    };
+    let needs_rights = matches!(&error, Error::Step { refusal, .. } if refusal.errno == rustix::io::Errno::PERM);
+    let fault = Fault::new(if needs_rights { Kind::Denied } else { kind }, sentence(&error));
+    match error {
+        Error::Kernel { .. } => fault.hint("use --network host or none"),
+        Error::Step { .. } if needs_rights => {
+            fault.hint("networks need the capability NET_ADMIN: use --network host or none")
+        }
+        _ => fault,
+    }
+}
+
 /// An error of a transfer.
 pub(crate) fn transfer(error: transfer::Error) -> Fault {
     Fault::new(Kind::Invalid, sentence(&error))

@@ -11,6 +11,8 @@ pub struct Settings {
     pub root: PathBuf,
     /// What a reboot forgets: pid files, sockets.
     pub run_root: PathBuf,
+    /// Definitions of networks.
+    pub networks: PathBuf,
     /// Effective user of the caller, outside any namespace of ours.
     pub uid: u32,
     /// Effective group of the caller.
@@ -26,10 +28,15 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the environment. `root` and `run_root` are the values of `--root` and `--runroot`. Defaults: root's are
+    /// Reads the environment. `root`, `run_root` and `networks` are the values of `--root`,
+    /// `--runroot` and `--network-config-dir`. Defaults: root's are
     /// `/var/lib/monopod` and `/run/monopod`; another user's `$XDG_DATA_HOME/monopod` (`~/.local/share/monopod`) and
     /// `$XDG_RUNTIME_DIR/monopod` (`/tmp/monopod-run-UID`).
-    pub fn read(root: Option<PathBuf>, run_root: Option<PathBuf>) -> Result<Settings, Fault> {
+    pub fn read(
+        root: Option<PathBuf>,
+        run_root: Option<PathBuf>,
+        networks: Option<PathBuf>,
+    ) -> Result<Settings, Fault> {
         let uid = rustix::process::geteuid().as_raw();
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
         let home =
@@ -55,6 +62,12 @@ impl Settings {
                 None => PathBuf::from(format!("/tmp/monopod-run-{uid}")),
             },
         };
+        // Podman's, which root shares with it; below the root directory where /etc cannot be written to.
+        let networks = networks.unwrap_or_else(|| {
+            let shared = PathBuf::from("/etc/containers/networks");
+            let etc = rustix::fs::access("/etc", rustix::fs::Access::WRITE_OK).is_ok();
+            if uid == 0 && (etc || shared.exists()) { shared } else { root.join("networks") }
+        });
         let absolute_path = |path: PathBuf| {
             std::path::absolute(&path)
                 .map_err(|e| Fault::invalid(format!("directory {path:?} cannot be made absolute: {e}")))
@@ -72,6 +85,7 @@ impl Settings {
         Ok(Settings {
             root: absolute_path(root)?,
             run_root: absolute_path(run_root)?,
+            networks: absolute_path(networks)?,
             uid,
             gid: rustix::process::getegid().as_raw(),
             path: std::env::var_os("PATH"),

@@ -53,8 +53,22 @@ pub struct Create {
     pub shm_size: Option<u64>,
     /// `HOST[:CONTAINER][:PERMISSIONS]`, as `--device` takes it.
     pub devices: Vec<String>,
-    /// `none`, `host`, …
-    pub network: Option<String>,
+    /// `none`, `host`, `NAME[:OPTIONS]`, …, each as `--network` takes it.
+    pub networks: Vec<String>,
+    /// Address in the one network.
+    pub ip: Option<String>,
+    /// IPv6 address there.
+    pub ip6: Option<String>,
+    /// Hardware address there.
+    pub mac_address: Option<String>,
+    /// Names in all networks beside the container's own.
+    pub network_aliases: Vec<String>,
+    /// `[[IP:][HOST]:]CONTAINER[/PROTOCOL]`, as `-p` takes it.
+    pub publish: Vec<String>,
+    /// All exposed ports are published at free ports of the host.
+    pub publish_all: bool,
+    /// `PORT[-PORT][/PROTOCOL]`, as `--expose` takes it.
+    pub expose: Vec<String>,
     /// `private`, `host`, `container:NAME`, `ns:PATH`.
     pub pid: Option<String>,
     /// As `pid`, for System V IPC.
@@ -328,6 +342,8 @@ pub struct Summary {
     pub mounts: Vec<String>,
     /// Name of its networks.
     pub networks: Vec<String>,
+    /// Its published ports.
+    pub ports: Vec<types::port::Published>,
 }
 
 /// How a container ended.

@@ -51,6 +51,8 @@ pub struct Link {
     pub mtu: u32,
     /// It is up.
     pub up: bool,
+    /// Number of the link that it belongs to: the other end of a pair, in that end's namespace; 0 is none.
+    pub other: u32,
 }
 
 /// A kind of link, with what only that kind has.
@@ -206,6 +208,20 @@ pub fn set_master(requests: &mut Requests, index: u32, master: u32) {
     });
 }
 
+/// Lets a port of a bridge send back what came by it.
+pub fn set_hairpin(requests: &mut Requests, index: u32) {
+    const SET_LINK: u16 = 19;
+    const IFLA_PROTINFO: u16 = 12;
+    const IFLA_BRPORT_MODE: u16 = 4;
+    let mut header = link_header(index, 0, 0);
+    header[0] = libc::AF_BRIDGE as u8;
+    requests.add(SET_LINK, 0, &header, |a| {
+        a.nest(IFLA_PROTINFO, |a| {
+            a.bytes(IFLA_BRPORT_MODE, &[1]);
+        });
+    });
+}
+
 /// Per-link parameters of IPv4, by their place in `IPV4_DEVCONF_*` (linux/ip.h): as `/proc/sys/net/ipv4/conf/LINK`, without
 /// /proc.
 pub mod ipv4 {
@@ -265,6 +281,7 @@ fn parse_link(body: &[u8]) -> Option<Link> {
             IFLA_ADDRESS => link.address = value.to_vec(),
             IFLA_MTU => link.mtu = number(value)?,
             IFLA_MASTER => link.master = number(value)?,
+            IFLA_LINK => link.other = number(value)?,
             IFLA_LINKINFO => {
                 link.kind = attributes(value).find(|a| a.0 == IFLA_INFO_KIND).map(|a| text(a.1)).unwrap_or_default();
             }

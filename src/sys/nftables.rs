@@ -388,6 +388,10 @@ impl Batch {
                 a.big(6, kind).big(7, length);
             }
             a.big(10, set.id);
+            if matches!(set.key, [Field::LinkName | Field::Mark]) {
+                // For those who list it: the value has the machine's byte order (NFTNL_UDATA_SET_KEYBYTEORDER).
+                a.bytes(13, &[0, 4, 1, 0, 0, 0]);
+            }
         })
     }
 
@@ -399,6 +403,14 @@ impl Batch {
     /// Takes elements away; `ENOENT` if one is not there.
     pub fn delete_elements(&mut self, set: &str, elements: &[Element]) -> &mut Batch {
         self.elements(DELETE_ELEMENTS, 0, set, elements)
+    }
+
+    /// Takes all elements of a set or map away.
+    pub fn flush_set(&mut self, set: &str) -> &mut Batch {
+        let table = self.table.clone();
+        self.add(DELETE_ELEMENTS, 0, |a| {
+            a.text(2, set).text(1, &table);
+        })
     }
 
     fn elements(&mut self, kind: u16, flags: u16, set: &str, elements: &[Element]) -> &mut Batch {

@@ -8,10 +8,12 @@ pub mod digest;
 pub mod id;
 pub mod idmap;
 pub mod platform;
+pub mod port;
 pub mod reference;
 pub mod signal;
 pub mod size;
 pub mod span;
+pub mod subnet;
 
 pub use digest::{Digest, Hasher};
 pub use id::Id;
@@ -19,6 +21,7 @@ pub use idmap::{IdMap, IdRange};
 pub use platform::Platform;
 pub use reference::Reference;
 pub use signal::Signal;
+pub use subnet::Subnet;
 
 /// A word that could not be understood: what was given, and what was expected instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -103,7 +103,7 @@ fn networks_none_and_host() {
         Some("lo")
     );
     assert!(home.sh(&["--network", "none"], "ip addr show lo").quiet().contains("127.0.0.1"));
-    let outside = std::fs::read_link("/proc/self/ns/net").unwrap();
+    let outside = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
     let inside = home.sh(&["--network", "host"], "readlink /proc/self/ns/net").quiet();
     assert_eq!(inside, outside.to_str().unwrap());
     assert_ne!(home.sh(&["--network=none"], "readlink /proc/self/ns/net").quiet(), outside.to_str().unwrap());
@@ -134,7 +134,7 @@ fn what_is_not_built_is_refused_by_name() {
         let name = flag.split('=').next().unwrap();
         home.run(&["run", "--rm", flag, "busybox", "true"]).fails(125, &[name]);
     }
-    home.run(&["run", "-p", "8080:80", "busybox", "true"]).fails(125, &["publish"]);
+    home.run(&["run", "--network", "pasta", "busybox", "true"]).fails(125, &["pasta"]);
     home.run(&["run", "--no-such-flag", "busybox"]).fails(125, &["no-such-flag"]);
     home.run(&["no-such-command"]).fails(125, &["no-such-command"]);
     assert!(home.containers().is_empty());

@@ -217,6 +217,7 @@ impl Home {
     }
 
     fn make_with(who: Who, script: Option<&str>, networked: bool) -> Home {
+        own_network();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("monopod-it-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         // Not /tmp: a tmpfs there could not hold what real machines hold.
@@ -338,6 +339,7 @@ impl Home {
         words.push(self.file.display().to_string());
         words.extend(["--root".into(), self.path("root").display().to_string()]);
         words.extend(["--runroot".into(), self.path("run").display().to_string()]);
+        words.extend(["--network-config-dir".into(), self.path("networks").display().to_string()]);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(args).current_dir("/");
         if self.who != Who::Me {
@@ -486,6 +488,16 @@ impl Drop for Home {
         if let Some(fault) = fault {
             panic!("{fault}");
         }
+    }
+}
+
+/// Gives this thread, and all that it starts from now on, a network of its own: bridges and published ports of one test
+/// are not seen by others, or by the machine.
+pub fn own_network() {
+    thread_local!(static DONE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+    if rustix::process::geteuid().is_root() && !DONE.replace(true) {
+        sys::namespaces::unshare(sys::clone::NEW_NET).expect("root may have a network namespace");
+        sys::loopback::up().expect("a loopback interface");
     }
 }
 

@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod minimal;
+mod networks;
 mod outward;
 mod peer;
 mod registry;

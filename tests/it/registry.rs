@@ -24,6 +24,7 @@ fn serve(files: Files, closed: bool) -> String {
         }
     }
     pages.insert("/v2/".into(), ("application/json".into(), b"{}".to_vec()));
+    crate::home::own_network();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let pages = Arc::new(pages);

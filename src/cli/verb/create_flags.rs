@@ -127,6 +127,7 @@ pub const FLAGS: &[Flag<Asked>] = &[
     list("dns", "Name servers", |r, v| r.create.dns.push(v)),
     aliases(&["dns-opt"], list("dns-option", "Options of resolv.conf", |r, v| r.create.dns_options.push(v))),
     list("dns-search", "Search domains of resolv.conf", |r, v| r.create.dns_search.push(v)),
+    list("expose", "Ports that --publish-all publishes (port[-port][/protocol])", |r, v| r.create.expose.push(v)),
     value("entrypoint", "string", "Replace the image's entry point", |r, v| {
         r.create.entrypoint = Some(entrypoint(v));
         Ok(())
@@ -150,6 +151,14 @@ pub const FLAGS: &[Flag<Asked>] = &[
     ),
     switch("init", "Run an init as process 1", |r, on| r.create.init = on),
     short('i', switch("interactive", "Keep standard input open", |r, on| r.create.interactive = on)),
+    value("ip", "ip", "IPv4 address in the network", |r, v| {
+        r.create.ip = Some(v.into());
+        Ok(())
+    }),
+    value("ip6", "ip", "IPv6 address in the network", |r, v| {
+        r.create.ip6 = Some(v.into());
+        Ok(())
+    }),
     value("ipc", "string", "IPC namespace: private, host, container:NAME, ns:PATH", |r, v| {
         r.create.ipc = Some(v.into());
         Ok(())
@@ -167,6 +176,10 @@ pub const FLAGS: &[Flag<Asked>] = &[
         Ok(())
     }),
     list("log-opt", "Options of the log: path=, max-size=, tag=", |r, v| r.create.log_options.push(v)),
+    value("mac-address", "string", "Hardware address in the network", |r, v| {
+        r.create.mac_address = Some(v.into());
+        Ok(())
+    }),
     value("mount", "string", "Attach a mount (type=…,source=…,destination=…)", |r, v| {
         r.create.mounts.push(v.into());
         Ok(())
@@ -177,11 +190,17 @@ pub const FLAGS: &[Flag<Asked>] = &[
     }),
     aliases(
         &["net"],
-        value("network", "string", "Network of the container: none, host", |r, v| {
-            r.create.network = Some(v.into());
-            Ok(())
-        }),
+        value(
+            "network",
+            "string",
+            "Network: bridge, NAME[:ip=,mac=,alias=,…], none, host, container:NAME",
+            |r, v| {
+                r.create.networks.push(v.into());
+                Ok(())
+            },
+        ),
     ),
+    list("network-alias", "Names of the container in its networks", |r, v| r.create.network_aliases.push(v)),
     switch("no-hosts", "Make no /etc/hosts", |r, on| r.create.no_hosts = on),
     value("oom-score-adj", "int", "OOM score adjustment, -1000 to 1000", |r, v| {
         r.create.oom_score_adj = Some(integer(v)?);
@@ -200,6 +219,8 @@ pub const FLAGS: &[Flag<Asked>] = &[
         Ok(())
     }),
     switch("privileged", "All capabilities and devices, nothing masked", |r, on| r.create.privileged = on),
+    short('p', list("publish", "Publish ports ([[ip:][port]:]port[/protocol])", |r, v| r.create.publish.push(v))),
+    short('P', switch("publish-all", "Publish all exposed ports at free ports", |r, on| r.create.publish_all = on)),
     value("pull", "string", "When to pull the image: missing, always, never, newer", |r, v| {
         r.create.pull = Some(v.into());
         Ok(())

@@ -173,7 +173,7 @@ fn cells(container: &Summary, now: i64, full: bool) -> Vec<String> {
         command(container, full),
         ago(container.created, now),
         status(container, now),
-        String::new(),
+        ports(container),
         container.name.clone(),
     ]
 }
@@ -200,7 +200,7 @@ fn fields(container: &Summary, now: i64, full: bool) -> Value {
         "Pid": container.pid,
         "Pod": "",
         "PodName": "",
-        "Ports": "",
+        "Ports": ports(container),
         "RunningFor": ago(container.created, now),
         "StartedAt": container.started,
         "State": container.status.word(),
@@ -229,10 +229,25 @@ fn object(container: &Summary, now: i64) -> Value {
         "Pid": container.pid,
         "Pod": "",
         "PodName": "",
-        "Ports": [],
+        "Ports": container.ports.iter().map(port).collect::<Vec<_>>(),
         "StartedAt": container.started,
         "State": container.status.word(),
         "Status": status(container, now),
+    })
+}
+
+fn ports(container: &Summary) -> String {
+    container.ports.iter().map(|port| port.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// A published port in Podman's shape.
+fn port(port: &types::port::Published) -> Value {
+    json!({
+        "host_ip": port.host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        "container_port": port.container,
+        "host_port": port.host,
+        "range": port.count,
+        "protocol": port.protocol,
     })
 }
 
@@ -262,6 +277,7 @@ mod tests {
             labels: vec![("a".into(), "1".into())],
             mounts: Vec::new(),
             networks: Vec::new(),
+            ports: Vec::new(),
         }
     }
 

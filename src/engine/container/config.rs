@@ -57,6 +57,15 @@ pub struct Config {
     pub devices: Vec<Device>,
     /// Which namespaces are new, shared or joined.
     pub namespaces: Namespaces,
+    /// Networks that it is in, if its network namespace is its own.
+    #[serde(default)]
+    pub attachments: Vec<network::Attachment>,
+    /// Its published ports; all have a number.
+    #[serde(default)]
+    pub ports: Vec<types::port::Published>,
+    /// Ports that it says it answers at: the first, how many, of which protocol.
+    #[serde(default)]
+    pub exposed: Vec<(u16, u16, types::port::Protocol)>,
     /// Bits of the bounding set, and for root also of the permitted and effective sets.
     pub capabilities: u64,
     /// Bits that a program of another user than root gets (permitted, effective, inheritable, ambient).

@@ -31,7 +31,8 @@ impl Engine {
                 .ok_or_else(|| Fault::invalid("cannot replace container without --name being set"))?;
             self.remove(&Remove { name, force: true, timeout: None, ignore: true })?;
         }
-        let facts = self.facts_for(asked)?;
+        let mut facts = self.facts_for(asked)?;
+        self.network_facts(asked, &image.config.config.exposed_ports, &mut facts)?;
         let id = Id::from_random(random()?);
         if let Some(path) = &asked.cid_file {
             write_id(path, &id)?;

@@ -83,6 +83,7 @@ impl Engine {
         if let Some(cgroup) = cgroup {
             crate::host::remove_cgroup(&cgroup);
         }
+        self.release_networks(&record.id);
         let _ = std::fs::remove_dir_all(self.run_directory(&record.id, record.run));
     }
 

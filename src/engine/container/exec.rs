@@ -76,7 +76,7 @@ impl Engine {
             hold: None,
             cleanup: Vec::new(),
         };
-        self.spawn(&launch, &config.id, Some(id), &config)
+        self.spawn(&launch, &config.id, Some(id), &config, || Ok(()))
     }
 }
 

@@ -45,6 +45,12 @@ pub struct Facts {
     pub containers: BTreeMap<String, Id>,
     /// Text of the files named by `--security-opt seccomp=FILE`.
     pub profiles: BTreeMap<String, String>,
+    /// Networks that were named, by the word that was used.
+    pub networks: BTreeMap<String, network::Definition>,
+    /// Why there can be no bridges here; `None`: there can.
+    pub no_bridges: Option<String>,
+    /// Free ports of the host, in the order in which they are needed.
+    pub free_ports: Vec<u16>,
     /// Device nodes of the host, for `--privileged`.
     pub devices: Vec<String>,
 }

@@ -1,19 +1,21 @@
 //! The files that a container is given: /etc/hosts, /etc/hostname, /etc/resolv.conf, /run/.containerenv.
 
 use super::config::{Config, Names, Namespace};
-use ops::Fault;
+use network::Allotment;
+use ops::{Fault, Kind};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// Writes them below `directory`; gives each with its path inside.
 ///
-/// `network` is the private network of a container that has one.
+/// `network` is the private network of a container that has one, `allotment` what it has in bridges.
 pub fn write(
     config: &Config,
     directory: &Path,
     rootless: bool,
     network: Option<&usernet::Plan>,
+    allotment: Option<&Allotment>,
 ) -> Result<Vec<(PathBuf, &'static str)>, Fault> {
     let host_network = config.namespaces.network == Namespace::Host;
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -22,7 +24,8 @@ pub fn write(
         ("containerenv", "/run/.containerenv", containerenv(config, rootless)),
     ];
     if !config.names.no_hosts {
-        files.push(("hosts", "/etc/hosts", hosts(&read("/etc/hosts"), config, host_network, network)));
+        let text = hosts(&read("/etc/hosts"), config, host_network, network, allotment)?;
+        files.push(("hosts", "/etc/hosts", text));
     }
     if config.names.dns.first().map(String::as_str) != Some("none") {
         let mut host = read("/etc/resolv.conf");
@@ -61,9 +64,34 @@ fn containerenv(config: &Config, rootless: bool) -> String {
 }
 
 /// What was asked for comes first, then the host's lines, then what is always there if those lack it.
-fn hosts(host: &str, config: &Config, host_network: bool, network: Option<&usernet::Plan>) -> String {
+pub(crate) fn hosts(
+    host: &str,
+    config: &Config,
+    host_network: bool,
+    network: Option<&usernet::Plan>,
+    allotment: Option<&Allotment>,
+) -> Result<String, Fault> {
     let mut text = String::new();
+    // The host as seen from inside: its address in the first network that has one.
+    let gateway = allotment.and_then(|a| {
+        let gateways = a.networks.values().flat_map(|n| n.subnets.iter().filter_map(|p| p.gateway));
+        let first = a.holding.joints.iter().flat_map(|j| j.gateways.iter().copied()).next();
+        first.or_else(|| gateways.clone().next())
+    });
+    let gateway = gateway.or(network.and_then(|n| n.host));
     for (name, ip) in &config.names.add_hosts {
+        let ip = match (ip.as_str(), gateway) {
+            ("host-gateway", None) if host_network => "127.0.0.1".to_owned(),
+            ("host-gateway", None) => {
+                return Err(Fault::new(
+                    Kind::Invalid,
+                    "host containers internal IP address is empty: host-gateway needs a network with a gateway",
+                )
+                .hint("use --network bridge, or give the address"));
+            }
+            ("host-gateway", Some(gateway)) => gateway.to_string(),
+            (ip, _) => ip.to_owned(),
+        };
         let _ = writeln!(text, "{ip}\t{name}");
     }
     let given = |name: &str| config.names.add_hosts.iter().any(|(n, _)| n == name);
@@ -80,16 +108,20 @@ fn hosts(host: &str, config: &Config, host_network: bool, network: Option<&usern
     if !localhost {
         text.push_str("127.0.0.1\tlocalhost\n::1\tlocalhost\n");
     }
+    const HOST: &str = "host.containers.internal";
+    if let Some(gateway) = gateway.filter(|_| !given(HOST)) {
+        let _ = writeln!(text, "{gateway}\t{HOST} host.docker.internal");
+    }
     if !host_network && !config.hostname.is_empty() {
         let name = if config.hostname == config.name { String::new() } else { format!(" {}", config.name) };
-        let own = network.and_then(|n| n.addresses.first()).map_or(IpAddr::from([127, 0, 0, 1]), |(ip, _)| *ip);
-        let _ = writeln!(text, "{own}\t{}{name}", config.hostname);
+        let mut own: Vec<IpAddr> =
+            allotment.iter().flat_map(|a| &a.holding.joints).flat_map(|j| &j.addresses).map(|a| a.address).collect();
+        own.extend(network.and_then(|n| n.addresses.first()).map(|(ip, _)| *ip));
+        for address in if own.is_empty() { vec![[127, 0, 0, 1].into()] } else { own } {
+            let _ = writeln!(text, "{address}\t{}{name}", config.hostname);
+        }
     }
-    const HOST: &str = "host.containers.internal";
-    if let Some(ip) = network.and_then(|n| n.host).filter(|_| !given(HOST)) {
-        let _ = writeln!(text, "{ip}\t{HOST} host.docker.internal");
-    }
-    text
+    Ok(text)
 }
 
 /// The host's text with the servers of a private network, which ask the host's.

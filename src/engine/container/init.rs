@@ -61,6 +61,7 @@ impl Engine {
         self.database()?.activate(&record.id, run, self.boot())?;
         let parked = self.park(&record.id, &config, run, terminal_size, stay);
         if let Err(fault) = &parked {
+            self.release_networks(&record.id);
             let _ = std::fs::remove_dir_all(self.run_directory(&record.id, run));
             self.database()?.deactivate(&record.id, run, &fault.message)?;
         }
@@ -81,10 +82,11 @@ impl Engine {
         make_directory(&run_directory)?;
         let host = self.host()?;
         let network = self.begin_network(config)?;
+        let allotment = self.allot(id, config)?;
         let plan = network.as_ref().map(|n| &n.plan);
         let place = Place {
             rootfs: self.root_file_system(id, config)?,
-            files: files::write(config, &directory, host.in_user_namespace, plan)?,
+            files: files::write(config, &directory, host.in_user_namespace, plan, allotment.as_ref())?,
             devices: device_nodes(config),
             joined: self.joined(config)?,
             terminal_size,
@@ -103,17 +105,33 @@ impl Engine {
             hold: network.as_ref().map(|n| n.stack.path()),
             cleanup: self.cleanup_command(id),
         };
-        let session = self.spawn(&launch, id, None, config)?;
+        // Bridges and rules are made while others make the container.
+        let meanwhile = || match &allotment {
+            Some(allotment) => self.ground()?.raise(allotment).map_err(fault::network),
+            None => Ok(()),
+        };
+        let session = self.spawn(&launch, id, None, config, meanwhile)?;
         if let Some(network) = &network {
             self.finish_network(network, config, &run_directory)?;
+        }
+        if allotment.is_some() {
+            self.attach_networks(id, &run_directory)?;
         }
         Ok(session)
     }
 
-    /// Starts a monitor and waits until its process is parked.
-    pub(crate) fn spawn(&self, launch: &Launch, id: &Id, exec: Option<Id>, config: &Config) -> Result<Session, Fault> {
+    /// Starts a monitor and waits until its process is parked; does `meanwhile` in between.
+    pub(crate) fn spawn(
+        &self,
+        launch: &Launch,
+        id: &Id,
+        exec: Option<Id>,
+        config: &Config,
+        meanwhile: impl FnOnce() -> Result<(), Fault>,
+    ) -> Result<Session, Fault> {
         let mut handle = monitor::spawn(launch).map_err(fault::monitor)?;
         crate::rootless::add_member(&self.settings, handle.pid)?;
+        meanwhile()?;
         match handle.client.receive().map_err(fault::monitor)? {
             Some(Frame::Ready { .. }) => {}
             Some(Frame::Failed { code, text }) => return Err(fault::launch(code, text)),

@@ -55,7 +55,7 @@ impl Engine {
             "GraphDriver": { "Name": driver, "Data": {} },
             "Mounts": mounts(config),
             "Dependencies": dependencies(config),
-            "NetworkSettings": network(config),
+            "NetworkSettings": self.network_settings(record, config),
             "Namespace": "",
             "IsInfra": false,
             "IsService": false,
@@ -108,10 +108,11 @@ impl Engine {
             },
             "NetworkMode": match (&spaces.network, &config.private_network) {
                 (Namespace::Private, Some(options)) => options.style.word().to_owned(),
-                (Namespace::Private, None) => "none".to_owned(),
+                (Namespace::Private, None) if config.attachments.is_empty() => "none".to_owned(),
+                (Namespace::Private, None) => "bridge".to_owned(),
                 (other, _) => mode(other),
             },
-            "PortBindings": {},
+            "PortBindings": super::network_settings::bindings(config),
             "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
             "AutoRemove": config.remove,
             "Annotations": config.annotations,
@@ -247,28 +248,6 @@ fn mounts(config: &Config) -> Vec<Value> {
             })
         })
         .collect()
-}
-
-/// No network of ours has addresses yet: a container has the loopback interface, or another's network.
-fn network(config: &Config) -> Value {
-    json!({
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "MacAddress": "",
-        "Bridge": "",
-        "SandboxID": "",
-        "HairpinMode": false,
-        "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0,
-        "Ports": {},
-        "SandboxKey": if let Namespace::Path(path) = &config.namespaces.network { path.to_string_lossy().into_owned() } else { String::new() },
-        "Networks": super::network_names(config).into_iter().map(|n| (n, json!({}))).collect::<Map<_, _>>(),
-    })
 }
 
 fn dependencies(config: &Config) -> Vec<String> {

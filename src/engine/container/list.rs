@@ -227,6 +227,7 @@ fn summary(record: Record, pid: i32, status: Status) -> Summary {
         labels: record.labels,
         mounts: record.mounts,
         networks: record.networks,
+        ports: record.ports,
     }
 }
 

@@ -3,6 +3,7 @@
 mod limits;
 mod mounts;
 mod namespaces;
+pub(crate) mod networks;
 mod security;
 
 use super::config::{Config, Log, LogDriver, Names};
@@ -48,7 +49,9 @@ pub fn resolve(
 ) -> Result<(Config, Vec<String>), Fault> {
     let mut warnings = Vec::new();
     let defaults = &image.config.config;
-    let namespaces = namespaces::namespaces(asked, facts)?;
+    let (network, attachments) = networks::networks(asked, facts)?;
+    let (ports, exposed) = networks::ports(asked, &defaults.exposed_ports, facts, !attachments.is_empty())?;
+    let namespaces = namespaces::namespaces(asked, network, facts)?;
     let (entrypoint, command) = command(asked, defaults);
     let mut arguments = entrypoint.clone();
     arguments.extend(command.iter().cloned());
@@ -64,9 +67,9 @@ pub fn resolve(
     let security = security::security(asked, facts, &user, &mut warnings)?;
     let resources = resources(&asked.resources, facts)?;
     let init = asked.init;
-    let private_network = namespaces::private_network(asked.network.as_deref(), facts)?;
+    let private_network = namespaces::private_network(asked.networks.first().map(String::as_str), facts)?;
     let mut sysctl = limits::sysctl(&asked.sysctl, &namespaces)?;
-    if private_network.is_some() {
+    if private_network.is_some() || !attachments.is_empty() {
         // Podman's default: so `ping` needs no privileges inside.
         sysctl.entry("net.ipv4.ping_group_range".into()).or_insert_with(|| "0 0".into());
     }
@@ -117,6 +120,9 @@ pub fn resolve(
         arguments,
         hostname,
         namespaces,
+        attachments,
+        ports,
+        exposed,
     };
     Ok((config, warnings))
 }
@@ -268,13 +274,6 @@ fn names(asked: &Create) -> Result<Names, Fault> {
         let ip = ip.trim_start_matches('[').trim_end_matches(']');
         if ip != "host-gateway" && ip.parse::<std::net::IpAddr>().is_err() {
             return Err(Fault::invalid(format!("invalid IP address in add-host: {ip:?}")));
-        }
-        if ip == "host-gateway" {
-            return Err(Fault::new(
-                Kind::Unsupported,
-                "--add-host NAME:host-gateway needs a network with a gateway, which is not built yet",
-            )
-            .hint("give the address"));
         }
         add_hosts.extend(names.split(';').map(|n| (n.to_owned(), ip.to_owned())));
     }

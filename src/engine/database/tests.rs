@@ -105,6 +105,7 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
     let scratch = Scratch::new("boot");
     let settings = crate::Settings {
         root: scratch.0.join("root"),
+        networks: scratch.0.join("networks"),
         run_root: scratch.0.join("run"),
         uid: 0,
         gid: 0,

@@ -48,7 +48,8 @@ impl Engine {
     /// With what the options of one container need beyond that.
     pub(crate) fn facts_for(&self, asked: &Create) -> Result<Facts, Fault> {
         let mut facts = self.facts()?.clone();
-        for option in [&asked.network, &asked.pid, &asked.ipc, &asked.uts, &asked.cgroupns].into_iter().flatten() {
+        let others = [&asked.pid, &asked.ipc, &asked.uts, &asked.cgroupns].into_iter().flatten();
+        for option in others.chain(&asked.networks) {
             if let Some(name) = option.strip_prefix("container:") {
                 facts.containers.insert(name.to_owned(), self.find(name)?);
             }

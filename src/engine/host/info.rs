@@ -61,7 +61,8 @@ impl Engine {
                 "logDriver": "k8s-file",
                 "memFree": bytes("MemFree:"),
                 "memTotal": bytes("MemTotal:"),
-                "networkBackend": "none",
+                "networkBackend": network_backend(host.in_user_namespace).0,
+                "networkMissing": network_backend(host.in_user_namespace).1,
                 "ociRuntime": { "name": "monopod", "package": "built in", "path": std::env::current_exe().unwrap_or_default(), "version": env!("CARGO_PKG_VERSION") },
                 "os": "linux",
                 "pid": std::process::id(),
@@ -117,6 +118,15 @@ const API: &str = "5.8.0";
 
 fn text(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// How networks are made, and if they are not, why.
+fn network_backend(rootless: bool) -> (&'static str, String) {
+    match network::available() {
+        _ if rootless => ("none", "networks of ordinary users are not built yet".into()),
+        Ok(()) => ("monopod", String::new()),
+        Err(error) => ("none", crate::fault::network(error).to_string()),
+    }
 }
 
 fn distribution() -> (String, String) {

@@ -142,7 +142,7 @@ fn devices_are_made_by_root_and_bound_by_others() {
 #[test]
 fn shared_namespaces_in_a_user_namespace_bind_what_they_cannot_mount() {
     let asked = Create {
-        network: Some("host".into()),
+        networks: vec!["host".into()],
         pid: Some("host".into()),
         ipc: Some("host".into()),
         ..Create::default()

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use types::{Id, IdMap, IdRange};
 use usernet::options::Options;
 
-/// Decides all of them.
-pub fn namespaces(asked: &Create, facts: &Facts) -> Result<Namespaces, Fault> {
+/// Decides all of them but `network`, which was decided already.
+pub fn namespaces(asked: &Create, network: Namespace, facts: &Facts) -> Result<Namespaces, Fault> {
     let (user, user_mode) = user(asked, facts)?;
     Ok(Namespaces {
-        network: network(asked.network.as_deref(), facts)?,
+        network,
         pid: one("pid", asked.pid.as_deref(), facts)?,
         ipc: match asked.ipc.as_deref() {
             // `shareable` lets others join; `none` is without /dev/shm, which nobody can tell from an unused one.
@@ -35,7 +35,8 @@ pub fn namespaces(asked: &Create, facts: &Facts) -> Result<Namespaces, Fault> {
     })
 }
 
-fn one(flag: &str, asked: Option<&str>, facts: &Facts) -> Result<Namespace, Fault> {
+/// The namespace that one of these flags asks for.
+pub fn one(flag: &str, asked: Option<&str>, facts: &Facts) -> Result<Namespace, Fault> {
     match asked {
         None | Some("" | "private") => Ok(Namespace::Private),
         Some("host") => Ok(Namespace::Host),
@@ -51,24 +52,6 @@ fn one(flag: &str, asked: Option<&str>, facts: &Facts) -> Result<Namespace, Faul
             _ => Err(Fault::invalid(format!("invalid value {text:?} for --{flag}: unrecognized namespace mode"))
                 .hint("use private, host, container:NAME or ns:PATH")),
         },
-    }
-}
-
-/// Without a word: a private network for users without root, for root `none`, until networks are built.
-fn network(asked: Option<&str>, facts: &Facts) -> Result<Namespace, Fault> {
-    if private_network(asked, facts)?.is_some() {
-        return Ok(Namespace::Private);
-    }
-    match asked {
-        None | Some("" | "none") => Ok(Namespace::Private),
-        Some(text @ ("private" | "bridge" | "slirp4netns" | "pasta" | "default")) => Err(unbuilt(text)),
-        Some(text) => {
-            if text == "host" || text.starts_with("container:") || text.starts_with("ns:") {
-                one("network", asked, facts)
-            } else {
-                Err(unbuilt(text))
-            }
-        }
     }
 }
 
@@ -92,11 +75,6 @@ pub fn private_network(asked: Option<&str>, facts: &Facts) -> Result<Option<Opti
         };
     }
     options.map(Some).map_err(|refused| Fault::invalid(refused.text).hint(refused.hint))
-}
-
-fn unbuilt(mode: &str) -> Fault {
-    Fault::new(Kind::Unsupported, format!("network {mode:?} is not supported yet"))
-        .hint("use --network none, host, container:NAME or ns:PATH")
 }
 
 /// The host name: what was asked; the host's where the network or the UTS namespace is the host's; the short id.

@@ -253,14 +253,18 @@ fn limits() {
 #[test]
 fn sysctl_only_of_its_own_namespaces() {
     let config = with(|a| a.sysctl = vec!["net.ipv4.ip_forward=1".into(), "kernel.shmmax=9".into()]);
-    assert_eq!(config.sysctl.len(), 2);
+    // With Podman's own for containers that have a network.
+    assert_eq!(
+        config.sysctl.keys().collect::<Vec<_>>(),
+        ["kernel.shmmax", "net.ipv4.ip_forward", "net.ipv4.ping_group_range"]
+    );
     assert_eq!(
         refused(|a| a.sysctl = vec!["vm.swappiness=1".into()]).split(':').next().unwrap(),
         "sysctl 'vm.swappiness' is not allowed"
     );
     let host = refused(|a| {
         a.sysctl = vec!["net.core.somaxconn=1".into()];
-        a.network = Some("host".into())
+        a.networks = vec!["host".into()]
     });
     assert_eq!(host, "sysctl net.core.somaxconn=1 can't be set since Network Namespace set to host");
 }
@@ -343,10 +347,10 @@ fn devices() {
 
 #[test]
 fn namespaces_and_names() {
-    assert_eq!(with(|a| a.network = Some("host".into())).hostname, "host");
+    assert_eq!(with(|a| a.networks = vec!["host".into()]).hostname, "host");
     assert_eq!(
         with(|a| {
-            a.network = Some("host".into());
+            a.networks = vec!["host".into()];
             a.hostname = Some("own".into())
         })
         .hostname,
@@ -360,7 +364,7 @@ fn namespaces_and_names() {
         .contains("UTS namespace")
     );
     assert!(refused(|a| a.hostname = Some("a b".into())).contains("invalid hostname"));
-    assert!(refused(|a| a.network = Some("bridge".into())).contains("not supported yet"));
+    assert!(refused(|a| a.networks = vec!["pasta".into()]).contains("only supported for rootless"));
     assert!(refused(|a| a.pid = Some("x".into())).contains("unrecognized namespace mode"));
     let mut facts = host();
     facts.containers.insert("other".into(), id());

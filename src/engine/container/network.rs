@@ -1,0 +1,115 @@
+//! A container's networks through one run: what it is given before it is made, once its process is there, and what is
+//! taken back.
+
+use super::config::Config;
+use crate::database::Record;
+use crate::{Engine, fault};
+use monitor::record::Running;
+use network::{Allotment, Definitions, Ground, Holding, Wanted};
+use ops::container::Create;
+use ops::{Fault, Kind};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use types::Id;
+
+/// Where root's holdings are, of whichever root directory: addresses and ports are the host's.
+const HOLDINGS: &str = "/run/monopod/networks";
+
+impl Engine {
+    /// The definitions of networks.
+    pub(crate) fn networks(&self) -> Definitions {
+        Definitions::at(&self.settings.networks)
+    }
+
+    /// The ground of the network namespace that we are in.
+    pub(crate) fn ground(&self) -> Result<Ground, Fault> {
+        let own = self.settings.run_root.join("networks");
+        let base = match self.settings.uid {
+            0 if rustix::fs::access("/run", rustix::fs::Access::WRITE_OK).is_ok() => PathBuf::from(HOLDINGS),
+            _ => own,
+        };
+        Ground::here(&base, self.boot()).map_err(fault::network)
+    }
+
+    /// Facts for the networks and ports that are asked for.
+    pub(crate) fn network_facts(
+        &self,
+        asked: &Create,
+        image: &BTreeMap<String, serde_json::Value>,
+        facts: &mut super::facts::Facts,
+    ) -> Result<(), Fault> {
+        for word in asked.networks.iter().map(|w| w.split(':').next().unwrap_or_default()) {
+            if matches!(word, "" | "none" | "host" | "container" | "ns" | "pasta" | "slirp4netns") {
+                continue;
+            }
+            let name = if matches!(word, "default" | "private") { "bridge" } else { word };
+            let found = self.networks().find(name).map_err(fault::network)?;
+            facts.networks.insert(word.to_owned(), found);
+        }
+        if asked.networks.is_empty() && !facts.rootless {
+            facts.no_bridges = network::available().err().map(|e| fault::network(e).to_string());
+        }
+        if asked.publish_all || !asked.publish.is_empty() {
+            let exposed = super::resolve::networks::exposed(asked, image)?;
+            for port in super::resolve::networks::wanted(asked, &exposed)?.iter().filter(|p| p.host == 0) {
+                let mut free = network::ground::ports::free(port.host_ip, port.count, port.protocol);
+                // Two of one container must not be the same.
+                while free.as_ref().is_ok_and(|f| facts.free_ports.contains(f)) {
+                    free = network::ground::ports::free(port.host_ip, port.count, port.protocol);
+                }
+                facts.free_ports.push(free.map_err(fault::network)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what a container is to have in its networks; `None` if it is in none.
+    pub(crate) fn allot(&self, id: &Id, config: &Config) -> Result<Option<Allotment>, Fault> {
+        if config.attachments.is_empty() {
+            return Ok(None);
+        }
+        let definitions = self.networks();
+        let networks = config
+            .attachments
+            .iter()
+            .map(|a| Ok((a.clone(), definitions.find(&a.network)?)))
+            .collect::<Result<Vec<_>, network::Error>>()
+            .map_err(fault::network)?;
+        let servers = config.names.dns.iter().filter_map(|s| s.parse().ok()).collect();
+        let wanted = Wanted { id, name: &config.name, networks, ports: &config.ports, servers };
+        self.ground()?.allot(&wanted).map(Some).map_err(fault::network)
+    }
+
+    /// Gives a parked container its links and ports.
+    pub(crate) fn attach_networks(&self, id: &Id, run_directory: &Path) -> Result<(), Fault> {
+        let running = Running::read(run_directory)
+            .ok_or_else(|| Fault::internal("the monitor has not written down which process it parked"))?;
+        self.ground()?.attach(id, running.pid, running.start_time).map(drop).map_err(fault::network)
+    }
+
+    /// Takes back what a container holds in networks. What cannot be taken back now is by the next command that needs a
+    /// network: it sees that the process is gone, and says why it cannot.
+    pub(crate) fn release_networks(&self, id: &Id) {
+        let _ = self.ground().map(|ground| ground.release(id));
+    }
+
+    /// What a container that runs holds in networks.
+    pub(crate) fn holding(&self, record: &Record) -> Option<Holding> {
+        self.ground().ok()?.holding(&record.id)
+    }
+}
+
+impl Engine {
+    /// The ports that a container publishes: of the container whose network it shares, if it does.
+    pub fn ports(&self, name: &str) -> Result<Vec<types::port::Published>, Fault> {
+        let record = self.record_of(name)?;
+        let config = self.database()?.config(record.seq)?;
+        if !matches!(self.observe(&record).status, ops::container::Status::Running | ops::container::Status::Paused) {
+            return Err(Fault::new(
+                Kind::Conflict,
+                format!("container {} is not running: container state improper", record.id),
+            ));
+        }
+        Ok(config.ports)
+    }
+}

@@ -1,0 +1,408 @@
+//! The ground of a network namespace: a directory with the file `holdings` (JSON of [`State`], renamed into place), under
+//! flock(2) on the directory. It is there while a container has a network in the namespace.
+//!
+//! Order of a start: [`Ground::allot`] writes down what the container is to hold, [`Ground::raise`] makes the bridges and
+//! rules that are missing, [`Ground::attach`] gives its links and ports. [`Ground::release`] takes all of it back, first in
+//! the kernel, then in the file. Whoever is killed in between leaves a holding whose process is gone: the next command
+//! that comes here releases it.
+
+use crate::carry::Kernel;
+use crate::definition::{Definition, LeaseRange, Pool};
+use crate::holding::{Attachment, Holding, Joint, parse_mac};
+use crate::plan::Step;
+use crate::{Error, firewall, plan};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use types::port::Published;
+use types::subnet::after;
+use types::{Id, Subnet};
+
+const FILE: &str = "holdings";
+
+/// Where the holdings of a network namespace are written down.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    directory: PathBuf,
+    boot: String,
+}
+
+/// Contents of the file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The boot it is of.
+    boot: String,
+    /// Networks that are up, as they were defined then.
+    networks: BTreeMap<String, Definition>,
+    /// Who holds what.
+    holdings: Vec<Holding>,
+    /// The address of a network that was given last, so that one that was just given back is not given at once.
+    last: BTreeMap<String, IpAddr>,
+}
+
+/// What a container is to have.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// The container.
+    pub id: &'a Id,
+    /// Its name.
+    pub name: &'a str,
+    /// Its networks, with their definitions.
+    pub networks: Vec<(Attachment, Definition)>,
+    /// Its published ports; all have a number.
+    pub ports: &'a [Published],
+    /// Servers that its queries are passed on to.
+    pub servers: Vec<IpAddr>,
+}
+
+/// What it got.
+#[derive(Debug, Clone)]
+pub struct Allotment {
+    /// Its holding.
+    pub holding: Holding,
+    /// Its networks.
+    pub networks: BTreeMap<String, Definition>,
+}
+
+struct Locked<'a> {
+    ground: &'a Ground,
+    state: State,
+    _lock: OwnedFd,
+}
+
+impl Ground {
+    /// That of the calling thread's network namespace, in a directory below `base`.
+    pub fn here(base: &Path, boot: &str) -> Result<Ground, Error> {
+        let number = rustix::fs::stat("/proc/thread-self/ns/net").map_err(Error::Socket)?.st_ino;
+        Ok(Ground { directory: base.join(number.to_string()), boot: boot.to_owned() })
+    }
+
+    /// True if nobody holds anything here; asks only whether the file is there.
+    pub fn is_empty(&self) -> bool {
+        !self.directory.join(FILE).exists()
+    }
+
+    fn fail(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::File { what, path, source }
+    }
+
+    fn lock(&self) -> Result<Locked<'_>, Error> {
+        let directory = &self.directory;
+        let lock = loop {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+                .map_err(Self::fail("make directory", directory))?;
+            let open = || -> rustix::io::Result<Option<OwnedFd>> {
+                let fd = rustix::fs::open(directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+                rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive))?;
+                // Whoever had it last may have removed the directory.
+                let (ours, there) = (rustix::fs::fstat(&fd)?, rustix::fs::stat(directory)?);
+                Ok((ours.st_ino == there.st_ino && ours.st_dev == there.st_dev).then_some(fd))
+            };
+            match open() {
+                Ok(Some(fd)) => break fd,
+                Ok(None) | Err(rustix::io::Errno::NOENT) => {}
+                Err(e) => return Err(Self::fail("lock", directory)(e.into())),
+            }
+        };
+        let read = std::fs::read(directory.join(FILE)).ok().and_then(|t| serde_json::from_slice::<State>(&t).ok());
+        let state = read.filter(|s| s.boot == self.boot).unwrap_or_default();
+        Ok(Locked { ground: self, state: State { boot: self.boot.clone(), ..state }, _lock: lock })
+    }
+
+    /// Writes down what a container is to hold: free addresses, ports that nobody has. Nothing is told to the kernel but to
+    /// give back what the dead hold.
+    pub fn allot(&self, wanted: &Wanted<'_>) -> Result<Allotment, Error> {
+        for (_, network) in &wanted.networks {
+            plan::check(network)?;
+        }
+        let mut locked = self.lock()?;
+        locked.collect()?;
+        if locked.state.holdings.iter().any(|h| h.id == *wanted.id) {
+            locked.release(wanted.id)?;
+        }
+        let taken = locked.state.port_holder(wanted.ports);
+        if let Some((port, holder)) = taken {
+            return Err(port_taken(&port, format!(" by container {holder}")));
+        }
+        for port in wanted.ports {
+            crate::ground::ports::check(port)?;
+        }
+        let mut joints: Vec<Joint> = Vec::new();
+        for (attachment, network) in &wanted.networks {
+            let joint = locked.state.join(attachment, network, &joints)?;
+            joints.push(joint);
+        }
+        let own = std::process::id() as i32;
+        let holding = Holding {
+            id: wanted.id.clone(),
+            name: wanted.name.to_owned(),
+            pid: own,
+            since: sys::process::start_time(own).map_err(Error::Socket)?,
+            joints,
+            ports: wanted.ports.to_vec(),
+            servers: wanted.servers.clone(),
+        };
+        locked.state.holdings.push(holding.clone());
+        locked.write()?;
+        let networks = wanted.networks.iter().map(|(_, n)| (n.name.clone(), n.clone())).collect();
+        Ok(Allotment { holding, networks })
+    }
+
+    /// Makes the bridges and rules of the networks of an allotment that are not there.
+    pub fn raise(&self, allotment: &Allotment) -> Result<(), Error> {
+        let mut locked = self.lock()?;
+        let fresh: Vec<&Definition> =
+            allotment.networks.values().filter(|n| !locked.state.networks.contains_key(&n.name)).collect();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        // Written first: whoever comes after a kill knows what to take down.
+        for network in &fresh {
+            locked.state.networks.insert(network.name.clone(), (*network).clone());
+        }
+        locked.write()?;
+        let mut kernel = Kernel::open()?;
+        for step in fresh.iter().flat_map(|n| plan::raise(n)) {
+            kernel.carry_out(&step)?;
+        }
+        let all: Vec<Definition> = locked.state.networks.values().cloned().collect();
+        kernel.batch(firewall::rules(&all), "set up the packet filter")
+    }
+
+    /// Gives process `pid`, which started at `since` and has a network namespace of its own, the links and ports of a
+    /// holding. From then on the holding lives and dies with it.
+    pub fn attach(&self, id: &Id, pid: i32, since: u64) -> Result<Holding, Error> {
+        let mut locked = self.lock()?;
+        let networks = locked.state.networks.clone();
+        let holding = locked.state.holdings.iter_mut().find(|h| h.id == *id).ok_or(Error::Gone)?;
+        (holding.pid, holding.since) = (pid, since);
+        let holding = holding.clone();
+        let namespace = sys::netlink::namespace_of(pid).map_err(Error::Socket)?;
+        if !sys::process::is_alive(pid, since) {
+            return Err(Error::Gone);
+        }
+        locked.write()?;
+        let mut kernel = Kernel::open()?;
+        for (at, joint) in holding.joints.iter().enumerate() {
+            let network = networks.get(&joint.network).ok_or(Error::Gone)?;
+            if let Step::Link(link) = plan::join(network, joint, at) {
+                kernel.link(&link, namespace.as_fd())?;
+            }
+        }
+        for step in plan::publish(&holding, &networks) {
+            kernel.carry_out(&step)?;
+        }
+        Ok(holding)
+    }
+
+    /// Takes back all that a container holds. One that holds nothing is fine.
+    pub fn release(&self, id: &Id) -> Result<(), Error> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let mut locked = self.lock()?;
+        locked.release(id)?;
+        locked.collect()?;
+        locked.write()
+    }
+
+    /// What a container holds.
+    pub fn holding(&self, id: &Id) -> Option<Holding> {
+        self.holdings().into_iter().find(|h| h.id == *id)
+    }
+
+    /// What all containers hold.
+    pub fn holdings(&self) -> Vec<Holding> {
+        let read = std::fs::read(self.directory.join(FILE)).ok();
+        let state = read.and_then(|t| serde_json::from_slice::<State>(&t).ok()).filter(|s| s.boot == self.boot);
+        state.map(|s| s.holdings).unwrap_or_default()
+    }
+}
+
+impl Locked<'_> {
+    fn write(&self) -> Result<(), Error> {
+        let directory = &self.ground.directory;
+        let path = directory.join(FILE);
+        if self.state.holdings.is_empty() && self.state.networks.is_empty() {
+            let _ = std::fs::remove_file(&path);
+            let _ = std::fs::remove_dir(directory);
+            // The directory of all namespaces goes with the last of them.
+            let _ = directory.parent().map(std::fs::remove_dir);
+            return Ok(());
+        }
+        let write = || {
+            let temporary = directory.join("holdings.new");
+            std::fs::write(&temporary, serde_json::to_vec(&self.state)?)?;
+            std::fs::rename(&temporary, &path)
+        };
+        write().map_err(Ground::fail("write", &path))
+    }
+
+    /// Releases what the dead hold.
+    fn collect(&mut self) -> Result<(), Error> {
+        let dead: Vec<Id> = self.state.holdings.iter().filter(|h| !h.lives()).map(|h| h.id.clone()).collect();
+        dead.iter().try_for_each(|id| self.release(id))?;
+        self.lower()
+    }
+
+    /// Takes a container's ports back, and forgets it; its links go with its processes.
+    fn release(&mut self, id: &Id) -> Result<(), Error> {
+        let Some(at) = self.state.holdings.iter().position(|h| h.id == *id) else { return Ok(()) };
+        let elements = firewall::ports(&self.state.holdings[at]);
+        if !elements.is_empty() {
+            Kernel::open()?.unpublish(&elements)?;
+        }
+        self.state.holdings.remove(at);
+        self.lower()
+    }
+
+    /// Takes down networks that nobody is in.
+    fn lower(&mut self) -> Result<(), Error> {
+        let used =
+            |name: &String, state: &State| state.holdings.iter().flat_map(|h| &h.joints).any(|j| j.network == *name);
+        let idle: Vec<String> = self.state.networks.keys().filter(|n| !used(n, &self.state)).cloned().collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let mut kernel = Kernel::open()?;
+        for name in idle {
+            if let Some(network) = self.state.networks.remove(&name) {
+                self.state.last.remove(&name);
+                kernel.remove_bridge(&network.network_interface)?;
+            }
+        }
+        let left: Vec<Definition> = self.state.networks.values().cloned().collect();
+        let batch = if left.is_empty() { firewall::nothing() } else { firewall::rules(&left) };
+        kernel.batch(batch, "take the packet filter down")
+    }
+}
+
+impl State {
+    /// A port among `ports` that a container has, and the container's name.
+    fn port_holder(&self, ports: &[Published]) -> Option<(Published, String)> {
+        let meet = |a: &Published, b: &Published| {
+            let first = a.host.max(b.host);
+            let last = a.host.saturating_add(a.count - 1).min(b.host.saturating_add(b.count - 1));
+            let any = |ip: Option<IpAddr>| ip.is_none_or(|ip| ip.is_unspecified());
+            a.protocol == b.protocol && first <= last && (any(a.host_ip) || any(b.host_ip) || a.host_ip == b.host_ip)
+        };
+        ports.iter().enumerate().find_map(|(at, port)| {
+            let twice = ports[..at].iter().any(|p| meet(p, port)).then(|| "the same twice".to_owned());
+            let other = || self.holdings.iter().find(|h| h.ports.iter().any(|p| meet(p, port))).map(|h| h.name.clone());
+            twice.or_else(other).map(|holder| (*port, holder))
+        })
+    }
+
+    /// A place in a network for a container that has `before` already.
+    fn join(&mut self, asked: &Attachment, network: &Definition, before: &[Joint]) -> Result<Joint, Error> {
+        let mut addresses = Vec::new();
+        let mut gateways = Vec::new();
+        for wanted in &asked.addresses {
+            if !network.subnets.iter().any(|p| p.subnet.contains(*wanted)) {
+                return Err(Error::AddressOutside { address: wanted.to_string(), network: network.name.clone() });
+            }
+        }
+        for pool in &network.subnets {
+            let given = asked.addresses.iter().find(|a| pool.subnet.contains(**a)).copied();
+            // Another subnet of the family of an address that was asked for is not meant.
+            let other = asked.addresses.iter().any(|a| a.is_ipv4() == pool.subnet.address.is_ipv4());
+            if given.is_none() && other {
+                continue;
+            }
+            let address = self.address(network, pool, given)?;
+            addresses.push(Subnet { address, prefix: pool.subnet.prefix });
+            let no_default =
+                network.internal || network.option("no_default_route").is_some_and(|v| matches!(v, "1" | "true"));
+            if let Some(gateway) = pool.gateway.filter(|_| !no_default)
+                && !gateways.iter().any(|g: &IpAddr| g.is_ipv4() == gateway.is_ipv4())
+            {
+                gateways.push(gateway);
+            }
+        }
+        let mac = match &asked.mac {
+            Some(text) => parse_mac(text).ok_or_else(|| Error::Invalid(format!("invalid mac address {text:?}")))?,
+            None => match addresses.first() {
+                Some(first) => plan::mac_of(first.address),
+                None => random_mac()?,
+            },
+        };
+        let taken = |name: &str| before.iter().any(|j| j.interface == name);
+        let interface = match asked.interface.as_str() {
+            "" => (0..).map(|n| format!("eth{n}")).find(|n| !taken(n)).unwrap_or_default(),
+            name if taken(name) => return Err(Error::Invalid(format!("interface name {name:?} is used twice"))),
+            name => name.to_owned(),
+        };
+        let (network, aliases) = (network.name.clone(), asked.aliases.clone());
+        Ok(Joint { network, interface, addresses, gateways, mac, aliases })
+    }
+
+    fn address(&mut self, network: &Definition, pool: &Pool, given: Option<IpAddr>) -> Result<IpAddr, Error> {
+        let in_network = |j: &&Joint| j.network == network.name;
+        let mut taken: Vec<(IpAddr, &str)> = self
+            .holdings
+            .iter()
+            .flat_map(|h| {
+                h.joints
+                    .iter()
+                    .filter(in_network)
+                    .flat_map(|j| j.addresses.iter().map(|a| (a.address, h.name.as_str())))
+            })
+            .collect();
+        taken.extend(pool.gateway.map(|g| (g, "none: it is the network's gateway")));
+        let holder = |address: IpAddr| taken.iter().find(|t| t.0 == address).map(|t| t.1.to_owned());
+        if let Some(given) = given {
+            return match holder(given) {
+                Some(holder) => Err(Error::AddressTaken { address: given.to_string(), holder }),
+                None => Ok(given),
+            };
+        }
+        let (mut first, mut last) = pool.subnet.usable();
+        if let Some(LeaseRange { start_ip, end_ip }) = pool.lease_range {
+            first = start_ip.unwrap_or(first).max(first);
+            last = end_ip.unwrap_or(last).min(last);
+        }
+        let key = format!("{} {}", network.name, pool.subnet);
+        let start = match self.last.get(&key) {
+            Some(before) if (first..last).contains(before) => after(*before),
+            _ => first,
+        };
+        let taken: std::collections::BTreeSet<IpAddr> = taken.iter().map(|t| t.0).collect();
+        let mut at = start;
+        loop {
+            if !taken.contains(&at) {
+                self.last.insert(key, at);
+                return Ok(at);
+            }
+            at = if at >= last { first } else { after(at) };
+            if at == start {
+                let subnet = pool.subnet.to_string();
+                return Err(Error::Exhausted { network: network.name.clone(), subnet });
+            }
+        }
+    }
+}
+
+fn random_mac() -> Result<[u8; 6], Error> {
+    let mut mac = [0; 6];
+    rustix::rand::getrandom(&mut mac, rustix::rand::GetRandomFlags::empty()).map_err(Error::Socket)?;
+    mac[0] = mac[0] & 0xfc | 2;
+    Ok(mac)
+}
+
+fn port_taken(port: &Published, by: String) -> Error {
+    let address = port.host_ip.map_or("0.0.0.0".to_owned(), |ip| ip.to_string());
+    Error::PortTaken { port: port.host, protocol: port.protocol, address, by }
+}
+
+pub mod ports;
+
+#[cfg(test)]
+mod tests;
