@@ -24,5 +24,5 @@ pub(crate) fn freeze_cgroup(name: &str, frozen: bool) -> Result<(), Fault> {
 
 /// Numbers of the processes of a container's cgroup and of those below; `None` if there is no such cgroup.
 pub(crate) fn cgroup_processes(name: &str) -> Option<Vec<i32>> {
-    Group::open(&Host::probe(), name).ok().map(|group| group.processes())
+    Group::open(&Host::probe(), name).ok().map(|group| group.pids())
 }

@@ -119,7 +119,7 @@ fn measure(usage: &mut Usage, running: &Running, host: &Host) {
     usage.memory = statistics.memory.in_use();
     usage.memory_limit = statistics.memory.limit().map_or(usage.memory_limit, |limit| limit.min(usage.memory_limit));
     usage.block = statistics.block_io.moved();
-    usage.pids = statistics.pids.current.or_else(|| Some(group.processes().len() as u64));
+    usage.pids = statistics.pids.current.or_else(|| Some(group.pids().len() as u64));
 }
 
 /// Bytes received and sent by all interfaces but the loopback's, in the process's network namespace.

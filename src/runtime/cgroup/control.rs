@@ -159,7 +159,14 @@ enum Freezer<'a> {
 
 /// The processes in `directory` and below; those that cannot be told by a number here (other pid namespaces) are left out.
 pub(super) fn processes(directory: &Path) -> Vec<i32> {
-    let own = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let own = match fs::read_to_string(directory.join("cgroup.procs")) {
+        // A threaded group tells threads only.
+        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
+            let threads = fs::read_to_string(directory.join("cgroup.threads")).unwrap_or_default();
+            threads.lines().filter_map(process).collect()
+        }
+        other => other.unwrap_or_default(),
+    };
     let mut pids: Vec<i32> = own.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect();
     let Ok(entries) = fs::read_dir(directory) else { return pids };
     for entry in entries.flatten() {
@@ -168,6 +175,12 @@ pub(super) fn processes(directory: &Path) -> Vec<i32> {
         }
     }
     pids
+}
+
+/// The line of the process to which `thread` belongs.
+fn process(thread: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:")).map(|pid| format!("{}\n", pid.trim()))
 }
 
 /// The number after `name` in a file of lines.

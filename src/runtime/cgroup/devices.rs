@@ -120,17 +120,45 @@ pub(super) fn program(rules: &[LinuxDeviceCgroup]) -> Result<Option<Vec<Instruct
     Ok(Some(program))
 }
 
+/// The rules in systemd's words (`DeviceAllow=`), if they refuse everything but what they allow: node and accesses of each. It
+/// knows devices by their numbers, or all of a driver by its name in /proc/devices.
+pub(super) fn allowed(rules: &[LinuxDeviceCgroup]) -> Option<Vec<(String, String)>> {
+    let rules = read(rules).ok()?;
+    let rules = match rules.first() {
+        Some(Rule { allow: false, kind: None, major: None, minor: None, access: ALL }) => &rules[1..],
+        _ => return None,
+    };
+    let drivers = std::fs::read_to_string("/proc/devices").unwrap_or_default();
+    let mut list = Vec::new();
+    for rule in rules {
+        let (true, Some(kind)) = (rule.allow, rule.kind) else { return None };
+        let (kind, title) = if kind == 1 { ("block", "Block devices:") } else { ("char", "Character devices:") };
+        let node = match (rule.major, rule.minor) {
+            (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
+            (Some(major), None) => {
+                let mut lines = drivers.split_once(title)?.1.lines().skip(1).take_while(|line| !line.is_empty());
+                let name = lines.find_map(|line| line.trim().strip_prefix(&format!("{major} ")))?;
+                format!("{kind}-{name}")
+            }
+            (None, None) => format!("{kind}-*"),
+            (None, Some(_)) => return None,
+        };
+        list.push((node, letters(rule.access)));
+    }
+    Some(list)
+}
+
+fn letters(access: i32) -> String {
+    [(READ, 'r'), (WRITE, 'w'), (MAKE, 'm')].iter().filter(|(bit, _)| access & bit != 0).map(|(_, c)| c).collect()
+}
+
 /// Lines for version 1, with whether each is for `devices.allow` or `devices.deny`; it starts by refusing everything.
 pub(super) fn lines(rules: &[LinuxDeviceCgroup]) -> Result<Vec<(bool, String)>, BadRule> {
     let mut lines = vec![(false, "a".to_string())];
     for rule in read(rules)? {
         let (major, minor) = (rule.major, rule.minor);
         let number = |number: Option<i32>| number.map_or("*".into(), |number| number.to_string());
-        let access: String = [(READ, 'r'), (WRITE, 'w'), (MAKE, 'm')]
-            .iter()
-            .filter(|(bit, _)| rule.access & bit != 0)
-            .map(|(_, c)| c)
-            .collect();
+        let access = letters(rule.access);
         match rule.kind {
             // `a` alone means everything to the kernel, whatever follows.
             None if major.or(minor).is_none() && rule.access == ALL => lines.push((rule.allow, "a".into())),

@@ -12,11 +12,20 @@ pub enum Error {
     /// A path that leads elsewhere.
     #[error("invalid cgroup path {0:?}: expected names separated by \"/\", without \"..\"")]
     Path(String),
-    /// A path for systemd's manager.
-    #[error(
-        "cgroup path {0:?} is for systemd's cgroup manager, which is not supported: give a path such as \"/monopod/NAME\""
-    )]
+    /// A path for systemd's manager that names no unit of it.
+    #[error("invalid cgroup path {0:?}: expected SLICE.slice:PREFIX:NAME")]
     Systemd(String),
+    /// systemd's manager was asked, and could not.
+    #[error("systemd cannot {what} {unit:?}")]
+    Manager {
+        /// What it was asked for.
+        what: &'static str,
+        /// The unit.
+        unit: String,
+        /// Why.
+        #[source]
+        source: super::systemd::BusError,
+    },
     /// What was asked for cannot be had on this machine.
     #[error("the {limit} limit cannot be set: {reason}")]
     Unavailable {

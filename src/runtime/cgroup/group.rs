@@ -6,6 +6,7 @@ use super::error::Error;
 use super::host::{Host, Layout, Place, no_swap};
 use super::limit::{Limit, Reason};
 use super::resources::{self, Setting, Version};
+use super::systemd::{Manager, Unit};
 use oci_spec::runtime::LinuxResources;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -31,7 +32,32 @@ impl Group {
     ///
     /// In a user namespace the device filter is left out: the kernel takes it from the host's root alone, and devices are
     /// out of reach there by their owners; and where neither version 2 nor the controller of version 1 is mounted. `None` on a machine without cgroups, if nothing was asked for.
+    ///
+    /// `SLICE:PREFIX:NAME` is a scope of systemd's, in which the calling process then is too; where no systemd runs, the same
+    /// path as a plain group.
     pub fn create(host: &Host, path: &str, resources: &LinuxResources) -> Result<Option<Group>, Error> {
+        match unit(path, host.rootless)? {
+            Some(unit) => Group::create_unit(host, &unit, resources),
+            None => Group::create_plain(host, path, resources),
+        }
+    }
+
+    fn create_unit(host: &Host, unit: &Unit, resources: &LinuxResources) -> Result<Option<Group>, Error> {
+        // What makes no sense is not begun.
+        settings(host, resources)?;
+        let Some(manager) = Manager::find(host.rootless, &own_path()) else {
+            let base = host.base().map_or("", |base| base.trim_end_matches('/'));
+            return Group::create_plain(host, &format!("{base}{}", unit.path()), resources);
+        };
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let legacy = matches!(host.place(Limit::Memory), Ok(Place::Legacy(_)));
+        let fail = |source| Error::Manager { what: "start", unit: unit.name.clone(), source };
+        manager.start(unit, own, resources, legacy).map_err(fail)?;
+        // In the scope, which is delegated, a user can do what could not be done before.
+        Group::create_plain(&Host::probe(), &manager.path(unit), resources)
+    }
+
+    fn create_plain(host: &Host, path: &str, resources: &LinuxResources) -> Result<Option<Group>, Error> {
         let settings = settings(host, resources)?;
         if let Some(setting) = settings.first()
             && host.layout == Layout::None
@@ -62,6 +88,12 @@ impl Group {
                 Err(error)
             }
         }
+    }
+
+    /// The manager of the scope that the group is, if systemd runs and it can be one.
+    fn manager(&self) -> Option<(Manager, Unit)> {
+        let unit = Unit::at(&self.path)?;
+        Some((Manager::find(self.path.contains("/user@"), &self.path)?, unit))
     }
 
     /// The group that was made as `path` ([`Group::path`]), in all hierarchies where it is.
@@ -140,6 +172,11 @@ impl Group {
         {
             self.fits(limit)?;
         }
+        if let Some((manager, unit)) = self.manager() {
+            let legacy = matches!(host.place(Limit::Memory), Ok(Place::Legacy(_)));
+            let fail = |source| Error::Manager { what: "change", unit: unit.name.clone(), source };
+            manager.update(&unit, resources, legacy).map_err(fail)?;
+        }
         let before = self.legacy.len();
         self.make(host, &settings)?;
         for at in before..self.legacy.len() {
@@ -179,25 +216,12 @@ impl Group {
             .try_for_each(|file| fs::write(&file, pid.to_string()).map_err(|source| Error::Use { path: file, source }))
     }
 
-    /// Numbers of the processes in the group and in those below it, in rising order.
-    pub fn processes(&self) -> Vec<i32> {
-        let mut found = Vec::new();
-        let top = self.unified.iter().chain(self.legacy.iter().map(|(_, directory)| directory)).next();
-        let mut waiting: Vec<PathBuf> = top.cloned().into_iter().collect();
-        while let Some(directory) = waiting.pop() {
-            // A group that vanishes meanwhile has no processes.
-            let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-            found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
-            let below = fs::read_dir(&directory).into_iter().flatten().flatten();
-            waiting.extend(below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
-        }
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-
     /// Removes the group and those made below it, everywhere. Processes that are just dying are waited for, a second at most.
     pub fn remove(&self) -> Result<(), Error> {
+        // If it cannot be asked, the directories go all the same, and with them the scope.
+        if let Some((manager, unit)) = self.manager() {
+            let _ = manager.stop(&unit);
+        }
         let deadline = Instant::now() + Duration::from_secs(1);
         let directories = self.unified.iter().chain(self.legacy.iter().map(|(_, directory)| directory));
         // One that cannot be removed does not keep the others.
@@ -218,7 +242,7 @@ impl Group {
             match host.place(limit).map_err(|reason| Error::Unavailable { limit, reason })? {
                 Place::Legacy(hierarchy) => self.make_legacy(&hierarchy.mount, &hierarchy.controllers)?,
                 Place::Unified => {
-                    let controller = limit.unified().expect("settings are of controllers");
+                    let Some(controller) = limit.unified() else { continue };
                     if !controllers.iter().any(|(_, known)| *known == controller) {
                         controllers.push((limit, controller));
                     }
@@ -338,15 +362,25 @@ fn settings(host: &Host, resources: &LinuxResources) -> Result<Vec<Setting>, Err
     Ok(resources::settings(resources, version)?)
 }
 
+/// The unit that `path` names; `None` if it is the path of a plain group.
+fn unit(path: &str, rootless: bool) -> Result<Option<Unit>, Error> {
+    if path.split(':').count() != 3 || path.contains('/') {
+        return Ok(None);
+    }
+    Unit::parse(path, rootless).map(Some).ok_or_else(|| Error::Systemd(path.into()))
+}
+
+/// This process's group of version 2.
+fn own_path() -> String {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").to_owned()
+}
+
 /// `path` from the hierarchies' roots, checked.
 fn absolute(host: &Host, path: &str) -> Result<Result<String, Reason>, Error> {
     let inside = path.strip_prefix('/').unwrap_or(path);
     let names =
         |path: &str| path.split('/').all(|name| !matches!(name, "" | "." | "..") && !name.contains(['\0', '\n']));
-    // `slice:prefix:name`
-    if path.split(':').count() == 3 && !path.contains('/') {
-        return Err(Error::Systemd(path.into()));
-    }
     if !names(inside) || Path::new(inside).components().any(|part| !matches!(part, Component::Normal(_))) {
         return Err(Error::Path(path.into()));
     }

@@ -21,6 +21,10 @@ pub enum Limit {
     Hugetlb,
     /// Handles of RDMA devices.
     Rdma,
+    /// Scalar resources that the host knows.
+    Misc,
+    /// How the group itself is, whatever its controllers: threaded, how deep, how wide.
+    Core,
     /// Which devices may be opened.
     Devices,
     /// Pausing.
@@ -41,7 +45,8 @@ impl Limit {
             Limit::Pids => Some("pids"),
             Limit::Hugetlb => Some("hugetlb"),
             Limit::Rdma => Some("rdma"),
-            Limit::Devices | Limit::Freezer => None,
+            Limit::Misc => Some("misc"),
+            Limit::Core | Limit::Devices | Limit::Freezer => None,
         }
     }
 
@@ -67,6 +72,8 @@ impl fmt::Display for Limit {
             Limit::Pids => "pids",
             Limit::Hugetlb => "huge page",
             Limit::Rdma => "rdma",
+            Limit::Misc => "misc",
+            Limit::Core => "cgroup",
             Limit::Devices => "device",
             Limit::Freezer => "freezer",
         })

@@ -11,6 +11,8 @@
 //!
 //! Processes are never moved out of the way: a group that has processes cannot hand controllers on, and that is said.
 //!
+//! Where systemd runs, a group named `SLICE:PREFIX:NAME` is a scope of its (`systemd/`); elsewhere the same path.
+//!
 //! Must not know: containers, images, flags; what limits are the default.
 
 mod control;
@@ -24,6 +26,7 @@ mod limit;
 mod mounts;
 mod resources;
 mod statistics;
+mod systemd;
 #[cfg(test)]
 mod tests;
 
@@ -38,3 +41,4 @@ pub use statistics::{
     Access, BlockIo, Counter, Cpu, CpuUsage, Cpuset, HugePages, Memory, Pids, Pressure, Rdma, Stall, Statistics,
     Throttling,
 };
+pub use systemd::BusError;

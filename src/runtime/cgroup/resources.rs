@@ -95,6 +95,8 @@ pub(super) fn settings(resources: &LinuxResources, version: impl Fn(Limit) -> Ve
         }
         list.add(limit, file.as_str(), Some(value.clone()));
     }
+    // A group's type decides what of the rest it can have.
+    list.0.sort_by_key(|setting| setting.limit != Limit::Core);
     Ok(list.0)
 }
 
@@ -105,7 +107,11 @@ fn unified_limit(file: &str) -> Option<Limit> {
     if name.is_empty() || file.contains('/') {
         return None;
     }
-    [Memory, Cpu, Cpuset, Io, Pids, Hugetlb, Rdma].into_iter().find(|limit| limit.unified() == Some(controller))
+    if controller == "cgroup" {
+        // The others are not limits: they move, stop and kill processes, or hand controllers on.
+        return matches!(name, "type" | "max.depth" | "max.descendants" | "pressure").then_some(Core);
+    }
+    [Memory, Cpu, Cpuset, Io, Pids, Hugetlb, Rdma, Misc].into_iter().find(|limit| limit.unified() == Some(controller))
 }
 
 #[derive(Default)]
@@ -291,12 +297,13 @@ mod tests {
              io.max=8:0 rbps=1048576\nio.max=8:16 wiops=300\nhugetlb.2MB.max=4194304"
         );
         let small = r#"{"memory": {"limit": -1, "swap": -1}, "cpu": {"quota": -1}, "pids": {"limit": -1},
-            "unified": {"memory.high": "1000", "io.latency": "8:0 target=100"},
+            "unified": {"memory.high": "1000", "io.latency": "8:0 target=100", "misc.max": "res_a 3", "cgroup.type": "threaded"},
             "rdma": {"mlx5_0": {"hcaHandles": 3, "hcaObjects": 10}}}"#;
         assert_eq!(
             lines(small, Version::Two).unwrap(),
-            "memory.max=max\nmemory.swap.max=max\ncpu.max=max 100000\npids.max=max\n\
-             rdma.max=mlx5_0 hca_handle=3 hca_object=10\nio.latency=8:0 target=100\nmemory.high=1000"
+            "cgroup.type=threaded\nmemory.max=max\nmemory.swap.max=max\ncpu.max=max 100000\npids.max=max\n\
+             rdma.max=mlx5_0 hca_handle=3 hca_object=10\nio.latency=8:0 target=100\nmemory.high=1000\n\
+             misc.max=res_a 3"
         );
     }
 

@@ -295,6 +295,30 @@ fn too_many_threads_fail() {
 }
 
 #[test]
+fn a_threaded_group_has_processes_too() {
+    let host = Host::probe();
+    if !matches!(host.place(Limit::Core), Ok(host::Place::Unified)) || host.is_rootless() {
+        return eprintln!("skipped: no cgroup v2 of root's here");
+    }
+    let path = format!("/monopod-test-{}-threads/inner", std::process::id());
+    let resources = serde_json::from_str(r#"{"unified": {"cgroup.type": "threaded", "cgroup.max.depth": "3"}}"#);
+    let group = Group::create(&host, &path, &resources.unwrap()).unwrap().unwrap();
+    let directory = group.unified.clone().unwrap();
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap().trim().to_owned();
+    let (kind, depth) = (read("cgroup.type"), read("cgroup.max.depth"));
+    let mut sleeper = child("sleep");
+    let attached = group.attach(sleeper.id() as i32);
+    let pids = group.pids();
+    group.kill().unwrap();
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    group.remove().unwrap();
+    std::fs::remove_dir(directory.parent().unwrap()).unwrap();
+    attached.unwrap();
+    assert_eq!((kind.as_str(), depth.as_str(), pids), ("threaded", "3", vec![sleeper.id() as i32]));
+}
+
+#[test]
 fn a_thread_walks_through_the_doors() {
     let Some(made) =
         make("doors", &[Limit::Pids, Limit::Memory], r#"{"pids": {"limit": 10}, "memory": {"limit": 33554432}}"#)
@@ -331,8 +355,33 @@ fn paths_stay_inside() {
         assert!(matches!(made, Err(Error::Path(_))), "{path:?}: {made:?}");
         assert!(matches!(Group::open(&host, path), Err(Error::Path(_))), "{path:?}");
     }
-    let systemd = Group::create(&host, "user.slice:monopod:1", &LinuxResources::default());
-    assert!(matches!(systemd, Err(Error::Systemd(_))));
+    for path in ["monopod:a:b", "x.slice:a:b c", "x.slice::", "a--b.slice:a:b", "x.slice:..:\n"] {
+        let made = Group::create(&host, path, &LinuxResources::default());
+        assert!(matches!(made, Err(Error::Systemd(_))), "{path:?}: {made:?}");
+    }
+}
+
+#[test]
+fn a_unit_without_systemd_is_a_plain_group() {
+    if std::path::Path::new("/run/systemd/system").is_dir() {
+        return eprintln!("skipped: systemd runs here");
+    }
+    let host = Host::probe();
+    let number = std::process::id();
+    let name = format!("monopodtest{number}-below.slice:monopod:1");
+    let Ok(Some(group)) = Group::create(&host, &name, &LinuxResources::default()) else {
+        return eprintln!("skipped: no cgroup can be made here");
+    };
+    let slice = format!("monopodtest{number}");
+    let path = format!("/{slice}.slice/{slice}-below.slice/monopod-1.scope");
+    assert!(group.path().ends_with(&path), "{}", group.path());
+    group.remove().unwrap();
+    for directory in group.unified.iter().chain(group.legacy.iter().map(|(_, directory)| directory)) {
+        assert!(!directory.exists());
+        for above in directory.ancestors().skip(1).take(2) {
+            std::fs::remove_dir(above).unwrap();
+        }
+    }
 }
 
 #[test]
