@@ -27,6 +27,7 @@ mod outward;
 mod peer;
 mod registry;
 mod rootless;
+mod runtime;
 mod security;
 mod terminal;
 mod transports;

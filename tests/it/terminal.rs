@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// A pair of terminal ends; what comes out is collected.
-struct Pair {
+pub struct Pair {
     near: File,
     far: OwnedFd,
     heard: Receiver<Vec<u8>>,
@@ -20,7 +20,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new() -> Pair {
+    pub fn new() -> Pair {
         let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
         grantpt(&near).expect("own pty");
         unlockpt(&near).expect("own pty");
@@ -43,7 +43,7 @@ impl Pair {
     }
 
     /// Starts a command with this as its controlling terminal.
-    fn start(&self, command: Command) -> Child {
+    pub fn start(&self, command: Command) -> Child {
         let mut session = Command::new("setsid");
         session.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args()).current_dir("/");
         let end = || Stdio::from(self.far.try_clone().expect("own descriptor"));
@@ -52,7 +52,7 @@ impl Pair {
 
     /// Reads until `word` has come.
     #[track_caller]
-    fn expect(&mut self, word: &str) {
+    pub fn expect(&mut self, word: &str) {
         let end = Instant::now() + Duration::from_secs(30);
         while !self.text.contains(word) {
             match self.heard.recv_timeout(Duration::from_millis(100)) {
@@ -64,13 +64,13 @@ impl Pair {
         self.text.drain(..after);
     }
 
-    fn say(&mut self, text: &str) {
+    pub fn say(&mut self, text: &str) {
         self.near.write_all(text.as_bytes()).expect("own pty");
     }
 }
 
 #[track_caller]
-fn code(mut child: Child) -> i32 {
+pub fn code(mut child: Child) -> i32 {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = child.try_wait().expect("own child") {

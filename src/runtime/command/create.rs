@@ -25,7 +25,7 @@ pub(crate) fn create(program: &Program, words: &Words) -> Result<u8, Failure> {
         place.write(&record)?;
         let (start, reader, report) = place.make_doors()?;
         let channels = Channels { stdio, start: Some(start), report };
-        order.make(&place, record, channels, reader).map(drop)
+        order.make(&place, record, channels, reader, None).map(drop)
     })();
     result.map(|()| 0).inspect_err(|_| undo(program, &place))
 }
@@ -46,11 +46,9 @@ pub(crate) fn run(program: &Program, words: &Words) -> Result<u8, Failure> {
         place.write(&record)?;
         let ((start, go), (reader, report)) = (make::pipe()?, make::pipe()?);
         let channels = Channels { stdio, start: Some(start), report };
-        let mut making = order.make(&place, record, channels, reader)?;
+        let mut making = order.make(&place, record, channels, reader, Some(go))?;
         console.as_mut().map_or(Ok(()), Console::attach).inspect_err(|_| making.abandon())?;
-        // A first process that is killed meanwhile is seen below.
-        let _ = rustix::io::write(&go, b"s");
-        drop(go);
+        making.release();
         making.executed().inspect_err(|_| making.abandon())?;
         start::poststart(&order.create.spec, &place.record()?).inspect_err(|_| making.abandon())?;
         let pid = making.created.as_ref().map_or(0, |created| created.pid);
@@ -165,8 +163,15 @@ impl Order {
     }
 
     /// Makes the first process, up to where it is parked, and writes down that it is there.
-    fn make(&self, place: &Place, mut record: Record, channels: Channels, reader: OwnedFd) -> Result<Making, Failure> {
-        let mut making = Making::begin(channels, reader, |channels| crate::create(&self.create, channels))?;
+    fn make(
+        &self,
+        place: &Place,
+        mut record: Record,
+        channels: Channels,
+        reader: OwnedFd,
+        go: Option<OwnedFd>,
+    ) -> Result<Making, Failure> {
+        let mut making = Making::begin(channels, reader, go, |channels| crate::create(&self.create, channels))?;
         let result = making.parked().and_then(|()| {
             let created = making.created.clone().ok_or(Failure::Killed)?;
             record.first = Some(Process { pid: created.pid, start_time: created.start_time });

@@ -16,11 +16,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The exit code of an `exec` whose process could not be made: what runc and crun end with.
-const NOT_MADE: u8 = 255;
-
-/// `exec`.
+/// `exec`. A failure of its own has a code that programs seldom end with.
 pub(crate) fn exec(program: &Program, words: &Words) -> Result<u8, Failure> {
+    execute(program, words).map_err(|failure| Failure::Exec { source: Box::new(failure) })
+}
+
+fn execute(program: &Program, words: &Words) -> Result<u8, Failure> {
     let (preserved, _) = make::preserved(words.number("preserve-fds")?.unwrap_or(0))?;
     let place = program.containers()?.find(words.container())?;
     let record = place.record()?;
@@ -49,7 +50,7 @@ pub(crate) fn exec(program: &Program, words: &Words) -> Result<u8, Failure> {
     let signals = if detach { None } else { Some(foreground::prepare(false)?) };
     let (reader, report) = make::pipe()?;
     let channels = Channels { stdio, start: None, report };
-    let mut making = Making::begin(channels, reader, |channels| crate::exec(&exec, channels))?;
+    let mut making = Making::begin(channels, reader, None, |channels| crate::exec(&exec, channels))?;
     let made = (|| {
         making.executed()?;
         let created = making.created.clone().ok_or(Failure::Killed)?;
@@ -61,10 +62,7 @@ pub(crate) fn exec(program: &Program, words: &Words) -> Result<u8, Failure> {
         Ok(pid) => pid,
         Err(failure) => {
             making.abandon();
-            return Err(match failure {
-                Failure::Runtime { message, .. } => Failure::Runtime { message, code: NOT_MADE },
-                other => other,
-            });
+            return Err(failure);
         }
     };
     making.reap_intermediate();

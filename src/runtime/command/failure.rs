@@ -62,6 +62,11 @@ pub(crate) enum Failure {
         #[source]
         source: rustix::io::Errno,
     },
+    #[error("cannot tell what there is: {source}")]
+    Features {
+        #[source]
+        source: oci_spec::OciSpecError,
+    },
     #[error("cannot print: {source}")]
     Print {
         #[source]
@@ -69,7 +74,12 @@ pub(crate) enum Failure {
     },
     /// What the runtime reports of a process that it could not make.
     #[error("{message}")]
-    Runtime { message: String, code: u8 },
+    Runtime { message: String },
+    #[error("{source}")]
+    Exec {
+        #[source]
+        source: Box<Failure>,
+    },
     #[error("the process was killed while it was made")]
     Killed,
     #[error("cgroup: {0}")]
@@ -88,12 +98,22 @@ impl Failure {
         self.to_string()
     }
 
-    /// The exit code: runc's and crun's is 1 for everything but an `exec` that waits ([`super::exec`]).
+    /// The exit code: runc's and crun's.
     pub fn code(&self) -> u8 {
-        match self {
-            Failure::Runtime { code, .. } => *code,
-            _ => 1,
+        if matches!(self, Failure::Exec { .. }) { 255 } else { 1 }
+    }
+
+    /// Of what the runtime reports, in words that engines look for: Docker's and containerd's are case-sensitive.
+    pub fn reported(code: u8, message: String) -> Failure {
+        let named = |before: &str| message.strip_prefix(before)?.split('`').next().map(str::to_owned);
+        let message = match code {
+            127 => named("executable file `")
+                .map(|name| format!("exec: {name:?}: executable file not found in $PATH: no such file or directory")),
+            126 => named("open executable `").map(|name| format!("exec: {name:?}: permission denied")),
+            _ => None,
         }
+        .unwrap_or(message);
+        Failure::Runtime { message }
     }
 
     /// For a cgroup's error, with its causes.
@@ -111,4 +131,26 @@ impl Failure {
 /// The message of an error without Rust's `(os error N)`.
 fn reason(error: &std::io::Error) -> String {
     error.to_string().split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use rustix::io::Errno;
+
+    #[test]
+    fn what_is_reported_is_told_in_engines_words() {
+        let told = |error: Error| Failure::reported(error.code(), error.to_string()).text();
+        assert_eq!(
+            told(Error::NotFound { program: "no pe".into() }),
+            "exec: \"no pe\": executable file not found in $PATH: no such file or directory"
+        );
+        let refused = Error::NotExecutable { program: "/etc".into(), source: Errno::PERM };
+        assert_eq!(told(refused), "exec: \"/etc\": permission denied");
+        assert_eq!(
+            told(Error::NoUser { name: "x".into() }),
+            "unable to find user x: no matching entries in passwd file"
+        );
+    }
 }

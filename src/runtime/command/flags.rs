@@ -154,7 +154,10 @@ pub(crate) fn read(
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         if reading == Reading::Unread {
-            read.arguments.push(word.clone());
+            match word.as_str() {
+                "--help" | "-h" => read.values.push((HELP.long, "true".into())),
+                _ => read.arguments.push(word.clone()),
+            }
             continue;
         }
         if word == "--" {

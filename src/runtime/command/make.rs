@@ -64,6 +64,8 @@ pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
 pub(crate) struct Making {
     intermediate: i32,
     reader: OwnedFd,
+    /// A byte here releases the first process; closed, it gives up.
+    go: Option<OwnedFd>,
     reports: Reports,
     /// The first process, from when it exists.
     pub created: Option<Created>,
@@ -81,49 +83,68 @@ pub(crate) struct Created {
 }
 
 impl Making {
-    /// Starts the intermediate: `make` is what it does with the channels. `reader` is the other end of their report.
-    pub fn begin(channels: Channels, reader: OwnedFd, make: impl FnOnce(Channels)) -> Result<Making, Failure> {
-        let mut channels = Some(channels);
+    /// Starts the intermediate: `make` is what it does with the channels. `reader` and `go` are the other ends of their report
+    /// and their start.
+    pub fn begin(
+        channels: Channels,
+        reader: OwnedFd,
+        go: Option<OwnedFd>,
+        make: impl FnOnce(Channels),
+    ) -> Result<Making, Failure> {
+        let (mut channels, mut ours) = (Some(channels), Some((reader, go)));
         let intermediate = sys::role::fork(|| {
+            // Held there too, they would never come to their end.
+            drop(ours.take());
             if let Some(channels) = channels.take() {
                 make(channels);
             }
             0
         })
         .map_err(|source| Failure::Kernel { step: "make a process", source })?;
-        Ok(Making { intermediate, reader, reports: Reports::default(), created: None })
+        let (reader, go) = ours.take().ok_or(Failure::Killed)?;
+        Ok(Making { intermediate, reader, go, reports: Reports::default(), created: None })
     }
 
-    /// Waits until the process is parked.
+    /// Waits until the process is parked, and known: two processes report, in no order.
     pub fn parked(&mut self) -> Result<(), Failure> {
-        if self.until(true)? { Ok(()) } else { Err(Failure::Killed) }
+        let mut is_parked = false;
+        while !is_parked || self.created.is_none() {
+            match self.report()? {
+                Some(parked) => is_parked |= parked,
+                None => return Err(Failure::Killed),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the parked process execute its program.
+    pub fn release(&mut self) {
+        if let Some(go) = self.go.take() {
+            // A first process that was killed meanwhile is seen by its end.
+            let _ = rustix::io::write(&go, b"s");
+        }
     }
 
     /// Waits until the process executes its program, or is gone.
     pub fn executed(&mut self) -> Result<(), Failure> {
-        self.until(false).map(drop)
+        while self.report()?.is_some() {}
+        Ok(())
     }
 
-    /// Reads reports; true if it was parked. The end of all reports, if not `parked` was waited for.
-    fn until(&mut self, parked: bool) -> Result<bool, Failure> {
+    /// Reads some reports: whether it was parked is among them; none at their end.
+    fn report(&mut self) -> Result<Option<bool>, Failure> {
         let mut bytes = [0u8; 4096];
-        loop {
-            let count = rustix::io::retry_on_intr(|| rustix::io::read(&self.reader, &mut bytes))
-                .map_err(|source| Failure::Kernel { step: "read what the runtime reports", source })?;
-            let mut is_parked = false;
-            for report in self.reports.push(&bytes[..count]) {
-                match report {
-                    Report::Created { pid, start_time, cgroup } => {
-                        self.created = Some(Created { pid, start_time, cgroup });
-                    }
-                    Report::Parked => is_parked = true,
-                    Report::Failed { message, .. } => return Err(Failure::Runtime { message, code: 1 }),
-                }
-            }
-            if count == 0 || is_parked && parked {
-                return Ok(is_parked);
+        let count = rustix::io::retry_on_intr(|| rustix::io::read(&self.reader, &mut bytes))
+            .map_err(|source| Failure::Kernel { step: "read what the runtime reports", source })?;
+        let mut is_parked = false;
+        for report in self.reports.push(&bytes[..count]) {
+            match report {
+                Report::Created { pid, start_time, cgroup } => self.created = Some(Created { pid, start_time, cgroup }),
+                Report::Parked => is_parked = true,
+                Report::Failed { code, message } => return Err(Failure::reported(code, message)),
             }
         }
+        Ok((count > 0).then_some(is_parked))
     }
 
     /// Reaps the intermediate, which ends by itself.
@@ -132,7 +153,8 @@ impl Making {
     }
 
     /// Ends and reaps what was begun.
-    pub fn abandon(&self) {
+    pub fn abandon(&mut self) {
+        self.go = None;
         if let Some(created) = &self.created {
             sys::process::kill_number(created.pid, 9);
             reap(created.pid);
@@ -154,7 +176,7 @@ pub(crate) fn outcome(reports: &OwnedFd) -> Result<(), Failure> {
     let mut bytes = Vec::new();
     File::from(reports.as_fd().try_clone_to_owned().map_err(kernel)?).read_to_end(&mut bytes).map_err(kernel)?;
     match Reports::default().push(&bytes).into_iter().find(|report| matches!(report, Report::Failed { .. })) {
-        Some(Report::Failed { message, .. }) => Err(Failure::Runtime { message, code: 1 }),
+        Some(Report::Failed { code, message }) => Err(Failure::reported(code, message)),
         _ => Ok(()),
     }
 }

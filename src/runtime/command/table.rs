@@ -183,6 +183,14 @@ pub(crate) const VERBS: &[Verb] = &[
         execute: template::spec,
         ..PLAIN
     },
+    Verb {
+        name: "features",
+        usage: "",
+        about: "Print what this runtime can do",
+        arguments: (0, 0),
+        execute: template::features,
+        ..PLAIN
+    },
     Verb { name: "checkpoint", ..REFUSED },
     Verb { name: "restore", ..REFUSED },
 ];

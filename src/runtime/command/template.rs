@@ -1,10 +1,10 @@
-//! `spec`: a specification to begin with, in the bundle.
+//! `spec`: a specification to begin with, in the bundle; and `features`: what one may ask for.
 //!
 //! Must not know: what is made of it.
 
-use super::Program;
 use super::failure::Failure;
 use super::flags::Words;
+use super::{Program, print};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -19,6 +19,12 @@ pub(crate) fn spec(_: &Program, words: &Words) -> Result<u8, Failure> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     Ok(0)
+}
+
+/// `features`: the structure of the specification's `features.md`. Cgroups are not made by systemd.
+pub(crate) fn features(_: &Program, _: &Words) -> Result<u8, Failure> {
+    let features = crate::features::features((false, false)).map_err(|source| Failure::Features { source })?;
+    print(&(serde_json::to_string_pretty(&features).unwrap_or_default() + "\n")).map(|()| 0)
 }
 
 /// A shell on a terminal, in namespaces of its own, with three capabilities.

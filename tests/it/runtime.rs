@@ -1,0 +1,475 @@
+//! The runtime's own command line: the file called as `runc` makes containers from bundles, for whoever asks as engines do.
+
+use crate::home::{Home, am_root};
+use crate::terminal::{Pair, code};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{IoSliceMut, Read, Write};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// A bundle with busybox, and the runtime's state beside it.
+struct Bench {
+    home: Home,
+    cgroup: String,
+}
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    #[track_caller]
+    fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+
+    #[track_caller]
+    fn fails(self, code: i32, words: &str) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.err.contains(words) && self.err.contains("level=error"), "no {words:?} in {self:?}");
+    }
+}
+
+impl Bench {
+    /// `None`, said loudly, without root.
+    fn new() -> Option<Bench> {
+        if !am_root() {
+            return None;
+        }
+        let home = Home::new();
+        let name = home.directory.file_name().unwrap().to_str().unwrap().to_owned();
+        std::os::unix::fs::symlink("monopod", home.path("runc")).unwrap();
+        let root = home.path("bundle/rootfs");
+        for directory in ["bin", "dev", "proc", "sys", "etc", "tmp"] {
+            fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
+        for applet in
+            ["sh", "sleep", "echo", "cat", "id", "ls", "test", "tty", "stty", "env", "pwd", "grep", "kill", "true"]
+        {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        Some(Bench { home, cgroup: format!("/{name}") })
+    }
+
+    /// Writes the specification: `script` by a shell, with `change` made to it.
+    fn specify(&self, script: &str, change: impl FnOnce(&mut Value)) {
+        let bundle = self.home.path("bundle");
+        let _ = fs::remove_file(bundle.join("config.json"));
+        self.command(&["spec", "--bundle", bundle.to_str().unwrap()]).status().unwrap();
+        let text = fs::read(bundle.join("config.json")).unwrap();
+        let mut spec: Value = serde_json::from_slice(&text).unwrap();
+        spec["process"]["terminal"] = false.into();
+        spec["process"]["args"] = json!(["sh", "-c", script]);
+        spec["root"]["readonly"] = false.into();
+        spec["linux"]["cgroupsPath"] = self.cgroup.as_str().into();
+        change(&mut spec);
+        fs::write(bundle.join("config.json"), serde_json::to_vec(&spec).unwrap()).unwrap();
+    }
+
+    /// A command of the runtime, with state of its own.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(self.home.path("runc"));
+        command.arg("--root").arg(self.home.path("state")).args(words).current_dir(self.home.path("bundle"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it; what containers that stay write is found in the file `out`.
+    fn run(&self, words: &[&str]) -> Said {
+        let path = self.home.path("out");
+        let file = || Stdio::from(fs::File::options().append(true).create(true).open(&path).unwrap());
+        let before = fs::read(&path).map_or(0, |text| text.len());
+        // Not a pipe for output: it would be open as long as the container.
+        let mut child = self.command(words).stdout(file()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut err = String::new();
+        let mut pipe = child.stderr.take().unwrap();
+        let stays = matches!(words.first(), Some(&"create")) || words.contains(&"-d");
+        if !stays {
+            pipe.read_to_string(&mut err).unwrap();
+        }
+        let status = child.wait().unwrap();
+        if stays && !status.success() {
+            pipe.read_to_string(&mut err).unwrap();
+        }
+        let out = String::from_utf8_lossy(&fs::read(&path).unwrap()[before..]).into_owned();
+        Said { code: status.code().unwrap_or_else(|| 1000 + status.signal().unwrap_or(0)), out, err }
+    }
+
+    fn state(&self, id: &str) -> Value {
+        serde_json::from_str(&self.run(&["state", id]).ok()).unwrap()
+    }
+
+    fn until(&self, id: &str, status: &str) {
+        self.home.until(&format!("{id} is {status}"), || self.state(id)["status"] == status);
+    }
+
+    /// The directories of the container's cgroup.
+    fn groups(&self) -> Vec<PathBuf> {
+        let own = |root: PathBuf| Some(root.join(&self.cgroup[1..])).filter(|path| path.is_dir());
+        let below = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+        below.chain([PathBuf::from("/sys/fs/cgroup")]).filter_map(own).collect()
+    }
+}
+
+impl Drop for Bench {
+    /// A container that a failed test leaves is not the home's to find.
+    fn drop(&mut self) {
+        let listed = self.command(&["list", "-q"]).output().map(|output| output.stdout).unwrap_or_default();
+        for id in String::from_utf8_lossy(&listed).lines() {
+            self.command(&["delete", "--force", id]).status().ok();
+        }
+    }
+}
+
+#[test]
+fn a_life() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("echo began; sleep 1000", |_| ());
+    let pid_file = bench.home.path("pid");
+    bench.run(&["create", "--bundle", ".", "--pid-file", pid_file.to_str().unwrap(), "one"]).ok();
+    let state = bench.state("one");
+    assert_eq!((state["status"].as_str(), state["id"].as_str()), (Some("created"), Some("one")));
+    assert_eq!(state["pid"].to_string(), fs::read_to_string(&pid_file).unwrap());
+    assert_eq!(state["bundle"], bench.home.path("bundle").to_str().unwrap());
+    assert_eq!(
+        fs::read_to_string(bench.home.path("out")).unwrap().matches("began").count(),
+        0,
+        "its program must wait"
+    );
+    bench.run(&["create", "one"]).fails(1, "exists already");
+    bench.run(&["start", "one"]).ok();
+    bench.until("one", "running");
+    bench.home.until("the program began", || fs::read_to_string(bench.home.path("out")).unwrap().contains("began"));
+    bench.run(&["start", "one"]).fails(1, "it is running");
+    bench.run(&["delete", "one"]).fails(1, "it is running");
+    let listed: Value = serde_json::from_str(&bench.run(&["list", "--format", "json"]).ok()).unwrap();
+    assert_eq!((listed[0]["id"].as_str(), listed[0]["owner"].as_str()), (Some("one"), Some("root")));
+    assert_eq!(bench.run(&["list", "-q"]).ok(), "one\n");
+    assert!(bench.run(&["list"]).ok().contains("running"));
+    assert_eq!(bench.run(&["ps", "--format", "json", "one"]).ok(), format!("[{}]\n", state["pid"]));
+    assert!(bench.run(&["ps", "one"]).ok().contains("sleep 1000"));
+    bench.run(&["pause", "one"]).ok();
+    assert_eq!(bench.state("one")["status"], "paused");
+    bench.run(&["exec", "one", "true"]).fails(255, "paused");
+    bench.run(&["resume", "one"]).ok();
+    bench.run(&["resume", "one"]).fails(1, "it is running");
+    bench.run(&["kill", "one", "SIGKILL"]).ok();
+    bench.until("one", "stopped");
+    assert_eq!(bench.state("one")["pid"], 0);
+    bench.run(&["kill", "one"]).fails(1, "container not running");
+    bench.run(&["kill", "--all", "one", "9"]).ok();
+    bench.run(&["exec", "one", "true"]).fails(255, "it is stopped");
+    bench.run(&["delete", "one"]).ok();
+    bench.run(&["state", "one"]).fails(1, "does not exist");
+    bench.run(&["delete", "--force", "one"]).ok();
+    assert!(bench.groups().is_empty(), "{:?}", bench.groups());
+}
+
+#[test]
+fn run_waits_and_ends_as_the_program() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("echo out; exit 9", |_| ());
+    let said = bench.run(&["run", "one"]);
+    assert_eq!((said.code, said.out.as_str()), (9, "out\n"), "{said:?}");
+    assert_eq!(bench.run(&["list", "-q"]).ok(), "", "it is deleted when it ends");
+    assert_eq!(bench.run(&["run", "--keep", "one"]).code, 9);
+    assert_eq!(bench.state("one")["status"], "stopped");
+    bench.run(&["delete", "one"]).ok();
+    bench.specify("sleep 1000", |_| ());
+    bench.run(&["run", "-d", "two"]).ok();
+    assert_eq!(bench.state("two")["status"], "running");
+    bench.run(&["delete", "two"]).fails(1, "it is running");
+    bench.run(&["delete", "--force", "two"]).ok();
+    // Signals go through.
+    bench.specify("trap 'exit 33' TERM; echo ready > /tmp/ready; while :; do sleep 0.05; done", |_| ());
+    let mut child = bench.command(&["run", "three"]).spawn().unwrap();
+    bench.home.until("it is ready", || bench.home.path("bundle/rootfs/tmp/ready").exists());
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(33));
+    assert!(bench.groups().is_empty());
+}
+
+#[test]
+fn failures_are_told_where_engines_look() {
+    let Some(bench) = Bench::new() else { return };
+    let log = bench.home.path("log");
+    let log = log.to_str().unwrap();
+    bench.specify("true", |spec| spec["process"]["args"] = json!(["nope"]));
+    let said = bench.run(&["--log", log, "--log-format", "json", "create", "one"]);
+    assert_eq!(said.code, 1);
+    let text = fs::read_to_string(log).unwrap();
+    let line: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(line["level"], "error");
+    assert_eq!(line["msg"], "exec: \"nope\": executable file not found in $PATH: no such file or directory");
+    assert!(line["time"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(said.err.trim(), line["msg"].as_str().unwrap(), "those who look there only get the sentence");
+    assert_eq!(bench.run(&["list", "-q"]).ok(), "", "nothing is left of it");
+    assert!(bench.groups().is_empty());
+    for (words, told) in [
+        (&["create", "../x"][..], "invalid container id"),
+        (&["create", "--bundle", "/nowhere", "one"], "/nowhere"),
+        (&["create"], "expected: runc create"),
+        (&["create", "--nope", "one"], "unknown flag --nope"),
+        (&["frobnicate"], "unknown command"),
+        (&["kill", "one", "BAD"], "BAD"),
+        (&["start", "one"], "does not exist"),
+        (&["--log-format", "xml", "list"], "expected text or json"),
+        (&["create", "--preserve-fds", "3", "one"], "preserve-fds"),
+        (&["checkpoint", "--image-path", "/x", "one"], "CRIU"),
+        (&["restore", "one"], "CRIU"),
+    ] {
+        bench.run(words).fails(1, told);
+    }
+    // What is only seen when the program is executed is told by start.
+    let script = bench.home.path("bundle/rootfs/bin/broken");
+    fs::write(&script, "#!/nowhere\n").unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    bench.specify("true", |spec| spec["process"]["args"] = json!(["broken"]));
+    bench.run(&["create", "one"]).ok();
+    bench.run(&["start", "one"]).fails(1, "broken");
+    bench.until("one", "stopped");
+    bench.run(&["start", "one"]).fails(1, "it is stopped");
+    bench.run(&["delete", "one"]).ok();
+}
+
+#[test]
+fn a_process_beside() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("sleep 1000", |spec| spec["process"]["env"] = json!(["PATH=/bin", "A=1"]));
+    bench.run(&["run", "-d", "one"]).ok();
+    let exec = |words: &[&str]| bench.run(&[&["exec"], words].concat());
+    assert_eq!(exec(&["one", "sh", "-c", "echo $A $HOME; exit 5"]).out, "1 /\n");
+    assert_eq!(exec(&["one", "sh", "-c", "exit 5"]).code, 5);
+    assert_eq!(exec(&["one", "sh", "-c", "kill -9 $$"]).code, 137);
+    assert_eq!(exec(&["-e", "A=2", "--cwd", "/tmp", "one", "sh", "-c", "echo $A; pwd"]).ok(), "2\n/tmp\n");
+    assert_eq!(exec(&["-u", "5:6", "-g", "7", "one", "id"]).ok(), "uid=5 gid=6 groups=7\n");
+    let effective = |said: String| u64::from_str_radix(said.split_whitespace().nth(1).unwrap(), 16).unwrap();
+    const SYS_TIME: u64 = 1 << 25;
+    let line = ["one", "grep", "CapEff", "/proc/self/status"];
+    assert_eq!(effective(exec(&line).ok()) & SYS_TIME, 0);
+    let more = effective(exec(&[&["--cap", "CAP_SYS_TIME"][..], &line].concat()).ok());
+    assert!(more & SYS_TIME != 0 || fs::read_to_string("/proc/self/status").unwrap().contains("CapEff:\t0000000"));
+    assert_eq!(exec(&["--no-new-privs", "one", "grep", "NoNewPrivs", "/proc/self/status"]).ok(), "NoNewPrivs:\t1\n");
+    exec(&["one", "nope"]).fails(255, "executable file not found in $PATH");
+    exec(&["one"]).fails(255, "expected");
+    exec(&["--cgroup", "nowhere", "one", "true"]).fails(255, "nowhere");
+    let file = bench.home.write(
+        "process.json",
+        &serde_json::to_vec(&json!({"args": ["sh", "-c", "echo from a file; id -u"], "cwd": "/", "env": ["PATH=/bin"],
+            "user": {"uid": 3, "gid": 0}}))
+        .unwrap(),
+    );
+    assert_eq!(exec(&["--process", file.to_str().unwrap(), "one"]).ok(), "from a file\n3\n");
+    let pid_file = bench.home.path("pid");
+    exec(&["-d", "--pid-file", pid_file.to_str().unwrap(), "one", "sleep", "500"]).ok();
+    let pids: Value = serde_json::from_str(&bench.run(&["ps", "-f", "json", "one"]).ok()).unwrap();
+    let pid: i32 = fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+    assert!(pids.as_array().unwrap().contains(&pid.into()) && pids.as_array().unwrap().len() == 2, "{pids}");
+    // A cgroup below the container's own.
+    for group in bench.groups() {
+        // A new one of cpuset has no processors until it is given some.
+        if !group.starts_with("/sys/fs/cgroup/cpuset") {
+            let _ = fs::create_dir(group.join("inner"));
+        }
+    }
+    let groups = exec(&["--cgroup", "inner", "one", "cat", "/proc/self/cgroup"]).ok();
+    assert!(groups.contains("/inner"), "{groups}");
+    bench.run(&["delete", "-f", "one"]).ok();
+    assert!(bench.groups().is_empty());
+}
+
+#[test]
+fn limits_change_and_are_counted() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("sleep 1000", |spec| {
+        spec["linux"]["resources"]["memory"] = json!({"limit": 64 << 20});
+        spec["linux"]["resources"]["pids"] = json!({"limit": 50});
+    });
+    bench.run(&["run", "-d", "one"]).ok();
+    let stats = || -> Value {
+        let line = bench.run(&["events", "--stats", "one"]).ok();
+        serde_json::from_str(&line).unwrap()
+    };
+    let first = stats();
+    assert_eq!((first["type"].as_str(), first["id"].as_str()), (Some("stats"), Some("one")));
+    assert_eq!(first["data"]["memory"]["usage"]["limit"], 64 << 20, "{first}");
+    assert_eq!(first["data"]["pids"]["limit"], 50);
+    assert_eq!(first["data"]["pids"]["current"], 1);
+    assert!(first["data"]["cpu"]["usage"]["total"].as_u64().unwrap() > 0);
+    bench.run(&["update", "--memory", "32m", "--memory-swap", "32m", "--pids-limit", "9", "one"]).ok();
+    assert_eq!(stats()["data"]["memory"]["usage"]["limit"], 32 << 20);
+    let mut child = bench.command(&["update", "--resources", "-", "one"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(br#"{"pids": {"limit": 7}}"#).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(stats()["data"]["pids"]["limit"], 7);
+    bench.run(&["update", "--kernel-memory", "1", "one"]).fails(1, "--memory");
+    bench.run(&["update", "--l3-cache-schema", "x", "one"]).fails(1, "intelRdt");
+    // All of them, as long as it lives.
+    let mut child = bench.command(&["events", "--interval", "20ms", "one"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut bytes = [0; 64];
+    assert!(child.stdout.as_mut().unwrap().read(&mut bytes).unwrap() > 0);
+    bench.run(&["delete", "-f", "one"]).ok();
+    let mut rest = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn descriptors_only_as_asked() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("ls /proc/self/fd; cat <&3 2>/dev/null; echo ${LISTEN_FDS:-none} ${LISTEN_PID:-none}", |_| ());
+    let given = bench.home.write("given", b"given\n");
+    let state = bench.home.path("state");
+    let script = |before: &str, flags: &str| {
+        let line = format!(
+            "exec 3<{} 4</; {before} exec {} --root {} run {flags} one",
+            given.display(),
+            bench.home.path("runc").display(),
+            state.display()
+        );
+        let output = Command::new("sh").args(["-c", &line]).current_dir(bench.home.path("bundle")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(script("", ""), ["0", "1", "2", "3", "none", "none"], "the 3 is that of ls itself");
+    assert_eq!(script("", "--preserve-fds 1"), ["0", "1", "2", "3", "4", "given", "none", "none"]);
+    let listening = script("export LISTEN_PID=$$ LISTEN_FDS=1;", "");
+    assert_eq!(listening, ["0", "1", "2", "3", "4", "given", "1", "1"]);
+}
+
+#[test]
+fn a_terminal_here_and_one_that_is_sent() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("tty; stty size; read line; echo \"said $line\"; exit 6", |spec| {
+        spec["process"]["terminal"] = true.into()
+    });
+    let mut pair = Pair::new();
+    let mut command = Command::new("env");
+    let bundle = bench.home.path("bundle");
+    let run = format!("{} --root {}", bench.home.path("runc").display(), bench.home.path("state").display());
+    command.args(["sh", "-c", &format!("cd {} && exec {run} run one", bundle.display())]);
+    let child = pair.start(command);
+    pair.expect("/dev/pts/0");
+    pair.expect("33 99");
+    pair.say("something\r");
+    pair.expect("said something\r\n");
+    assert_eq!(code(child), 6);
+
+    bench.run(&["create", "one"]).fails(1, "--console-socket");
+    let path = bench.home.path("console");
+    let listener = UnixListener::bind(&path).unwrap();
+    bench.run(&["create", "--console-socket", path.to_str().unwrap(), "one"]).ok();
+    let (socket, _) = listener.accept().unwrap();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut name = [0; 256];
+    rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(&mut name)], &mut control, RecvFlags::empty()).unwrap();
+    let mut master = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut sent) => sent.next().map(fs::File::from),
+        _ => None,
+    });
+    let master = master.as_mut().expect("a terminal is sent");
+    bench.run(&["start", "one"]).ok();
+    master.write_all(b"hello\n").unwrap();
+    let mut text = Vec::new();
+    let mut bytes = [0; 256];
+    while let Ok(count @ 1..) = master.read(&mut bytes) {
+        text.extend_from_slice(&bytes[..count]);
+    }
+    assert!(String::from_utf8_lossy(&text).contains("said hello"), "{:?}", String::from_utf8_lossy(&text));
+    bench.until("one", "stopped");
+    bench.run(&["delete", "one"]).ok();
+}
+
+#[test]
+fn hooks_around_the_life() {
+    let Some(bench) = Bench::new() else { return };
+    let told = bench.home.path("told");
+    bench.specify("sleep 1000", |spec| {
+        let hook = |name: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} $(cat) >> {}", told.display())]}]);
+        spec["hooks"] = json!({"poststart": hook("poststart"), "poststop": hook("poststop"), "createRuntime": hook("create")});
+    });
+    bench.run(&["create", "one"]).ok();
+    let pid = bench.state("one")["pid"].to_string();
+    bench.run(&["start", "one"]).ok();
+    bench.run(&["delete", "--force", "one"]).ok();
+    let lines = fs::read_to_string(&told).unwrap();
+    let lines: Vec<(&str, Value)> = lines
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(a, b)| (a, serde_json::from_str(b).unwrap()))
+        .collect();
+    let seen: Vec<_> = lines.iter().map(|(name, state)| (*name, state["status"].as_str().unwrap())).collect();
+    assert_eq!(seen, [("create", "creating"), ("poststart", "running"), ("poststop", "stopped")]);
+    assert_eq!(lines[1].1["pid"].to_string(), pid);
+    assert_eq!(lines[1].1["id"], "one");
+    // A failing one ends the container, and those of the end run all the same.
+    bench.specify("sleep 1000", |spec| {
+        spec["hooks"] = json!({"poststart": [{"path": "/bin/false"}]});
+    });
+    bench.run(&["create", "two"]).ok();
+    bench.run(&["start", "two"]).fails(1, "/bin/false");
+    bench.until("two", "stopped");
+    bench.run(&["delete", "two"]).ok();
+}
+
+/// Killed anywhere, `create` leaves nothing that cannot be seen and taken away, and no process.
+#[test]
+fn a_killed_creation_can_be_taken_away() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("sleep 1000", |_| ());
+    let begun = Instant::now();
+    bench.run(&["create", "whole"]).ok();
+    let whole = begun.elapsed();
+    bench.run(&["delete", "whole"]).ok();
+    const STEPS: u32 = 40;
+    for step in 0..STEPS {
+        let mut child = bench.command(&["create", "one"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole * step / STEPS);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let listed = bench.run(&["list"]).ok();
+        let force = if listed.contains("one") && listed.contains("created") {
+            &["delete", "one"][..]
+        } else {
+            &["delete", "-f", "one"]
+        };
+        bench.run(force).ok();
+        assert_eq!(bench.run(&["list", "-q"]).ok(), "", "step {step}");
+        bench.home.until("no process is left", || bench.home.processes().is_empty());
+        assert!(bench.groups().is_empty(), "step {step}: {:?}", bench.groups());
+    }
+}
+
+#[test]
+fn called_by_its_own_name() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("echo out", |_| ());
+    let command = |words: &[&str]| {
+        let output = Command::new(bench.home.path("monopod")).arg("runtime").args(words).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (state, bundle) = (bench.home.path("state"), bench.home.path("bundle"));
+    let run = ["--root", state.to_str().unwrap(), "run", "-b", bundle.to_str().unwrap(), "one"];
+    assert_eq!(command(&run), (Some(0), "out\n".into()));
+    let (_, version) = command(&["--version"]);
+    assert!(version.starts_with("monopod version ") && version.contains("\nspec: 1."), "{version}");
+    let (_, help) = command(&["--help"]);
+    for verb in ["create", "events", "checkpoint"] {
+        assert!(help.contains(verb), "{help}");
+        assert!(command(&[verb, "--help"]).1.contains(&format!("monopod runtime {verb}")));
+    }
+    let features: Value = serde_json::from_str(&command(&["features"]).1).unwrap();
+    assert_eq!(features["ociVersionMin"], "1.0.0");
+    assert_eq!(command(&["--root", "/nowhere/x", "list"]).0, Some(0), "no directory is no container");
+}
