@@ -107,7 +107,8 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
     let may_make_devices = plan.new & NEW_USER == 0
         && !plan.join.iter().any(|(kind, _)| *kind == NEW_USER)
         && sys::namespaces::in_initial_user_namespace();
-    let mut placement = Placement::create(linux, &create.id, create.everywhere)?;
+    let makes_nodes = privileges::may_gain(process, sys::capability::MKNOD);
+    let mut placement = Placement::create(linux, &create.id, create.everywhere, makes_nodes)?;
     let launched = (|| {
         let root = rootfs::prepare(interface, &create.rootfs)?;
         let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;
@@ -261,7 +262,7 @@ impl First<'_> {
             })?),
         };
         let outer = if asked.is_some_and(|flags| flags & MS_PRIVATE == 0) { MS_SLAVE } else { MS_PRIVATE };
-        sys::mount::propagate_root(MS_REC | outer).step("keep mounts to this mount namespace")?;
+        rootfs::keep_mounts(self.interface, MS_REC | outer)?;
         let labels = Labels::open(self.process)?;
         let hooks = self.has_hooks_before_the_start();
         let root = rootfs::attach(self.root.take().ok_or(Errno::BADF).step("take the root")?, hooks)?;

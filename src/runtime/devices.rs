@@ -62,6 +62,8 @@ pub fn make(
     }
     .in_root(Path::new("/dev"), "open")?;
     for node in nodes {
+        // A pipe is no device: anybody may make one.
+        let may_make = may_make || node.kind == FileType::Fifo;
         let made = if may_make { create(root, dev.as_fd(), &node) } else { Err(Errno::PERM) };
         match made {
             Ok(()) => {}
@@ -85,17 +87,23 @@ fn nodes(asked: &[LinuxDevice]) -> Result<Vec<Node>, Error> {
             LinuxDeviceType::C | LinuxDeviceType::U => FileType::CharacterDevice,
             LinuxDeviceType::B => FileType::BlockDevice,
             LinuxDeviceType::P => FileType::Fifo,
-            LinuxDeviceType::A => return Err(Error::Device { path, step: "know its type", source: Errno::INVAL }),
+            LinuxDeviceType::A => {
+                let path = path.display();
+                return Err(Error::Specification(format!("device {path}: its type must be one of c, u, b and p")));
+            }
         };
-        let number = |number: i64| u32::try_from(number).unwrap_or(0);
+        let number = |number: i64| {
+            let wrong = || format!("device {}: {number} is not a device's number", path.display());
+            u32::try_from(number).map_err(|_| Error::Specification(wrong()))
+        };
         nodes.push(Node {
-            path,
             kind,
-            major: number(device.major()),
-            minor: number(device.minor()),
+            major: number(device.major())?,
+            minor: number(device.minor())?,
             mode: device.file_mode().unwrap_or(0o666) & 0o7777,
             uid: device.uid().unwrap_or(0),
             gid: device.gid().unwrap_or(0),
+            path,
         });
     }
     for (path, major, minor) in DEFAULT {

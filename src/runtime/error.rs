@@ -14,6 +14,10 @@ pub enum Error {
     NotFound { program: String },
     #[error("open executable `{program}`: {}: OCI permission denied", text(*source))]
     NotExecutable { program: String, source: Errno },
+    #[error(
+        "exec container process `{program}`: No such file or directory: OCI runtime attempted to invoke a command that was not found"
+    )]
+    NoInterpreter { program: String },
     #[error("exec container process `{program}`: {}", text(*source))]
     Execute { program: String, source: Errno },
     #[error("workdir {cwd:?} does not exist on container")]
@@ -74,7 +78,7 @@ impl Error {
     /// The exit code of the command: 127 no such program, 126 cannot be executed, 125 anything else.
     pub fn code(&self) -> u8 {
         match self {
-            Error::NotFound { .. } => 127,
+            Error::NotFound { .. } | Error::NoInterpreter { .. } => 127,
             Error::NotExecutable { .. } | Error::Execute { .. } => 126,
             // Podman's code for these, although nothing was executed.
             Error::NoUser { .. } | Error::NoGroup { .. } | Error::NoWorkingDirectory { .. } => 126,

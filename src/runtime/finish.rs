@@ -170,6 +170,7 @@ impl Finish<'_> {
         Err(match source {
             Errno::ACCESS | Errno::PERM => Error::NotExecutable { program: program.name.clone(), source },
             // The program is there, but what interprets it is not.
+            Errno::NOENT => Error::NoInterpreter { program: program.name.clone() },
             source => Error::Execute { program: program.name.clone(), source },
         })
     }

@@ -36,9 +36,12 @@ fn failed(error: cgroup::Error) -> Error {
 
 impl Placement {
     /// The group of a new container, made with its limits. Without `cgroupsPath` and limits there is none.
-    /// With `everywhere` it is in all hierarchies, whether it has limits there or not.
-    pub fn create(linux: &Linux, id: &str, everywhere: bool) -> Result<Placement, Error> {
-        let resources = linux.resources().clone().unwrap_or_default();
+    /// With `everywhere` it is in all hierarchies, whether it has limits there or not. `makes_nodes`: its processes may make
+    /// device nodes.
+    pub fn create(linux: &Linux, id: &str, everywhere: bool, makes_nodes: bool) -> Result<Placement, Error> {
+        let mut resources = linux.resources().clone().unwrap_or_default();
+        let rules = resources.devices().as_deref().unwrap_or_default();
+        resources.set_devices(Some(cgroup::with_defaults(rules, makes_nodes)));
         let path = match linux.cgroups_path() {
             Some(path) => path.to_string_lossy().into_owned(),
             None if linux.resources().is_some() => id.to_owned(),

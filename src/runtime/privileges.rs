@@ -1,7 +1,9 @@
 //! Limits and capabilities of the program's process, cut to what this host can give.
 
 use crate::error::{Context, Error};
-use oci_spec::runtime::{LinuxCapabilities, LinuxPersonality, LinuxPersonalityDomain, PosixRlimit, PosixRlimitType};
+use oci_spec::runtime::{
+    LinuxCapabilities, LinuxPersonality, LinuxPersonalityDomain, PosixRlimit, PosixRlimitType, Process,
+};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashSet;
@@ -33,6 +35,11 @@ pub fn capabilities(asked: Option<&LinuxCapabilities>, permitted: u64) -> Capabi
         ambient: bits(asked.ambient().as_ref()) & sets.permitted & sets.inheritable,
         sets,
     }
+}
+
+/// Whether `process`, or what it executes, may ever have this one.
+pub fn may_gain(process: &Process, capability: u64) -> bool {
+    bits(process.capabilities().as_ref().and_then(|sets| sets.bounding().as_ref())) & capability != 0
 }
 
 fn bits<C: Display + Hash + Eq>(set: Option<&HashSet<C>>) -> u64 {

@@ -319,6 +319,32 @@ pub fn attach(prepared: Prepared, in_place: bool) -> Result<OwnedFd, Error> {
     rustix::fs::openat(CWD, &place, flags, Mode::empty()).root(&what, "open")
 }
 
+/// Sets the propagation (`flags`) of all mounts of this mount namespace, which is a copy of the host's.
+pub fn keep_mounts(interface: Interface, flags: u64) -> Result<(), Error> {
+    match mount::propagate_root(flags) {
+        // The runtime's root is a directory that nothing is mounted on (chroot(2)). What it is on cannot be reached from
+        // here, and mounts could get to the host that way. This namespace's own root can: joining it again leads there.
+        Err(Errno::INVAL) if interface == Interface::New => {
+            let open = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            let own = open.map_err(|source| Error::Root {
+                what: "of the runtime".into(),
+                step: "leave a chroot, for which /proc must be mounted in it",
+                source,
+            })?;
+            crate::joining::enter_mounts(&own)?;
+            mount::propagate_root(flags)
+        }
+        Err(Errno::INVAL) => {
+            return Err(Error::Unsupported {
+                what: "a runtime whose root is not a mount point".into(),
+                instead: "this kernel is older than 5.12; mount the directory over itself before chroot",
+            });
+        }
+        other => other,
+    }
+    .step("keep mounts to this mount namespace")
+}
+
 /// Makes `root` the root and the working directory, and takes the old one away (or with `no_pivot` only out of sight).
 pub fn change_root(root: BorrowedFd<'_>, interface: Interface, no_pivot: bool) -> Result<(), Error> {
     rustix::process::fchdir(root).root("new root", "enter")?;
@@ -346,14 +372,26 @@ pub fn change_root(root: BorrowedFd<'_>, interface: Interface, no_pivot: bool) -
 /// Takes every procfs and sysfs that is mounted outside of the new root (the working directory) away.
 fn hide_host(_interface: Interface) -> Result<(), Error> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").map_err(sys::process::errno).root("mounts", "read")?;
-    for path in table.lines().filter_map(full_kernel_filesystem).rev() {
-        match rustix::mount::unmount(&*path, UnmountFlags::DETACH) {
-            // Paths of mounts below the new root do not resolve from the old one.
+    let paths: Vec<String> = table.lines().filter_map(full_kernel_filesystem).collect();
+    for path in paths.iter().rev() {
+        match rustix::mount::unmount(path.as_str(), UnmountFlags::DETACH) {
+            // Paths of mounts below the new root do not resolve from the old one: there is a directory at most. What is
+            // locked to this mount namespace says the same, and is found below.
             Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
-            Err(error) => return Err(error).root(&path, "unmount"),
+            Err(error) => return Err(error).root(path, "unmount"),
         }
     }
-    Ok(())
+    match paths.iter().find(|path| is_kernel_filesystem(path)) {
+        Some(path) => Err(Errno::BUSY).root(path, "take it away from the container"),
+        None => Ok(()),
+    }
+}
+
+/// Whether procfs or sysfs is what is seen at `path`.
+fn is_kernel_filesystem(path: &str) -> bool {
+    const PROC: u64 = 0x9fa0;
+    const SYSFS: u64 = 0x6265_6572;
+    rustix::fs::statfs(path).is_ok_and(|status| matches!(status.f_type as u64, PROC | SYSFS))
 }
 
 /// The mount point of a line of mountinfo (proc_pid_mountinfo(5)) if it is a procfs or sysfs.

@@ -9,6 +9,8 @@ use rustix::thread::{self, CapabilitySet, CapabilitySets};
 pub const SYS_ADMIN: u64 = 1 << 21;
 /// `CAP_SYS_RESOURCE`.
 pub const SYS_RESOURCE: u64 = 1 << 24;
+/// `CAP_MKNOD`.
+pub const MKNOD: u64 = 1 << 27;
 /// `CAP_SETPCAP`.
 pub const SETPCAP: u64 = 1 << 8;
 

@@ -6,6 +6,46 @@
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use sys::bpf::Instruction;
 
+/// What every container may use, as it has nodes of them: null, zero, full, random, urandom, tty, console, ptmx, and all
+/// terminals. Other runtimes add the same to what a specification says.
+const DEFAULT: [(i64, Option<i64>); 9] = [
+    (1, Some(3)),
+    (1, Some(5)),
+    (1, Some(7)),
+    (1, Some(8)),
+    (1, Some(9)),
+    (5, Some(0)),
+    (5, Some(1)),
+    (5, Some(2)),
+    (136, None),
+];
+
+/// `rules` of a specification with those for what every container has. If it `makes_nodes` (`CAP_MKNOD`), it may make any; to
+/// open them is another thing. No rules stay none: nothing is filtered then.
+pub fn with_defaults(rules: &[LinuxDeviceCgroup], makes_nodes: bool) -> Vec<LinuxDeviceCgroup> {
+    let mut all = rules.to_vec();
+    let last = rules.iter().rposition(|r| rule(r).is_ok_and(|r| r.is_everything()));
+    let open = last.is_some_and(|at| rules[at].allow() && rules[at..].iter().all(LinuxDeviceCgroup::allow));
+    if rules.is_empty() || open {
+        return all;
+    }
+    let mut allow = |kind, major, minor, access: &str| {
+        let mut rule = LinuxDeviceCgroup::default();
+        rule.set_allow(true).set_typ(Some(kind)).set_major(major).set_minor(minor).set_access(Some(access.into()));
+        if !rules.contains(&rule) {
+            all.push(rule);
+        }
+    };
+    for (major, minor) in DEFAULT {
+        allow(LinuxDeviceType::C, Some(major), minor, "rwm");
+    }
+    if makes_nodes {
+        allow(LinuxDeviceType::C, None, None, "m");
+        allow(LinuxDeviceType::B, None, None, "m");
+    }
+    all
+}
+
 /// A rule in the kernel's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rule {
@@ -16,6 +56,12 @@ struct Rule {
     minor: Option<i32>,
     /// `BPF_DEVCG_ACC_*`: 1 make, 2 read, 4 write.
     access: i32,
+}
+
+impl Rule {
+    fn is_everything(&self) -> bool {
+        self.kind.or(self.major).or(self.minor).is_none() && self.access == ALL
+    }
 }
 
 const MAKE: i32 = 1;
@@ -31,8 +77,7 @@ pub struct BadRule(String);
 /// The rules that count: those before one that speaks of everything do not.
 fn read(rules: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, BadRule> {
     let rules = rules.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
-    let everything = |rule: &Rule| rule.kind.or(rule.major).or(rule.minor).is_none() && rule.access == ALL;
-    let first = rules.iter().rposition(everything).unwrap_or(0);
+    let first = rules.iter().rposition(Rule::is_everything).unwrap_or(0);
     Ok(rules[first..].to_vec())
 }
 
@@ -276,6 +321,23 @@ mod tests {
             Ok(None)
         );
         assert!(program(&[]).unwrap().is_some_and(|program| !interpret(&program, 2, 2, 1, 3)));
+    }
+
+    #[test]
+    fn what_every_container_has_is_allowed_once() {
+        let deny = r#"{"allow": false, "access": "rwm"}"#;
+        let all = with_defaults(&rules(&format!("[{deny}]")), false);
+        assert_eq!(all.len(), 10);
+        assert_eq!(with_defaults(&all, false), all);
+        let program = program(&with_defaults(&all, true)).unwrap().unwrap();
+        for (kind, access, major, minor, expected) in
+            [(2, 6, 1, 3, true), (2, 7, 136, 4, true), (1, 1, 8, 0, true), (1, 2, 8, 0, false), (2, 3, 1, 1, false)]
+        {
+            assert_eq!(interpret(&program, kind, access, major, minor), expected, "{kind} {access} {major}:{minor}");
+        }
+        for none in ["[]", r#"[{"allow": false, "access": "rwm"}, {"allow": true, "access": "rwm"}]"#] {
+            assert_eq!(with_defaults(&rules(none), true), rules(none));
+        }
     }
 
     #[test]

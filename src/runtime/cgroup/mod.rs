@@ -31,7 +31,7 @@ mod systemd;
 mod tests;
 
 pub use convert::{cpu_weight, io_weight, swap_max};
-pub use devices::BadRule;
+pub use devices::{BadRule, with_defaults};
 pub use error::Error;
 pub use group::{Group, enter};
 pub use host::{Host, Layout};

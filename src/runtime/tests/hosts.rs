@@ -17,6 +17,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("rootless_with_one_id", rootless_with_one_id),
     ("rootless_keeping_the_id", rootless_keeping_the_id),
     ("a_root_that_cannot_be_pivoted", a_root_that_cannot_be_pivoted),
+    ("a_runtime_in_a_plain_chroot", a_runtime_in_a_plain_chroot),
     ("an_old_kernel", an_old_kernel),
 ];
 
@@ -237,6 +238,46 @@ fn a_root_that_cannot_be_pivoted() {
         assert!(outcome.out.starts_with("1\nbin\ndev\netc\nhome\nproc\nroot\nsys\ntmp\n"), "{outcome:?}");
         assert!(outcome.out.contains("\nmade\n"), "{outcome:?}");
         assert_eq!(outcome.code, Some(0));
+    });
+}
+
+/// Whose root is a directory like any other, on a file system that is shared with the host.
+fn a_runtime_in_a_plain_chroot() {
+    let mut container = Box::script("ls /; cat /volume/file; touch /made && echo made");
+    let outer = crate::support::Scratch::new();
+    apart(|| {
+        const MS_BIND_REC: u64 = 1 << 12 | 1 << 14;
+        const MS_SHARED_REC: u64 = 1 << 20 | 1 << 14;
+        const MS_PRIVATE_REC: u64 = 1 << 18 | 1 << 14;
+        sys::namespaces::unshare(NEW_MOUNT).unwrap();
+        sys::mount::propagate_root(MS_PRIVATE_REC).unwrap();
+        sys::mount::propagate_root(MS_SHARED_REC).unwrap();
+        let path = |path: &Path| std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        for name in ["proc", "dev", "sys", "scratch", "tmp"] {
+            let inner = outer.0.join(name);
+            fs::create_dir(&inner).unwrap();
+            let source = if name == "scratch" { container.scratch.0.clone() } else { Path::new("/").join(name) };
+            if name != "tmp" {
+                sys::mount::classic(&path(&source), &path(&inner), c"", MS_BIND_REC, c"").unwrap();
+            }
+        }
+        fs::create_dir(container.scratch.0.join("volume")).unwrap();
+        fs::write(container.scratch.0.join("volume/file"), "content\n").unwrap();
+        container.mount(
+            json!({"destination": "/volume", "type": "bind", "source": "/scratch/volume", "options": ["rbind"]}),
+        );
+        if let Rootfs::Overlay { base, upper, work, .. } = &mut container.create.rootfs {
+            (*base, *upper, *work) = ("/scratch".into(), Some("/scratch/u".into()), Some("/scratch/w".into()));
+        }
+        let all = || fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let before = all();
+        rustix::process::chroot(&outer.0).unwrap();
+        rustix::process::chdir("/").unwrap();
+        let outcome = container.run();
+        assert_eq!(outcome.out, "bin\ndev\netc\nhome\nproc\nroot\nsys\ntmp\nvolume\ncontent\nmade\n", "{outcome:?}");
+        let own = fs::File::open("/proc/self/ns/mnt").unwrap();
+        sys::namespaces::enter(std::os::fd::AsFd::as_fd(&own), NEW_MOUNT).unwrap();
+        assert_eq!(all(), before, "nothing came to the host");
     });
 }
 

@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 pub const TESTS: &[(&str, fn())] = &[
     ("output_and_exit_code", output_and_exit_code),
     ("programs_that_are_none", programs_that_are_none),
+    ("a_script_without_its_interpreter", a_script_without_its_interpreter),
     ("a_parked_process_is_given_up", a_parked_process_is_given_up),
     ("namespaces_and_names", namespaces_and_names),
     ("users_by_name", users_by_name),
@@ -59,6 +60,16 @@ fn programs_that_are_none() {
     running.start();
     let (code, message) = running.wait().failure();
     assert_eq!((code, message.as_str()), (126, "exec container process `/bin/bad`: Exec format error"));
+}
+
+fn a_script_without_its_interpreter() {
+    let container = Box::new(&["/bin/script"]);
+    let script = container.layer().join("bin/script");
+    fs::write(&script, "#!/no/such/shell\n").unwrap();
+    fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (code, message) = container.run().failure();
+    assert_eq!(code, 127, "{message}");
+    assert!(message.starts_with("exec container process `/bin/script`: No such file or directory"), "{message}");
 }
 
 fn a_parked_process_is_given_up() {

@@ -22,6 +22,8 @@ pub const TESTS: &[(&str, fn())] = &[
     ("owners_through_maps", owners_through_maps),
     ("labels_that_this_kernel_has_not", labels_that_this_kernel_has_not),
     ("what_is_given_twice", what_is_given_twice),
+    ("what_devices_may_be_used", what_devices_may_be_used),
+    ("nodes_of_every_kind", nodes_of_every_kind),
 ];
 
 fn namespaces(container: &mut Box, change: impl FnOnce(&mut Vec<Value>)) {
@@ -463,4 +465,72 @@ fn what_is_given_twice() {
     let mut container = Box::new(&["true"]);
     namespaces(&mut container, |all| all.push(json!({"type": "uts"})));
     assert!(container.run().failure().1.contains("uts is given twice"));
+}
+
+fn what_devices_may_be_used() {
+    if runtime::cgroup::Host::probe().parent().is_err() {
+        return eprintln!("SKIPPED: what_devices_may_be_used: no cgroups here");
+    }
+    // As Podman gives it to its runtimes: what every container has is not listed.
+    let mut container = Box::script(
+        "echo x > /dev/null && echo null; mknod /tmp/zero c 1 5 && echo made; mknod /tmp/memory c 1 1 && echo made; \
+         head -c 1 /tmp/zero | wc -c; head -c 1 /tmp/memory 2>&1; mknod /tmp/disk b 7 200 && echo made",
+    );
+    container.edit(|spec| {
+        spec["linux"]["cgroupsPath"] = json!(format!("runtime-devices-{}", std::process::id()));
+        spec["linux"]["resources"] = json!({"devices": [{"allow": false, "access": "rwm"}]});
+        for set in ["bounding", "effective", "permitted"] {
+            spec["process"]["capabilities"][set] = json!(["CAP_MKNOD", "CAP_DAC_OVERRIDE", "CAP_SYS_RAWIO"]);
+        }
+    });
+    let mut running = container.launch();
+    assert!(running.is_parked(), "{:?}", running.reports);
+    let group = running.cgroup();
+    running.start();
+    let outcome = running.wait();
+    if let Some(group) = group {
+        let group = runtime::cgroup::Group::open(&runtime::cgroup::Host::probe(), &group).unwrap();
+        group.kill().unwrap();
+        group.remove().unwrap();
+    }
+    let wanted = "null\nmade\nmade\n1\nhead: /tmp/memory: Operation not permitted\nmade\n";
+    assert_eq!(outcome.out, wanted, "{outcome:?}");
+}
+
+fn nodes_of_every_kind() {
+    let nodes = json!([
+        {"path": "/dev/deep/pipe", "type": "p", "fileMode": 0o640, "uid": 3, "gid": 4},
+        {"path": "/dev/unbuffered", "type": "u", "major": 1, "minor": 5, "fileMode": 0o600},
+        {"path": "/dev/full", "type": "c", "major": 1, "minor": 7, "uid": 5},
+    ]);
+    let mut container = Box::script("cd /dev; stat -c '%n %F %a %u:%g %t:%T' deep/pipe unbuffered full disk 2>&1");
+    container.edit(|spec| {
+        spec["linux"]["devices"] = nodes.clone();
+        spec["linux"]["devices"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"path": "/dev/disk", "type": "b", "major": 7, "minor": 200}));
+    });
+    container.prints(
+        "deep/pipe fifo 640 3:4 0:0\nunbuffered character special file 600 0:0 1:5\nfull character special file 666 5:0 1:7\n\
+         disk block special file 666 0:0 7:c8",
+    );
+    // Where nodes cannot be made pipes can, and the host's nodes are bound.
+    let mut mapped = Box::script("stat -c '%F %a %u:%g' /dev/deep/pipe; stat -c %t:%T /dev/full");
+    maps(&mut mapped);
+    mapped_layers(&mut mapped);
+    mapped.edit(|spec| {
+        spec["linux"]["devices"] = json!([nodes[0], nodes[2]]);
+    });
+    mapped.prints("fifo 640 3:4\n1:7");
+    for (node, words) in [
+        (json!({"path": "/dev/x", "type": "c", "major": -1, "minor": 5}), "is not a device's number"),
+        (json!({"path": "/bin/busybox", "type": "c", "major": 1, "minor": 5}), "File exists"),
+        (json!({"path": "/dev/x", "type": "a"}), "one of c, u, b and p"),
+    ] {
+        let mut wrong = Box::new(&["true"]);
+        wrong.edit(|spec| spec["linux"]["devices"] = json!([node]));
+        let message = wrong.run().failure().1;
+        assert!(message.contains(words), "{message}");
+    }
 }
