@@ -126,7 +126,12 @@ fn a_killed_monitor() {
         home.until("the monitor is gone", || home.processes().is_empty());
         if !alive {
             kill(pid);
-            home.until("the process is gone", || !std::path::Path::new(&format!("/proc/{pid}/exe")).exists());
+            // Its executable goes before it has ended: a zombie, where nobody has taken it yet, has.
+            home.until("the process has ended", || {
+                std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| {
+                    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
+                })
+            });
             assert_eq!(home.inspect(&id, "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
             assert_eq!(home.run(&["wait", &id]).quiet(), "137");
             home.run(&["start", &id]).quiet();
