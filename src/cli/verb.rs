@@ -22,6 +22,7 @@ mod init;
 mod inspect;
 mod kill;
 mod load;
+mod login;
 mod logs;
 mod many;
 mod pause;
@@ -158,6 +159,8 @@ pub const TOP: &[Entry] = &[
     ("kill", &kill::VERB),
     ("list-tags", &copy::LIST_TAGS),
     ("load", &load::VERB),
+    ("login", &login::LOGIN),
+    ("logout", &login::LOGOUT),
     ("logs", &logs::VERB),
     ("pause", &pause::PAUSE),
     ("ps", &ps::VERB),

@@ -3,5 +3,6 @@
 mod between;
 mod bring;
 mod list;
+mod login;
 mod remove;
 mod send;

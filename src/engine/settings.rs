@@ -25,6 +25,19 @@ pub struct Settings {
     pub auth_files: Vec<PathBuf>,
     /// Directories with certificates for registries (containers-certs.d(5)).
     pub certificate_roots: Vec<PathBuf>,
+    /// Where registries are described (containers-registries.conf(5)).
+    pub registries: RegistryFiles,
+}
+
+/// Files that describe registries. They may be missing.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryFiles {
+    /// Of these the first that exists.
+    pub main: Vec<PathBuf>,
+    /// Directories of `*.conf` that add to it, each winning over those before.
+    pub drop_ins: Vec<PathBuf>,
+    /// Short names that were looked up before.
+    pub aliases: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -90,6 +103,7 @@ impl Settings {
             gid: rustix::process::getegid().as_raw(),
             path: std::env::var_os("PATH"),
             auth_files: auth_files(uid, home.as_deref(), absolute("REGISTRY_AUTH_FILE"), absolute("XDG_RUNTIME_DIR")),
+            registries: registries(uid, home.as_deref(), absolute("CONTAINERS_REGISTRIES_CONF")),
             certificate_roots: [home.as_ref().filter(|_| uid != 0).map(|home| home.join(".config/containers/certs.d"))]
                 .into_iter()
                 .flatten()
@@ -141,4 +155,22 @@ fn auth_files(uid: u32, home: Option<&Path>, named: Option<PathBuf>, runtime: Op
         files.push(home.join(".docker/config.json"));
     }
     files
+}
+
+/// The user's files, where there are any, stand for the host's main file and add to its drop-ins.
+fn registries(uid: u32, home: Option<&Path>, named: Option<PathBuf>) -> RegistryFiles {
+    let own = home.filter(|_| uid != 0).map(|home| home.join(".config/containers"));
+    if let Some(named) = named {
+        return RegistryFiles { main: vec![named], ..RegistryFiles::default() };
+    }
+    let host = PathBuf::from("/etc/containers");
+    let cache = match home {
+        Some(home) if uid != 0 => home.join(".cache/containers"),
+        _ => "/var/cache/containers".into(),
+    };
+    RegistryFiles {
+        main: own.iter().chain([&host]).map(|directory| directory.join("registries.conf")).collect(),
+        drop_ins: [Some(&host), own.as_ref()].into_iter().flatten().map(|d| d.join("registries.conf.d")).collect(),
+        aliases: vec![cache.join("short-name-aliases.conf")],
+    }
 }

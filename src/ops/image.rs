@@ -14,6 +14,8 @@ pub struct Pull {
     pub platform: Option<String>,
     /// `missing`, `always`, `never`, `newer`.
     pub policy: Option<String>,
+    /// All tags of the repository.
+    pub all_tags: bool,
     /// How the registry is talked to.
     pub access: Access,
 }
@@ -228,4 +230,41 @@ pub struct Listed {
     pub repository: Option<String>,
     /// Its tags.
     pub tags: Vec<String>,
+}
+
+/// Asks to log in to a registry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Login {
+    /// `HOST[:PORT][/REPOSITORY]`.
+    pub registry: String,
+    /// User; none means the one that is known.
+    pub user: Option<String>,
+    /// Password; none means the one that is known.
+    pub password: Option<String>,
+    /// Keep it in this file, as Docker's `config.json` has it.
+    pub compat_auth_file: Option<String>,
+    /// How the registry is talked to; its `auth_file` is where the login is kept.
+    pub access: Access,
+}
+
+/// Somebody is logged in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoggedIn {
+    /// Who.
+    pub user: String,
+    /// Where that is kept.
+    pub file: std::path::PathBuf,
+}
+
+/// Asks to forget a login.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Logout {
+    /// Of which registry; none means of all.
+    pub registry: Option<String>,
+    /// File it is kept in.
+    pub auth_file: Option<String>,
+    /// The same, as Docker's `config.json` has it.
+    pub compat_auth_file: Option<String>,
 }

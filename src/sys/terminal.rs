@@ -3,7 +3,9 @@
 //! Must not know: what is typed or shown.
 
 use rustix::io::{Errno, Result};
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{
+    LocalModes, OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// True if `fd` is a terminal.
@@ -38,6 +40,16 @@ impl Raw {
         tcsetattr(&terminal, OptionalActions::Now, &raw)?;
         Ok(Raw { terminal, before })
     }
+
+    /// The terminal `fd` as it is, but what is typed does not show: for passwords.
+    pub fn silent(fd: impl AsFd) -> Result<Raw> {
+        let terminal = fd.as_fd().try_clone_to_owned().map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        let before = tcgetattr(&terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
+        Ok(Raw { terminal, before })
+    }
 }
 
 impl Drop for Raw {
@@ -50,7 +62,6 @@ impl Drop for Raw {
 mod tests {
     use super::*;
     use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-    use rustix::termios::LocalModes;
 
     #[test]
     fn raw_mode_ends_and_sizes_pass() {
@@ -65,9 +76,13 @@ mod tests {
         assert_eq!(size(&terminal).unwrap(), (33, 111));
         let echoes = || tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO);
         assert!(echoes());
-        let raw = Raw::enter(&terminal).unwrap();
-        assert!(!echoes());
-        drop(raw);
-        assert!(echoes());
+        for raw in
+            [|terminal| Raw::enter(terminal), |terminal| Raw::silent(terminal)] as [fn(&OwnedFd) -> Result<Raw>; 2]
+        {
+            let raw = raw(&terminal).unwrap();
+            assert!(!echoes());
+            drop(raw);
+            assert!(echoes());
+        }
     }
 }

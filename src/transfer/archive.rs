@@ -151,7 +151,7 @@ fn pull(
     wanted: &Wanted,
     progress: &dyn Progress,
 ) -> Result<Loaded> {
-    let repository = Repository::new(name, &options.registry);
+    let repository = Repository::new(name, &options.registry)?;
     let found = repository.find(wanted)?;
     let known = known_manifest(store, &found)?;
     if let (Some(known), false) = (&known, wanted.asked) {

@@ -126,7 +126,7 @@ pub fn raw(from: &Source, options: &Options) -> Result<Vec<u8>> {
 
 /// The tags of a repository, in the registry's order.
 pub fn tags(name: &Reference, options: &Options) -> Result<Vec<String>> {
-    Repository::new(name, &options.registry).tags()
+    Repository::new(name, &options.registry)?.tags()
 }
 
 /// The names of all images in an archive of Docker's.
@@ -150,7 +150,7 @@ fn reading<T>(
         Source::OciDirectory(path, choice) => (path, choice, Demand::Oci),
         Source::Directory(path) => (path, &Choice::Only, Demand::Directory),
         Source::Registry(name) => {
-            let repository = Repository::new(name, &options.registry);
+            let repository = Repository::new(name, &options.registry)?;
             let (bytes, media_type) = repository.top()?;
             return act(Whole::Document { bytes, media_type }, &repository, &repository);
         }

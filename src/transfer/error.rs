@@ -71,6 +71,25 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// An image's registry is blocked by configuration.
+    #[error("{name}: registry {prefix} is blocked in registries.conf")]
+    Blocked {
+        /// The image.
+        name: String,
+        /// What is blocked.
+        prefix: String,
+    },
+    /// A short name may mean several images.
+    #[error(
+        "short-name resolution enforced: {name:?} could be of {}: write the registry before the name, or an alias in registries.conf",
+        searched.join(", ")
+    )]
+    Unclear {
+        /// The short name.
+        name: String,
+        /// The registries that are searched.
+        searched: Vec<String>,
+    },
     /// Several images for a place that takes one.
     #[error("only docker-archive takes several images: save them one by one, or choose that format")]
     OneImage,

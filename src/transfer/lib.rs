@@ -15,10 +15,12 @@ mod destination;
 mod document;
 mod error;
 mod intake;
+mod logins;
 mod origin;
 mod parts;
 mod plan;
 mod reel;
+mod registries;
 mod registry;
 mod send;
 mod shelf;
@@ -34,6 +36,8 @@ pub use copy::{Change, Written};
 pub use document::Descriptor;
 pub use error::{Error, Result};
 pub use intake::Compression;
+pub use logins::{check_login, forget_login, forget_logins, keep_login, known_login};
+pub use registries::Registries;
 pub use send::{Output, Saving, Wishes, push, save};
 pub use source::{Choice, Source};
 
@@ -71,6 +75,8 @@ pub struct Registry {
     pub tls_verify: bool,
     /// The proxies to use.
     pub proxies: Proxies,
+    /// Where names lead to, and which registries may be spoken to without TLS.
+    pub registries: Registries,
     /// Directory with certificates for the registry, beside those of `certificate_roots`.
     pub certificates: Option<PathBuf>,
     /// Directories with a directory of certificates for each registry, `HOST[:PORT]` (containers-certs.d(5)).
@@ -90,6 +96,7 @@ impl Default for Registry {
             auth_files: Vec::new(),
             tls_verify: true,
             proxies: Proxies::default(),
+            registries: Registries::default(),
             certificates: None,
             certificate_roots: Vec::new(),
             attempts: 4,

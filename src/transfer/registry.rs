@@ -1,21 +1,25 @@
 //! Images from registries (OCI distribution specification, "Pull"; Docker's registry API v2 is the same).
 //!
-//! Must not know: short names and mirrors (the caller names the registry), the environment.
+//! Must not know: what short names mean (the caller names the registry), the environment.
 
-mod address;
+pub mod address;
 mod blob;
 mod client;
-mod credential;
+pub mod credential;
 pub mod push;
 mod tls;
+mod token;
 
 use crate::document::{self, Descriptor};
 use crate::parts::Supply;
-use crate::plan::{self, Documents, Found, Layer, Place, Wanted};
+use crate::plan::{self, Documents, Found, Layer, Wanted};
+use crate::registries::Place;
 use crate::{Error, Registry, Result};
 pub use address::full_name;
 use blob::Blob;
 use client::{Client, Content};
+use std::sync::atomic::{AtomicUsize, Ordering};
+pub use token::known;
 use types::{Digest, Reference};
 use ureq::http::Method;
 
@@ -26,21 +30,49 @@ const PAGES: usize = 1000;
 
 /// A repository of a registry.
 pub struct Repository<'a> {
-    client: Client<'a>,
+    /// Where it is: mirrors, then the registry itself.
+    places: Vec<Client<'a>>,
+    /// The place that has answered.
+    chosen: AtomicUsize,
     name: Reference,
     title: String,
 }
 
 impl<'a> Repository<'a> {
     /// The repository of `name`. Nothing is sent yet.
-    pub fn new(name: &Reference, options: &'a Registry) -> Repository<'a> {
+    ///
+    /// # Errors
+    /// The configuration blocks it.
+    pub fn new(name: &Reference, options: &'a Registry) -> Result<Repository<'a>> {
         let name = address::full_name(name);
-        let domain = name.domain.clone().unwrap_or_default();
-        Repository { client: Client::new(options, &domain, &name.path, "pull"), title: name.to_string(), name }
+        let client = |place: Place| {
+            let at = address::full_name(&place.name);
+            Client::new(options, &at.domain.unwrap_or_default(), &at.path, "pull").without_tls(place.insecure)
+        };
+        let places = options.registries.places(&name)?.into_iter().map(client).collect();
+        Ok(Repository { places, chosen: AtomicUsize::new(0), title: name.to_string(), name })
     }
 
-    /// The manifest or index that the name stands for, with its media type, which may be empty.
+    fn client(&self) -> &Client<'a> {
+        // There is one at least, and the number is that of one of them.
+        &self.places[self.chosen.load(Ordering::Relaxed)]
+    }
+
+    /// The manifest or index that the name stands for, with its media type, which may be empty. The first place that has
+    /// it serves the rest, too.
     pub fn top(&self) -> Result<(Vec<u8>, String)> {
+        let mut result = self.top_here();
+        for next in 1..self.places.len() {
+            if result.is_ok() {
+                break;
+            }
+            self.chosen.store(next, Ordering::Relaxed);
+            result = self.top_here();
+        }
+        result
+    }
+
+    fn top_here(&self) -> Result<(Vec<u8>, String)> {
         match (&self.name.digest, &self.name.tag) {
             (Some(digest), _) => {
                 let (bytes, media_type) = self.manifest(&digest.to_string())?;
@@ -76,38 +108,38 @@ impl<'a> Repository<'a> {
         }
         let action = "list tags";
         let mut tags = Vec::new();
-        let mut next = Some(self.client.at("tags/list")?);
+        let mut next = Some(self.client().at("tags/list")?);
         for _ in 0..PAGES {
             let Some(at) = next else { return Ok(tags) };
-            let mut answer = self.client.send(Method::GET, action, &at, &[], Content::None)?;
+            let mut answer = self.client().send(Method::GET, action, &at, &[], Content::None)?;
             if !answer.status().is_success() {
-                return Err(self.client.refused(action, answer));
+                return Err(self.client().refused(action, answer));
             }
             let link = answer.headers().get("link").and_then(|h| h.to_str().ok()).and_then(client::next_page);
             next = link.and_then(|link| at.join(link)).filter(|next| next.same_host(&at));
             let bytes =
-                client::read(answer.body_mut(), document::MANIFEST).map_err(|why| self.client.failed(action, why))?;
-            let page: Page = serde_json::from_slice(&bytes).map_err(|e| self.client.failed(action, e.to_string()))?;
+                client::read(answer.body_mut(), document::MANIFEST).map_err(|why| self.client().failed(action, why))?;
+            let page: Page = serde_json::from_slice(&bytes).map_err(|e| self.client().failed(action, e.to_string()))?;
             tags.extend(page.tags.unwrap_or_default().into_iter().filter(|tag| types::reference::is_tag(tag)));
         }
-        Err(self.client.failed(action, format!("there are more than {PAGES} pages of them")))
+        Err(self.client().failed(action, format!("there are more than {PAGES} pages of them")))
     }
 
     /// Domain and path of the repository.
     pub fn place(&self) -> (String, String) {
-        (self.client.domain.clone(), self.client.path.clone())
+        (self.client().domain.clone(), self.client().path.clone())
     }
 
     /// A blob, to be read.
     pub fn blob(&self, digest: Digest, size: u64) -> Box<dyn std::io::Read + Send + '_> {
-        Box::new(Blob::new(&self.client, digest, size))
+        Box::new(Blob::new(self.client(), digest, size))
     }
 
     /// A layer, to be read.
     pub fn layer(&self, layer: &Layer) -> Result<Supply<'_>> {
         match &layer.place {
-            Place::Blob(digest, size) => Ok(Supply::Bytes(Box::new(Blob::new(&self.client, *digest, *size)))),
-            Place::Member { name, .. } => Err(Error::Missing {
+            plan::Place::Blob(digest, size) => Ok(Supply::Bytes(Box::new(Blob::new(self.client(), *digest, *size)))),
+            plan::Place::Member { name, .. } => Err(Error::Missing {
                 archive: self.title.clone(),
                 what: format!("layer {}", layer.diff_id),
                 member: name.clone(),
@@ -119,12 +151,12 @@ impl<'a> Repository<'a> {
         let accept =
             [document::OCI_INDEX, document::OCI_MANIFEST, document::DOCKER_LIST, document::DOCKER_MANIFEST].join(", ");
         let action = format!("read manifest {reference}");
-        let mut answer = self.client.get(&action, &format!("manifests/{reference}"), &[("accept", &accept)])?;
+        let mut answer = self.client().get(&action, &format!("manifests/{reference}"), &[("accept", &accept)])?;
         let header = |name| answer.headers().get(name).and_then(|h| h.to_str().ok()).map(str::to_owned);
         let media_type = header("content-type").unwrap_or_default();
         let said: Option<Digest> = header("docker-content-digest").and_then(|d| d.parse().ok());
         let bytes =
-            client::read(answer.body_mut(), document::MANIFEST).map_err(|why| self.client.failed(&action, why))?;
+            client::read(answer.body_mut(), document::MANIFEST).map_err(|why| self.client().failed(&action, why))?;
         let found = Digest::of(&bytes);
         if let Some(digest) = said.filter(|said| *said != found) {
             return Err(Error::Mismatch { what: "manifest", digest, property: "digest", found: found.to_string() });
@@ -141,11 +173,16 @@ impl Documents for Repository<'_> {
             return Ok(self.manifest(&descriptor.digest.to_string())?.0);
         }
         let action = format!("read {what} {}", descriptor.digest);
-        let mut answer = self.client.get(&action, &format!("blobs/{}", descriptor.digest), &[])?;
-        client::read(answer.body_mut(), limit).map_err(|why| self.client.failed(&action, why))
+        let mut answer = self.client().get(&action, &format!("blobs/{}", descriptor.digest), &[])?;
+        client::read(answer.body_mut(), limit).map_err(|why| self.client().failed(&action, why))
     }
 
     fn title(&self) -> &str {
         &self.title
     }
+}
+
+/// Tries the login of `options` at a registry.
+pub fn check_login(domain: &str, options: &Registry) -> Result<()> {
+    Client::new(options, domain, "", "pull").check_login().map(drop)
 }

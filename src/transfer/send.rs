@@ -141,7 +141,7 @@ pub(crate) fn open<'a>(to: &Source, options: &'a Options, wishes: &Wishes) -> Re
         }
         Source::OciDirectory(path, choice) => Box::new(Layout::directory(path, named(choice)?, wishes.plain)?),
         Source::Directory(path) => Box::new(Directory::create(path, wishes.change.form, compress(Packing::AsTheyAre))?),
-        Source::Registry(name) => Box::new(Pushed::new(name, &options.registry, Packing::Compressed)),
+        Source::Registry(name) => Box::new(Pushed::new(name, &options.registry, Packing::Compressed)?),
         Source::Name(name) => return Err(Error::NotFetched(name.to_string())),
     })
 }

@@ -25,6 +25,7 @@ mod minimal;
 mod networks;
 mod outward;
 mod peer;
+mod registries;
 mod registry;
 mod rootless;
 mod runtime;

@@ -13,6 +13,9 @@ use ops::image::{Access, Pull};
 pub struct Asked {
     pull: Pull,
     quiet: bool,
+    architecture: Option<String>,
+    os: Option<String>,
+    variant: Option<String>,
 }
 
 impl HasAccess for Asked {
@@ -29,6 +32,19 @@ const FLAGS: &[Flag<Asked>] = &[
     registry_flags::retry_delay(),
     registry_flags::tls_verify(),
     switch("disable-content-trust", "Accepted for Docker's sake, has no effect", |_, _| {}),
+    short('a', switch("all-tags", "Pull all tags of the repository", |r, on| r.pull.all_tags = on)),
+    value("arch", "string", "Take the image for this architecture", |r, v| {
+        r.architecture = Some(v.into());
+        Ok(())
+    }),
+    value("os", "string", "Take the image for this operating system", |r, v| {
+        r.os = Some(v.into());
+        Ok(())
+    }),
+    value("variant", "string", "Take the image for this variant of the architecture", |r, v| {
+        r.variant = Some(v.into());
+        Ok(())
+    }),
     value("platform", "string", "Take the image for this platform (os/arch[/variant])", |r, v| {
         r.pull.platform = Some(v.into());
         Ok(())
@@ -55,14 +71,22 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     if arguments.is_empty() {
         return Err(Failure::new("requires at least 1 arg(s), only received 0"));
     }
+    let parts = super::copy::platform(asked.os, asked.architecture, asked.variant);
+    if parts.is_some() && asked.pull.platform.is_some() {
+        return Err(Failure::new("--platform option can not be specified with --arch, --os or --variant"));
+    }
+    let pull = Pull { platform: asked.pull.platform.clone().or(parts), ..asked.pull };
     let engine = program.engine()?;
     each(&arguments, |source| {
-        let request = Pull { source: source.to_owned(), ..asked.pull.clone() };
-        let loaded = engine.pull(&request, &mut |line| {
-            if !asked.quiet {
-                note(line);
-            }
-        });
-        print(&format!("{}\n", loaded.map_err(plain)?.id.hex()))
+        let request = Pull { source: source.to_owned(), ..pull.clone() };
+        for name in engine.pull_names(&request).map_err(plain)? {
+            let loaded = engine.pull(&Pull { source: name, ..request.clone() }, &mut |line| {
+                if !asked.quiet {
+                    note(line);
+                }
+            });
+            print(&format!("{}\n", loaded.map_err(plain)?.id.hex()))?;
+        }
+        Ok(())
     })
 }

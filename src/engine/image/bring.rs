@@ -49,9 +49,43 @@ impl Engine {
             _ => {}
         }
         let name: Reference = asked.source.parse().map_err(Fault::from)?;
-        let domain = if name.path.contains('/') { "docker.io" } else { "docker.io/library" };
-        let name = name.normalised(domain);
-        self.fetch(&format!("docker://{name}"), asked, progress)
+        let meanings = self.registries()?.meanings(&name).map_err(fault::transfer)?;
+        let mut failed: Vec<Fault> = Vec::new();
+        for meaning in &meanings {
+            let meaning = transfer::source::complete(meaning);
+            match self.fetch(&format!("docker://{meaning}"), asked, progress) {
+                Ok(loaded) => return Ok(loaded),
+                Err(fault) => failed.push(fault),
+            }
+        }
+        // A registry that does not answer takes nothing away that is there.
+        if policy == Policy::Newer
+            && let Ok(image) = self.store()?.find_image(&asked.source)
+        {
+            return Ok(there(image));
+        }
+        let kind = failed.first().map_or(Kind::NotFound, |fault| fault.kind);
+        let messages: Vec<String> = failed.iter().map(Fault::to_string).collect();
+        Err(Fault::new(kind, messages.join("; ")))
+    }
+
+    /// The complete names that `asked` stands for: with `all_tags` one for each tag of the repository.
+    pub fn pull_names(&self, asked: &Pull) -> Result<Vec<String>, Fault> {
+        if !asked.all_tags {
+            return Ok(vec![asked.source.clone()]);
+        }
+        let text = asked.source.strip_prefix("docker://").unwrap_or(&asked.source);
+        let name: Reference = text.parse().map_err(Fault::from)?;
+        if transfer::source::has_transport(text) || name.tag.is_some() || name.digest.is_some() {
+            return Err(Fault::invalid("--all-tags needs the name of a repository, without a tag"));
+        }
+        let options = transfer::Options { platform: None, registry: self.registry_options(&asked.access)? };
+        let name = options.registry.registries.meanings(&name).map_err(fault::transfer)?.swap_remove(0);
+        let tags = transfer::tags(&name, &options).map_err(fault::transfer)?;
+        Ok(tags
+            .iter()
+            .map(|tag| format!("docker://{}:{tag}", transfer::source::complete(&name).repository()))
+            .collect())
     }
 
     fn fetch(&self, source: &str, asked: &Pull, progress: &mut dyn FnMut(&str)) -> Result<Loaded, Fault> {

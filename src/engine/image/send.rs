@@ -85,7 +85,12 @@ impl Engine {
 
     /// How registries are talked to.
     pub(crate) fn registry_options(&self, asked: &Access) -> Result<transfer::Registry, Fault> {
+        let mut registries = self.registries()?;
+        if asked.tls_verify == Some(true) {
+            registries.secure();
+        }
         let mut registry = transfer::Registry {
+            registries,
             auth_files: self.settings.auth_files.clone(),
             tls_verify: asked.tls_verify.unwrap_or(true),
             proxies: self.settings.transfer_proxies(),

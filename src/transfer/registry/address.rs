@@ -90,6 +90,13 @@ pub fn full_name(name: &Reference) -> Reference {
     name
 }
 
+/// True if `text` can be the host and port of a registry.
+pub fn is_authority(text: &str) -> bool {
+    let probe: Result<Reference, _> = format!("{text}/x").parse();
+    // A first word without a dot or port would be the beginning of a path.
+    probe.is_ok_and(|name| name.domain.as_deref() == Some(text) || name.path == format!("{text}/x"))
+}
+
 /// The host that serves the images of `domain`.
 pub fn host(domain: &str) -> &str {
     if domain == "docker.io" { "registry-1.docker.io" } else { domain }

@@ -5,7 +5,7 @@
 //! redirect leads, except to where the registry itself says that an upload goes.
 
 use super::address::{self, Address};
-use super::credential::{self, Challenge, Known};
+use super::credential::{self, Challenge};
 use super::tls::Certificates;
 use crate::{Error, Registry, Result};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use ureq::{Agent, Body, SendBody};
 /// Redirects followed for one request.
 const HOPS: usize = 10;
 /// Largest answer of a token server, and of an error that is quoted.
-const ANSWER: u64 = 1 << 20;
+pub const ANSWER: u64 = 1 << 20;
 /// How long to wait before the second attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// Longest time that a registry may make us wait between attempts.
@@ -37,11 +37,13 @@ pub enum Content<'c> {
 
 /// A client for one repository.
 pub struct Client<'a> {
-    options: &'a Registry,
+    pub options: &'a Registry,
+    /// TLS is demanded, and certificates are checked.
+    pub verify: bool,
     /// What is done in the repository, as a token's scope has it: `pull`, or `pull,push`.
-    actions: &'static str,
+    pub actions: &'static str,
     /// A second repository of this registry that blobs are mounted from.
-    also: Mutex<Vec<String>>,
+    pub also: Mutex<Vec<String>>,
     /// The registry's name as the user knows it, and the path of the repository.
     pub domain: String,
     pub path: String,
@@ -51,19 +53,12 @@ pub struct Client<'a> {
     login: Mutex<Login>,
 }
 
+/// What the registry asked for, and what it gets.
 #[derive(Default)]
-struct Login {
+pub struct Login {
     /// Value of the `Authorization` header, once the registry asked for one.
-    header: Option<String>,
-    challenge: Option<Challenge>,
-}
-
-#[derive(Deserialize)]
-struct Token {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    access_token: String,
+    pub header: Option<String>,
+    pub challenge: Option<Challenge>,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +80,7 @@ impl<'a> Client<'a> {
     pub fn new(options: &'a Registry, domain: &str, path: &str, actions: &'static str) -> Client<'a> {
         Client {
             options,
+            verify: options.tls_verify && !options.registries.insecure(domain, path),
             actions,
             also: Mutex::default(),
             domain: domain.into(),
@@ -94,6 +90,11 @@ impl<'a> Client<'a> {
             agents: Mutex::default(),
             login: Mutex::default(),
         }
+    }
+
+    /// The same, which need not have a valid certificate or speak TLS at all if `insecure`.
+    pub fn without_tls(self, insecure: bool) -> Client<'a> {
+        Client { verify: self.verify && !insecure, ..self }
     }
 
     /// Finds out how the registry is spoken to: https or, if that is allowed, http; and whether it wants a login
@@ -107,7 +108,7 @@ impl<'a> Client<'a> {
         }
         let secure = Address { secure: true, authority: authority.into(), path: "/v2/".into() };
         let plain = Address { secure: false, ..secure.clone() };
-        let may_be_plain = !self.options.tls_verify || address::is_loopback(&secure.host_and_port().0);
+        let may_be_plain = !self.verify || address::is_loopback(&secure.host_and_port().0);
         let mut first = None;
         for address in if may_be_plain { vec![secure, plain] } else { vec![secure] } {
             match self.once(&Method::GET, &address, &[], None, &mut Content::None) {
@@ -121,7 +122,14 @@ impl<'a> Client<'a> {
                         _ => Err(self.refused("ask for its version", answer)),
                     };
                 }
-                Err(error) => drop(first.get_or_insert(error)),
+                Err(error) => {
+                    let speaks_tls = speaks_tls(&error);
+                    first.get_or_insert(error);
+                    // Who speaks TLS and is not believed is not asked the same in the clear.
+                    if speaks_tls {
+                        break;
+                    }
+                }
             }
         }
         let why = first.map_or_else(String::new, |e| self.told(&e));
@@ -215,7 +223,7 @@ impl<'a> Client<'a> {
     }
 
     /// One request, with its redirects and without anything tried again.
-    fn once(
+    pub fn once(
         &self,
         method: &Method,
         address: &Address,
@@ -257,7 +265,7 @@ impl<'a> Client<'a> {
                 return Err(ureq::Error::BadUri(format!("{location}: a redirect of what was to be sent")));
             }
             let next = at.join(location).ok_or_else(|| ureq::Error::BadUri(location.into()))?;
-            if at.secure && !next.secure && self.options.tls_verify {
+            if at.secure && !next.secure && self.verify {
                 return Err(ureq::Error::BadUri(format!("{next}: a redirect from https to http")));
             }
             at = next;
@@ -298,7 +306,7 @@ impl<'a> Client<'a> {
         if address.secure || proxy.is_some_and(|p| p.starts_with("https")) {
             // The ping, before which nothing is sent, has read them.
             let certificates = self.certificates.get_or_init(Certificates::default);
-            config = config.tls_config(certificates.config(self.options.tls_verify));
+            config = config.tls_config(certificates.config(self.verify));
         }
         let agent = config.build().new_agent();
         agents.insert(key, agent.clone());
@@ -313,95 +321,11 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn login(&self) -> MutexGuard<'_, Login> {
+    pub fn login(&self) -> MutexGuard<'_, Login> {
         self.login.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The header for the registry; none if it asked for none. Several threads wait for one token.
-    fn authorization(&self) -> Result<Option<String>> {
-        let mut login = self.login();
-        if login.header.is_none() {
-            login.header = match login.challenge.clone() {
-                None => None,
-                Some(Challenge::Basic) => match self.credentials()? {
-                    Some((user, password)) => Some(credential::basic(&user, &password)),
-                    None => {
-                        return Err(
-                            self.unauthorized("it wants a user and a password, and none are known for it".into())
-                        );
-                    }
-                },
-                Some(Challenge::Bearer { realm, service, scope }) => {
-                    Some(format!("Bearer {}", self.token(&realm, service.as_deref(), scope.as_deref())?))
-                }
-            };
-        }
-        Ok(login.header.clone())
-    }
-
-    fn token(&self, realm: &str, service: Option<&str>, scope: Option<&str>) -> Result<String> {
-        let action = format!("get a token from {realm:?}");
-        let bad = || self.failed(&action, "it is no address that a password may be sent to".into());
-        let mut address = Address::parse(realm).ok_or_else(bad)?;
-        if self.options.tls_verify && !address.secure && !address::is_loopback(&address.host_and_port().0) {
-            return Err(bad());
-        }
-        let own = format!("repository:{}:{}", self.path, self.actions);
-        // What is asked for with the ping has no repository yet.
-        let scope = scope.filter(|s| s.starts_with("repository:") && self.actions == "pull").unwrap_or(&own);
-        let also = self.also.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let also = also.iter().map(|path| format!("repository:{path}:pull"));
-        let scopes = std::iter::once(scope.to_owned()).chain(also).map(|scope| ("scope", scope));
-        for (key, value) in service.map(|service| ("service", service.to_owned())).into_iter().chain(scopes) {
-            let separator = if address.path.contains('?') { '&' } else { '?' };
-            address.path.push_str(&format!("{separator}{key}={}", escaped(&value)));
-        }
-        let authorization = self.credentials()?.map(|(user, password)| credential::basic(&user, &password));
-        let mut answer = self
-            .once(&Method::GET, &address, &[], authorization.as_deref(), &mut Content::None)
-            .map_err(|e| self.failed(&action, self.told(&e)))?;
-        if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            let with =
-                if authorization.is_some() { "with the credentials known for it" } else { "without credentials" };
-            return Err(self.unauthorized(format!("its token server gives no token {with}")));
-        }
-        if !answer.status().is_success() {
-            return Err(self.refused(&action, answer));
-        }
-        let bytes = read(answer.body_mut(), ANSWER).map_err(|why| self.failed(&action, why))?;
-        let token: Token = serde_json::from_slice(&bytes).map_err(|e| self.failed(&action, e.to_string()))?;
-        let token = if token.token.is_empty() { token.access_token } else { token.token };
-        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(self.failed(&action, "its answer holds no token".into()));
-        }
-        Ok(token)
-    }
-
-    fn credentials(&self) -> Result<Option<(String, String)>> {
-        if self.options.credentials.is_some() {
-            return Ok(self.options.credentials.clone());
-        }
-        for path in &self.options.auth_files {
-            let text = match std::fs::read(path) {
-                Ok(text) => text,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(Error::File { action: "read", path: path.clone(), source }),
-            };
-            let known = credential::find(&text, &self.domain, &self.path).map_err(|why| Error::Document {
-                what: "file of credentials",
-                name: path.display().to_string(),
-                why,
-            })?;
-            match known {
-                Some(Known::Login(user, password)) => return Ok(Some((user, password))),
-                Some(Known::Elsewhere(why)) => return Err(self.unauthorized(format!("{path:?}: {why}"))),
-                None => {}
-            }
-        }
-        Ok(None)
-    }
-
-    fn unauthorized(&self, why: String) -> Error {
+    pub fn unauthorized(&self, why: String) -> Error {
         Error::Unauthorized { registry: self.domain.clone(), why }
     }
 
@@ -423,7 +347,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn told(&self, error: &ureq::Error) -> String {
+    pub fn told(&self, error: &ureq::Error) -> String {
         let hint = match error {
             ureq::Error::Rustls(_) | ureq::Error::Tls(_) => {
                 " (a registry without a valid certificate needs --tls-verify=false)"
@@ -460,6 +384,16 @@ fn may_pass(error: &ureq::Error) -> bool {
         ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,
         _ => false,
     }
+}
+
+/// True if a connection failed by what the other side said in TLS, which it speaks then.
+fn speaks_tls(error: &ureq::Error) -> bool {
+    let said = match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()),
+        _ => None,
+    };
+    said.is_some_and(|error| !matches!(error, rustls::Error::InvalidMessage(_)))
 }
 
 /// Where the next page is (RFC 8288): `</v2/a/tags/list?last=x>; rel="next"`.

@@ -25,11 +25,15 @@ pub struct Pushed<'a> {
 
 impl<'a> Pushed<'a> {
     /// The repository of `name`. Nothing is sent yet.
-    pub fn new(name: &Reference, options: &'a Registry, packing: Packing) -> Pushed<'a> {
+    ///
+    /// # Errors
+    /// The configuration blocks it.
+    pub fn new(name: &Reference, options: &'a Registry, packing: Packing) -> Result<Pushed<'a>> {
         let name = address::full_name(name);
+        options.registries.check(&name)?;
         let domain = name.domain.clone().unwrap_or_default();
         let client = Client::new(options, &domain, &name.path, "pull,push");
-        Pushed { client, name, packing }
+        Ok(Pushed { client, name, packing })
     }
 
     /// Begins an upload, or takes the blob over from another repository: where the bytes go to, or none if there is
