@@ -13,6 +13,7 @@ use crate::labels::{self, Labels};
 use crate::launch::{Channels, Create, Stdio};
 use crate::masks;
 use crate::mounts::{self, Facts, Owners};
+use crate::net_devices::NetDevices;
 use crate::notify::{self, Notify};
 use crate::options;
 use crate::outside::{self, Outside};
@@ -88,8 +89,9 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
     plan::refuse(&create.spec)?;
     let plan = plan::namespaces(linux)?;
     let filter = linux.seccomp().as_ref().map(plan::filter).transpose()?;
-    let outside = Outside::prepare(create, Scheduling::read(process)?)?;
     let joining = Joining::open(&plan, &create.owners)?;
+    let devices = NetDevices::prepare(linux, plan.new | joining.foreign())?;
+    let outside = Outside::prepare(create, Scheduling::read(process)?, devices)?;
     let agent = notify::connect(filter.as_ref())?;
     let interface = Interface::probe();
     let stdio = own_streams(stdio, &plan)?;

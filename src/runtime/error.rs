@@ -66,6 +66,8 @@ pub enum Error {
     Step { step: &'static str, source: Errno },
     #[error("cgroup: {0}")]
     Cgroup(String),
+    #[error("network device {name:?}: {step}: {}", text(*source))]
+    NetDevice { name: String, step: &'static str, source: Errno },
     #[error("set {what}: {}", text(*source))]
     Schedule { what: &'static str, source: Errno },
     #[error("specification: {0}")]

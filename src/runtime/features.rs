@@ -83,7 +83,7 @@ pub fn features(systemd: (bool, bool)) -> Result<Features, oci_spec::OciSpecErro
         .set_mount_extensions(Some(
             MountExtensionsBuilder::default().idmap(IDMapBuilder::default().enabled(true).build()?).build()?,
         ))
-        .set_net_devices(Some(NetDevicesBuilder::default().enabled(false).build()?));
+        .set_net_devices(Some(NetDevicesBuilder::default().enabled(true).build()?));
     let mut features = Features::default();
     features
         .set_oci_version_min("1.0.0".into())

@@ -23,6 +23,7 @@ mod labels;
 pub mod launch;
 mod masks;
 mod mounts;
+mod net_devices;
 mod notify;
 mod options;
 mod outside;

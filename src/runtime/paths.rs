@@ -2,18 +2,14 @@
 //!
 //! The image decides what its directories and links are, so every walk starts at a descriptor of the root, links resolve as
 //! they would inside, and magic links of procfs are not followed: openat2(2) with `RESOLVE_IN_ROOT` (kernel 5.6). Where
-//! something is missing, or the kernel is older, a walk of single steps that never follow a link stands in for it.
+//! something is missing, the kernel is older, or a filter refuses the call, the walk of [`sys::beneath`] stands in for it.
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
-use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
-
-/// As the kernel's own bound on links in one walk.
-const MOST_LINKS: usize = 40;
+use std::path::{Component, Path};
+use sys::beneath::{Missing, Root};
 
 /// What the end of a path is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,28 +20,19 @@ pub enum Kind {
     File,
 }
 
+impl Kind {
+    fn missing(self) -> Missing {
+        match self {
+            Kind::Directory => Missing::Directory,
+            Kind::File => Missing::File,
+        }
+    }
+}
+
 /// Opens `path` below `root` with `flags` (`O_PATH`, …; always close-on-exec).
 pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     match open_in_root(root, path, flags, ResolveFlags::empty()) {
-        Err(Errno::NOSYS) => {
-            if flags.contains(OFlags::NOFOLLOW) {
-                let parent = walk(root, path.parent().unwrap_or(Path::new("")), Kind::Directory, false)?;
-                let name = path.file_name().unwrap_or(OsStr::new("."));
-                return rustix::fs::openat(parent, name, flags | OFlags::CLOEXEC, Mode::empty());
-            }
-            let kind = if flags.contains(OFlags::DIRECTORY) { Kind::Directory } else { Kind::File };
-            let found = walk(root, path, kind, false)?;
-            if flags.contains(OFlags::PATH) {
-                return Ok(found);
-            }
-            // Not the name again, which may have changed, but the very file that was found.
-            rustix::fs::openat(
-                CWD,
-                format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&found)),
-                flags | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-        }
+        Err(Errno::NOSYS | Errno::PERM) => own(root)?.resolve(path.as_os_str().as_bytes(), flags),
         other => other,
     }
 }
@@ -53,7 +40,7 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd>
 /// As [`open`], but no component may be a symbolic link: then `ELOOP`.
 pub fn open_without_links(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     match open_in_root(root, path, flags, ResolveFlags::NO_SYMLINKS) {
-        Err(Errno::NOSYS) => {
+        Err(Errno::NOSYS | Errno::PERM) => {
             let mut here = rustix::io::fcntl_dupfd_cloexec(root, 0)?;
             let mut components = relative(path).components().peekable();
             while let Some(component) = components.next() {
@@ -77,7 +64,7 @@ pub fn open_without_links(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> R
 pub fn mountpoint(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> Result<OwnedFd> {
     let flags = if kind == Kind::Directory { OFlags::PATH | OFlags::DIRECTORY } else { OFlags::PATH };
     match open_in_root(root, path, flags, ResolveFlags::empty()) {
-        Err(Errno::NOENT | Errno::NOSYS) => walk(root, path, kind, true),
+        Err(Errno::NOENT | Errno::NOSYS | Errno::PERM) => own(root)?.make(path.as_os_str().as_bytes(), kind.missing()),
         other => other,
     }
 }
@@ -106,74 +93,9 @@ pub fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-/// Walks `path` step by step, expanding links itself, and makes what is missing if `make`.
-fn walk(root: BorrowedFd<'_>, path: &Path, kind: Kind, make: bool) -> Result<OwnedFd> {
-    let mut rest: VecDeque<OsString> = split(path);
-    let mut done: Vec<(OsString, OwnedFd)> = Vec::new();
-    let mut links = 0;
-    while let Some(name) = rest.pop_front() {
-        if name == ".." {
-            done.pop();
-            continue;
-        }
-        let last = rest.is_empty();
-        let here = done.last().map_or(root, |(_, fd)| fd.as_fd());
-        let next =
-            match rustix::fs::openat(here, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-                Err(Errno::NOENT) if make => make_one(here, &name, if last { kind } else { Kind::Directory })?,
-                other => other?,
-            };
-        match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&next)?.st_mode) {
-            rustix::fs::FileType::Symlink => {
-                links += 1;
-                if links > MOST_LINKS {
-                    return Err(Errno::LOOP);
-                }
-                let target = rustix::fs::readlinkat(here, &name, Vec::new())?;
-                let target = PathBuf::from(OsStr::from_bytes(target.as_bytes()).to_owned());
-                if target.is_absolute() {
-                    done.clear();
-                }
-                for part in split(&target).into_iter().rev() {
-                    rest.push_front(part);
-                }
-            }
-            rustix::fs::FileType::Directory => done.push((name, next)),
-            _ if !last || kind == Kind::Directory => return Err(Errno::NOTDIR),
-            _ => return Ok(next),
-        }
-    }
-    match done.pop() {
-        Some((_, fd)) => Ok(fd),
-        None => rustix::io::fcntl_dupfd_cloexec(root, 0),
-    }
-}
-
-fn split(path: &Path) -> VecDeque<OsString> {
-    path.components()
-        .filter_map(|c| match c {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            _ => None,
-        })
-        .collect()
-}
-
-fn make_one(here: BorrowedFd<'_>, name: &OsStr, kind: Kind) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match kind {
-        Kind::Directory => match rustix::fs::mkdirat(here, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => rustix::fs::openat(here, name, flags, Mode::empty()),
-            Err(error) => Err(error),
-        },
-        Kind::File => {
-            let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match rustix::fs::openat(here, name, create, Mode::from_raw_mode(0o644)) {
-                Ok(_) | Err(Errno::EXIST) => rustix::fs::openat(here, name, flags, Mode::empty()),
-                Err(error) => Err(error),
-            }
-        }
-    }
+/// The walk that asks the kernel for single steps only.
+fn own(root: BorrowedFd<'_>) -> Result<Root> {
+    rustix::io::fcntl_dupfd_cloexec(root, 3).map(Root::own_walk)
 }
 
 /// True if `fd` is a directory.
@@ -202,7 +124,9 @@ pub fn remove(here: BorrowedFd<'_>, name: &str) -> Result<()> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     fn scratch(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("monopod-paths-{name}-{}", std::process::id()));
@@ -217,7 +141,7 @@ mod tests {
         let seen =
             |fd: OwnedFd| fs::read_link(format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd))).unwrap();
         vec![
-            seen(walk(fd.as_fd(), Path::new(path), kind, true).unwrap()),
+            seen(own(fd.as_fd()).unwrap().make(path, kind.missing()).unwrap()),
             seen(mountpoint(fd.as_fd(), Path::new(path), kind).unwrap()),
         ]
     }
@@ -252,7 +176,10 @@ mod tests {
         symlink("b", top.join("root/a")).unwrap();
         symlink("a", top.join("root/b")).unwrap();
         fs::write(top.join("root/file"), "").unwrap();
-        assert_eq!(walk(root.as_fd(), Path::new("a/x"), Kind::Directory, true).unwrap_err(), Errno::LOOP);
+        let own = own(root.as_fd()).unwrap();
+        assert_eq!(own.make("a/x", Missing::Directory).unwrap_err(), Errno::LOOP);
+        assert_eq!(own.make("file", Missing::Directory).unwrap_err(), Errno::NOTDIR);
+        assert_eq!(own.make("file/x", Missing::File).unwrap_err(), Errno::NOTDIR);
         assert_eq!(mountpoint(root.as_fd(), Path::new("file"), Kind::Directory).unwrap_err(), Errno::NOTDIR);
         assert_eq!(mountpoint(root.as_fd(), Path::new("file/x"), Kind::File).unwrap_err(), Errno::NOTDIR);
         assert_eq!(open_without_links(root.as_fd(), Path::new("/a"), OFlags::PATH).unwrap_err(), Errno::LOOP);

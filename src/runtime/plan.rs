@@ -95,9 +95,6 @@ pub fn refuse(spec: &Spec) -> Result<(), Error> {
         if linux.intel_rdt().is_some() {
             return unsupported("linux.intelRdt", "leave it out");
         }
-        if linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()) {
-            return unsupported("linux.netDevices", "move the devices into a network namespace and join it");
-        }
         if let Some(flag) = linux.personality().as_ref().and_then(|p| p.flags().as_deref()?.first()) {
             // The specification knows none yet.
             return unsupported(&format!("flag {flag:?} of linux.personality"), "leave it out");

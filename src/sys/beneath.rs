@@ -21,6 +21,15 @@ pub enum Walk {
     Own,
 }
 
+/// What is made where a path ends in nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// A directory, mode 0755.
+    Directory,
+    /// An empty file, mode 0644.
+    File,
+}
+
 /// A directory that paths are resolved in.
 pub struct Root {
     directory: OwnedFd,
@@ -38,6 +47,11 @@ impl Root {
         let probe = fs::openat2(&directory, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT);
         let walk = if probe.is_ok() { Walk::Kernel } else { Walk::Own };
         Root { directory, walk }
+    }
+
+    /// An open directory whose paths are walked component by component, without asking what the kernel can.
+    pub fn own_walk(directory: OwnedFd) -> Root {
+        Root { directory, walk: Walk::Own }
     }
 
     /// The same directory, resolved the given way.
@@ -70,8 +84,15 @@ impl Root {
                     }
                 }
             }
-            Walk::Own => self.walk_to(path, flags),
+            Walk::Own => self.walk_to(path, flags, None),
         }
+    }
+
+    /// Finds `path` as [`Root::resolve`] does, with `PATH`, and makes what is missing of it: directories, and `missing` at its
+    /// end. Where a link leads to nothing, that is made. `ENOTDIR` if a directory is wanted and something else is there.
+    pub fn make(&self, path: impl AsRef<[u8]>, missing: Missing) -> rustix::io::Result<OwnedFd> {
+        let flags = if missing == Missing::Directory { OFlags::PATH | OFlags::DIRECTORY } else { OFlags::PATH };
+        self.walk_to(path.as_ref(), flags | OFlags::CLOEXEC, Some(missing))
     }
 
     /// The directory that holds the last component of `path`, and that component. EINVAL if there is none, as in
@@ -115,7 +136,7 @@ impl Root {
         Ok(directory)
     }
 
-    fn walk_to(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    fn walk_to(&self, path: &[u8], flags: OFlags, missing: Option<Missing>) -> rustix::io::Result<OwnedFd> {
         let step = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // The directories walked through, without the root.
         let mut trail: Vec<OwnedFd> = Vec::new();
@@ -130,7 +151,13 @@ impl Root {
                 continue;
             }
             let last = rest.is_empty();
-            let next = fs::openat(here, component.as_slice(), step, Mode::empty())?;
+            let next = match (fs::openat(here, component.as_slice(), step, Mode::empty()), missing) {
+                (Err(Errno::NOENT), Some(missing)) => {
+                    make_one(here, &component, if last { missing } else { Missing::Directory })?;
+                    fs::openat(here, component.as_slice(), step, Mode::empty())?
+                }
+                (other, _) => other?,
+            };
             let kind = fs::FileType::from_raw_mode(fs::fstat(&next)?.st_mode);
             if kind == fs::FileType::Symlink {
                 if last && flags.contains(OFlags::NOFOLLOW) && !demand_directory {
@@ -175,6 +202,21 @@ impl Root {
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
+    }
+}
+
+/// Makes what is missing; what somebody else made meanwhile is looked at afterwards.
+fn make_one(here: BorrowedFd<'_>, name: &[u8], missing: Missing) -> rustix::io::Result<()> {
+    let made = match missing {
+        Missing::Directory => fs::mkdirat(here, name, Mode::from_raw_mode(0o755)),
+        Missing::File => {
+            let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            fs::openat(here, name, create, Mode::from_raw_mode(0o644)).map(drop)
+        }
+    };
+    match made {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
     }
 }
 

@@ -517,3 +517,59 @@ pub fn can_make(socket: &mut Socket, name: &str, kind: Kind<'_>) -> Result<()> {
 pub fn replace_route(requests: &mut Requests, route: &Route) {
     route_request(requests, NEW_ROUTE, CREATE | REPLACE, route);
 }
+
+/// An address that a link keeps when it is moved by hand: without limit in time, and of the whole world's scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lasting {
+    /// It.
+    pub address: IpAddr,
+    /// Bits of its prefix.
+    pub prefix: u8,
+    /// The other end of a link between two points; else the same.
+    pub peer: IpAddr,
+}
+
+/// The lasting addresses of the link with number `index`.
+pub fn lasting_addresses(socket: &mut Socket, index: u32) -> Result<Vec<Lasting>> {
+    const IFA_F_PERMANENT: u32 = 0x80;
+    const RT_SCOPE_UNIVERSE: u8 = 0;
+    let mut request = Requests::new();
+    request.add(GET_ADDRESS, 0, &[0; 8], |_| ());
+    let mut found = Vec::new();
+    socket.ask(request, true, |_, body| {
+        let Some(header) = body.first_chunk::<8>() else { return };
+        let of = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
+        let value = |kind| attributes(&body[8..]).find(|a| a.0 == kind).map(|a| a.1);
+        // IFA_FLAGS 8 has more bits than the header's.
+        let flags = value(8).and_then(number).unwrap_or(header[2].into());
+        let lasts = of == index && flags & IFA_F_PERMANENT != 0 && header[3] == RT_SCOPE_UNIVERSE;
+        // IFA_ADDRESS 1 is the other end where IFA_LOCAL 2 is the own one.
+        let (peer, own) = (value(1).and_then(address_of), value(2).and_then(address_of));
+        if let Some(address) = own.or(peer).filter(|_| lasts) {
+            found.push(Lasting { address, prefix: header[1], peer: peer.unwrap_or(address) });
+        }
+    })?;
+    Ok(found)
+}
+
+/// Gives a link such an address.
+pub fn add_lasting(requests: &mut Requests, index: u32, lasting: &Lasting) {
+    if lasting.peer == lasting.address {
+        return add_address(requests, index, lasting.address, lasting.prefix);
+    }
+    let mut header = [family(&lasting.address), lasting.prefix, 0, 0, 0, 0, 0, 0];
+    header[4..].copy_from_slice(&index.to_ne_bytes());
+    requests.add(NEW_ADDRESS, CREATE | EXCLUSIVE, &header, |a| {
+        let ((peer, length), (own, _)) = (octets(&lasting.peer), octets(&lasting.address));
+        a.bytes(1, &peer[..length]).bytes(2, &own[..length]);
+    });
+}
+
+/// Sets a link down and moves it to the network namespace behind `namespace`, as `name`; in a name that ends in `%d` the
+/// kernel chooses the number.
+pub fn move_to(requests: &mut Requests, index: u32, name: &str, namespace: BorrowedFd<'_>) {
+    requests.add(NEW_LINK, 0, &link_header(index, 0, IFF_UP), |_| ());
+    requests.add(NEW_LINK, 0, &link_header(index, 0, 0), |a| {
+        a.text(IFLA_IFNAME, name).number(IFLA_NET_NS_FD, namespace.as_raw_fd() as u32);
+    });
+}

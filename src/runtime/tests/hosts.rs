@@ -18,6 +18,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("rootless_keeping_the_id", rootless_keeping_the_id),
     ("a_root_that_cannot_be_pivoted", a_root_that_cannot_be_pivoted),
     ("a_runtime_in_a_plain_chroot", a_runtime_in_a_plain_chroot),
+    ("a_filter_that_refuses_openat2", a_filter_that_refuses_openat2),
     ("an_old_kernel", an_old_kernel),
 ];
 
@@ -278,6 +279,26 @@ fn a_runtime_in_a_plain_chroot() {
         let own = fs::File::open("/proc/self/ns/mnt").unwrap();
         sys::namespaces::enter(std::os::fd::AsFd::as_fd(&own), NEW_MOUNT).unwrap();
         assert_eq!(all(), before, "nothing came to the host");
+    });
+}
+
+/// As engines' filters of some years ago say it, which do not know the call.
+fn a_filter_that_refuses_openat2() {
+    apart(|| {
+        let filter = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"],
+            "syscalls": [{"action": "SCMP_ACT_ERRNO", "errnoRet": 1, "names": ["openat2"]}],
+        });
+        runtime::seccomp::compile(&serde_json::from_value(filter).unwrap()).unwrap().install().unwrap();
+        let mut container = Box::script("cat /proc/sys/net/ipv4/ip_forward; cat /file-link; touch /sys/x 2>&1; id -un");
+        std::os::unix::fs::symlink("/etc/made/deep", container.layer().join("file-link")).unwrap();
+        let source = container.scratch.0.join("source");
+        fs::write(&source, "content\n").unwrap();
+        container.mount(json!({"destination": "/file-link", "type": "bind", "source": source, "options": ["bind"]}));
+        container.edit(|spec| spec["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"}));
+        container.create.user = Some("bob".into());
+        let outcome = container.run();
+        assert_eq!(outcome.out, "1\ncontent\ntouch: /sys/x: Read-only file system\nbob\n", "{outcome:?}");
     });
 }
 

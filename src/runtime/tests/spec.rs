@@ -24,6 +24,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("what_is_given_twice", what_is_given_twice),
     ("what_devices_may_be_used", what_devices_may_be_used),
     ("nodes_of_every_kind", nodes_of_every_kind),
+    ("network_devices_of_the_host", network_devices_of_the_host),
 ];
 
 fn namespaces(container: &mut Box, change: impl FnOnce(&mut Vec<Value>)) {
@@ -533,4 +534,61 @@ fn nodes_of_every_kind() {
         let message = wrong.run().failure().1;
         assert!(message.contains(words), "{message}");
     }
+}
+
+fn network_devices_of_the_host() {
+    use sys::links::{self, End, Kind};
+    use sys::netlink::{Family, Requests, Socket};
+    let mut container = Box::script("ip -o addr show inside | cat; ip -o link show inside2 | head -c 11");
+    container.edit(|spec| {
+        spec["linux"]["netDevices"] = json!({"one": {"name": "inside"}, "three": {"name": "inside2"}});
+    });
+    let mut missing = Box::new(&["true"]);
+    missing.edit(|spec| spec["linux"]["netDevices"] = json!({"absent": {}}));
+    let mut taken = Box::new(&["true"]);
+    taken.edit(|spec| spec["linux"]["netDevices"] = json!({"four": {"name": "lo"}}));
+    let mut shared = Box::new(&["true"]);
+    namespaces(&mut shared, |all| all.retain(|namespace| namespace["type"] != "network"));
+    shared.edit(|spec| {
+        spec["linux"]["netDevices"] = json!({"four": {}});
+        spec["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "sysfs" && mount["type"] != "cgroup");
+    });
+    // A host whose devices are this test's alone.
+    crate::hosts::apart(|| {
+        sys::namespaces::unshare(sys::clone::NEW_NET).unwrap();
+        let mut socket = Socket::open(Family::Route).unwrap();
+        let mut requests = Requests::new();
+        for (name, peer) in [("one", "two"), ("three", "four")] {
+            links::add(&mut requests, End::named(name), Kind::Veth { peer: End::named(peer) });
+        }
+        socket.carry_out(&mut requests).unwrap();
+        let [one, three] = ["one", "three"].map(|name| links::find(&mut socket, name).unwrap().index);
+        let mut requests = Requests::new();
+        links::set_up(&mut requests, one, true);
+        for (index, address, prefix) in [(one, "10.9.8.7", 24), (one, "fd00::7", 64), (three, "10.9.9.1", 32)] {
+            links::add_address(&mut requests, index, address.parse().unwrap(), prefix);
+        }
+        socket.carry_out(&mut requests).unwrap();
+        let outcome = container.run();
+        assert!(outcome.out.contains("inet 10.9.8.7/24 ") && outcome.out.contains("inet6 fd00::7/64 "), "{outcome:?}");
+        assert!(outcome.out.contains(": inside2"), "{outcome:?}");
+        assert!(!outcome.out.contains("state DOWN"), "{outcome:?}");
+        // Pairs go with the container's namespace, which the kernel takes away by and by.
+        let began = std::time::Instant::now();
+        while links::find(&mut socket, "two").is_ok() {
+            assert!(began.elapsed().as_secs() < 20, "it stays");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let mut requests = Requests::new();
+        links::add(&mut requests, End::named("four"), Kind::Veth { peer: End::named("five") });
+        socket.carry_out(&mut requests).unwrap();
+        assert_eq!(missing.run().failure().1, "network device \"absent\": find it on the host: No such device");
+        assert!(taken.run().failure().1.contains("\"four\": find its new name free in the container: File exists"));
+        assert!(shared.run().failure().1.contains("without a network namespace"));
+        links::find(&mut socket, "four").expect("what was refused stays");
+        // The kernel chooses the number.
+        let mut template = Box::script("ip -o link | grep -c ': any0@'");
+        template.edit(|spec| spec["linux"]["netDevices"] = json!({"four": {"name": "any%d"}}));
+        template.prints("1");
+    });
 }
