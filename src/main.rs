@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Role::Monitor => monitor::main(),
         Role::Runtime => runtime::command::main(&words),
         Role::Network => usernet::main(),
+        Role::Ground => network::keeper::main(),
         Role::CommandLine if cli::init::is_meant(&words) => cli::init::main(&words),
         Role::CommandLine if runtime::command::is_meant(&words) => runtime::command::main(&words),
         Role::CommandLine => {

@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("network", &["types", "sys"]),
     ("engine", &["types", "ops", "sys", "store", "transfer", "runtime", "monitor", "usernet", "network"]),
     ("cli", &["types", "ops", "sys", "engine"]),
-    ("monopod", &["types", "sys", "runtime", "monitor", "usernet", "engine", "cli"]),
+    ("monopod", &["types", "sys", "runtime", "monitor", "usernet", "network", "engine", "cli"]),
     ("bench", &["types"]),
 ];
 

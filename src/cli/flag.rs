@@ -32,6 +32,8 @@ pub enum Take<R> {
     Switch(fn(&mut R, bool)),
     /// A value; called for each time the flag is given.
     Value(&'static str, fn(&mut R, &str) -> Result<(), String>),
+    /// The same, where no text is wrong.
+    Text(fn(&mut R, &str)),
     /// Values separated by commas; called for each of them.
     List(&'static str, fn(&mut R, String)),
 }
@@ -49,6 +51,11 @@ pub const fn value<R>(
     set: fn(&mut R, &str) -> Result<(), String>,
 ) -> Flag<R> {
     Flag { long, aliases: &[], short: None, take: Take::Value(word, set), help }
+}
+
+/// A row with a text, none of which is wrong.
+pub const fn text<R>(long: &'static str, help: &'static str, set: fn(&mut R, &str)) -> Flag<R> {
+    Flag { long, aliases: &[], short: None, take: Take::Text(set), help }
 }
 
 /// A row with values separated by commas.
@@ -71,6 +78,7 @@ impl<R> Flag<R> {
     pub fn describe(&self) -> Description {
         let word = match self.take {
             Take::Switch(_) => "",
+            Take::Text(_) => "string",
             Take::Value(word, _) | Take::List(word, _) => word,
         };
         Description { long: self.long, aliases: self.aliases, short: self.short, word, help: self.help }
@@ -80,7 +88,7 @@ impl<R> Flag<R> {
         let arg = Arg::new(self.long).long(self.long).aliases(self.aliases).action(ArgAction::Append);
         let arg = match self.take {
             Take::Switch(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-            Take::Value(..) | Take::List(..) => arg.num_args(1).allow_hyphen_values(true),
+            Take::Value(..) | Take::Text(..) | Take::List(..) => arg.num_args(1).allow_hyphen_values(true),
         };
         match self.short {
             Some(short) => arg.short(short),
@@ -97,6 +105,7 @@ impl<R> Flag<R> {
             match self.take {
                 Take::Switch(set) => set(request, boolean(text).map_err(invalid)?),
                 Take::Value(_, set) => set(request, text).map_err(invalid)?,
+                Take::Text(set) => set(request, text),
                 Take::List(_, set) => text.split(',').for_each(|part| set(request, part.to_owned())),
             }
         }

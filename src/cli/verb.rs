@@ -25,7 +25,9 @@ mod load;
 mod login;
 mod logs;
 mod many;
+mod network;
 mod pause;
+mod port;
 mod prune;
 mod ps;
 mod pull;
@@ -163,6 +165,7 @@ pub const TOP: &[Entry] = &[
     ("logout", &login::LOGOUT),
     ("logs", &logs::VERB),
     ("pause", &pause::PAUSE),
+    ("port", &port::VERB),
     ("ps", &ps::VERB),
     ("pull", &pull::VERB),
     ("push", &push::VERB),
@@ -214,6 +217,7 @@ pub const GROUPS: &[Group] = &[
             ("list", &ps::VERB),
             ("logs", &logs::VERB),
             ("pause", &pause::PAUSE),
+            ("port", &port::VERB),
             ("prune", &prune::CONTAINER),
             ("rename", &rename::VERB),
             ("restart", &restart::VERB),
@@ -243,6 +247,23 @@ pub const GROUPS: &[Group] = &[
             ("save", &save::VERB),
         ],
         hidden: &[("ls", &images::VERB), ("remove", &rmi::VERB)],
+    },
+    Group {
+        name: "network",
+        about: "Manage networks",
+        verbs: &[
+            ("connect", &network::CONNECT),
+            ("create", &network::CREATE),
+            ("disconnect", &network::DISCONNECT),
+            ("exists", &network::EXISTS),
+            ("inspect", &network::INSPECT),
+            ("ls", &network::LIST),
+            ("prune", &network::PRUNE),
+            ("reload", &network::RELOAD),
+            ("rm", &network::REMOVE),
+            ("update", &network::UPDATE),
+        ],
+        hidden: &[("list", &network::LIST), ("remove", &network::REMOVE)],
     },
     Group { name: "system", about: "Manage monopod", verbs: &[("info", &info::VERB)], hidden: &[] },
 ];

@@ -271,7 +271,12 @@ impl Database {
     /// Stores another configuration of a container.
     pub fn reconfigure(&self, seq: i64, config: &Config) -> Result<(), Fault> {
         let json = serde_json::to_string(config).map_err(Fault::internal)?;
-        let change = self.lock().execute("UPDATE configs SET config = ? WHERE seq = ?", params![json, seq]);
+        let networks = join(crate::container::network_names(config).iter());
+        let connection = self.lock();
+        let change =
+            connection.execute("UPDATE configs SET config = ? WHERE seq = ?", params![json, seq]).and_then(|_| {
+                connection.execute("UPDATE containers SET networks = ? WHERE seq = ?", params![networks, seq])
+            });
         change.map(drop).map_err(self.fail("write"))
     }
 

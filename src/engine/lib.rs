@@ -16,6 +16,7 @@ mod fault;
 mod host;
 mod image;
 pub mod moment;
+mod network;
 mod private_network;
 mod rootless;
 mod settings;

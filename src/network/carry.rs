@@ -114,16 +114,16 @@ impl Kernel {
         self.requests(requests, &format!("give bridge {:?} its addresses", wanted.name))
     }
 
-    /// Takes a bridge away; one that is not there is fine.
-    pub fn remove_bridge(&mut self, name: &str) -> Result<(), Error> {
+    /// Takes a link away by its name; one that is not there is fine.
+    pub fn remove(&mut self, name: &str) -> Result<(), Error> {
         match links::find(&mut self.route, name) {
             Err(Errno::NODEV) => Ok(()),
             Err(errno) => Err(step(&format!("find link {name:?}"), whole(errno))),
-            Ok(link) => self.remove_link(link.index),
+            Ok(link) => self.remove_number(link.index),
         }
     }
 
-    fn remove_link(&mut self, index: u32) -> Result<(), Error> {
+    fn remove_number(&mut self, index: u32) -> Result<(), Error> {
         let mut requests = Requests::new();
         links::delete(&mut requests, index);
         match self.route.carry_out(&mut requests) {
@@ -173,6 +173,12 @@ impl Kernel {
         let mut requests = Requests::new();
         links::set_hairpin(&mut requests, other);
         self.requests(requests, "let the bridge send back")
+    }
+
+    /// Takes the link `interface` out of the namespace behind `namespace`.
+    pub fn unlink(&mut self, interface: &str, namespace: BorrowedFd<'_>) -> Result<(), Error> {
+        let mut within = inside(namespace, Kernel::open).map_err(Error::Socket)??;
+        within.remove(interface)
     }
 
     /// Takes ports back, of which some may be gone.

@@ -81,6 +81,23 @@ impl Ground {
         Ok(Ground { directory: base.join(number.to_string()), boot: boot.to_owned() })
     }
 
+    /// The one in this directory.
+    pub(crate) fn at(directory: PathBuf, boot: &str) -> Ground {
+        Ground { directory, boot: boot.to_owned() }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn boot(&self) -> &str {
+        &self.boot
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// True if nobody holds anything here; asks only whether the file is there.
     pub fn is_empty(&self) -> bool {
         !self.directory.join(FILE).exists()
@@ -211,7 +228,119 @@ impl Ground {
         let mut locked = self.lock()?;
         locked.release(id)?;
         locked.collect()?;
-        locked.write()
+        locked.write()?;
+        locked.keep()
+    }
+
+    /// Takes down what nobody is in, by the keeper, whose lock is let go of if it is not needed any more: true if it is.
+    pub(crate) fn settle(&self, keeper: &mut Option<OwnedFd>) -> Result<bool, Error> {
+        let mut locked = self.lock()?;
+        locked.collect()?;
+        locked.lower()?;
+        // Under the lock of the ground: whoever needs a keeper next sees that there is none.
+        drop(keeper.take());
+        locked.write()?;
+        Ok(false)
+    }
+
+    /// Adds a network to a container that runs.
+    pub fn connect(&self, id: &Id, asked: &Attachment, network: &Definition) -> Result<(), Error> {
+        plan::check(network)?;
+        let allotment = {
+            let mut locked = self.lock()?;
+            let before = locked.state.holdings.iter().find(|h| h.id == *id).map(|h| h.joints.clone());
+            let joint = locked.state.join(asked, network, &before.ok_or(Error::Gone)?)?;
+            let holding = locked.state.holdings.iter_mut().find(|h| h.id == *id).ok_or(Error::Gone)?;
+            holding.joints.push(joint);
+            let holding = holding.clone();
+            locked.write()?;
+            Allotment { holding, networks: BTreeMap::from([(network.name.clone(), network.clone())]) }
+        };
+        let holding = &allotment.holding;
+        let made = self.raise(&allotment).and_then(|()| {
+            let namespace = sys::netlink::namespace_of(holding.pid).map_err(Error::Socket)?;
+            let (at, joint) = holding.joints.iter().enumerate().next_back().ok_or(Error::Gone)?;
+            match plan::join(network, joint, at) {
+                Step::Link(link) if holding.lives() => Kernel::open()?.link(&link, namespace.as_fd()),
+                _ => Err(Error::Gone),
+            }
+        });
+        if made.is_err() {
+            self.disconnect(id, &network.name)?;
+        }
+        made
+    }
+
+    /// Takes a network from a container that runs. One that it is not in is fine.
+    pub fn disconnect(&self, id: &Id, network: &str) -> Result<(), Error> {
+        let mut locked = self.lock()?;
+        let Some(at) = locked.state.holdings.iter().position(|h| h.id == *id) else { return Ok(()) };
+        let before = locked.state.holdings[at].clone();
+        let Some(joint) = before.joints.iter().find(|j| j.network == network) else { return Ok(()) };
+        if before.lives() {
+            let namespace = sys::netlink::namespace_of(before.pid).map_err(Error::Socket)?;
+            Kernel::open()?.unlink(&joint.interface, namespace.as_fd())?;
+        }
+        locked.state.holdings[at].joints.retain(|j| j.network != network);
+        // Published ports lead to another of its addresses now, or nowhere.
+        let after = locked.state.holdings[at].clone();
+        if !before.ports.is_empty() {
+            let mut kernel = Kernel::open()?;
+            kernel.unpublish(&firewall::ports(&before))?;
+            for step in plan::publish(&after, &locked.state.networks) {
+                kernel.carry_out(&step)?;
+            }
+        }
+        locked.write()?;
+        locked.keep()
+    }
+
+    /// Makes bridges and rules anew, and publishes all ports again: for when somebody else took them away.
+    pub fn reload(&self) -> Result<(), Error> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let locked = self.lock()?;
+        let mut kernel = Kernel::open()?;
+        let all: Vec<Definition> = locked.state.networks.values().cloned().collect();
+        for step in all.iter().flat_map(plan::raise) {
+            kernel.carry_out(&step)?;
+        }
+        kernel.batch(firewall::nothing(), "take the packet filter down")?;
+        kernel.batch(firewall::rules(&all), "set up the packet filter")?;
+        for holding in &locked.state.holdings {
+            for step in plan::publish(holding, &locked.state.networks) {
+                kernel.carry_out(&step)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the ground of another definition of a network that is up.
+    pub fn redefine(&self, network: &Definition) -> Result<(), Error> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let mut locked = self.lock()?;
+        if let Some(there) = locked.state.networks.get_mut(&network.name) {
+            *there = network.clone();
+            locked.write()?;
+        }
+        Ok(())
+    }
+
+    /// Takes a network down at once, if nobody is in it.
+    pub fn take_down(&self, network: &str) -> Result<(), Error> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let mut locked = self.lock()?;
+        if locked.state.networks.contains_key(network) {
+            locked.collect()?;
+            locked.lower()?;
+            locked.write()?;
+        }
+        Ok(())
     }
 
     /// What a container holds.
@@ -233,6 +362,7 @@ impl Locked<'_> {
         let path = directory.join(FILE);
         if self.state.holdings.is_empty() && self.state.networks.is_empty() {
             let _ = std::fs::remove_file(&path);
+            let _ = std::fs::remove_file(directory.join("keeper"));
             let _ = std::fs::remove_dir(directory);
             // The directory of all namespaces goes with the last of them.
             let _ = directory.parent().map(std::fs::remove_dir);
@@ -249,8 +379,27 @@ impl Locked<'_> {
     /// Releases what the dead hold.
     fn collect(&mut self) -> Result<(), Error> {
         let dead: Vec<Id> = self.state.holdings.iter().filter(|h| !h.lives()).map(|h| h.id.clone()).collect();
-        dead.iter().try_for_each(|id| self.release(id))?;
-        self.lower()
+        dead.iter().try_for_each(|id| self.release(id))
+    }
+
+    /// Starts a keeper, if there is something for it to do and none is there.
+    fn keep(self) -> Result<(), Error> {
+        if self.idle().is_empty() {
+            return Ok(());
+        }
+        match crate::keeper::lock(self.ground) {
+            None => Ok(()),
+            Some(free) => {
+                drop(free);
+                crate::keeper::start(self.ground)
+            }
+        }
+    }
+
+    /// Networks that nobody is in.
+    fn idle(&self) -> Vec<String> {
+        let used = |name: &String| self.state.holdings.iter().flat_map(|h| &h.joints).any(|j| j.network == *name);
+        self.state.networks.keys().filter(|n| !used(n)).cloned().collect()
     }
 
     /// Takes a container's ports back, and forgets it; its links go with its processes.
@@ -261,14 +410,12 @@ impl Locked<'_> {
             Kernel::open()?.unpublish(&elements)?;
         }
         self.state.holdings.remove(at);
-        self.lower()
+        Ok(())
     }
 
     /// Takes down networks that nobody is in.
     fn lower(&mut self) -> Result<(), Error> {
-        let used =
-            |name: &String, state: &State| state.holdings.iter().flat_map(|h| &h.joints).any(|j| j.network == *name);
-        let idle: Vec<String> = self.state.networks.keys().filter(|n| !used(n, &self.state)).cloned().collect();
+        let idle = self.idle();
         if idle.is_empty() {
             return Ok(());
         }
@@ -276,7 +423,7 @@ impl Locked<'_> {
         for name in idle {
             if let Some(network) = self.state.networks.remove(&name) {
                 self.state.last.remove(&name);
-                kernel.remove_bridge(&network.network_interface)?;
+                kernel.remove(&network.network_interface)?;
             }
         }
         let left: Vec<Definition> = self.state.networks.values().cloned().collect();

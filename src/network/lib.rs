@@ -15,10 +15,12 @@
 //! Must not know: containers beyond an id and a process, images, flags, the engine's database.
 
 mod carry;
+pub mod create;
 pub mod definition;
 pub mod firewall;
 pub mod ground;
 pub mod holding;
+pub mod keeper;
 mod plan;
 
 pub use carry::available;

@@ -8,5 +8,6 @@ pub mod container;
 pub mod fault;
 pub mod host;
 pub mod image;
+pub mod network;
 
 pub use fault::{Fault, Kind};

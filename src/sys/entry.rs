@@ -52,7 +52,7 @@ fn decide() -> bool {
     let name = unsafe { program_invocation_name };
     // SAFETY: a pointer that is not null points to such a text, which is never freed.
     let name = if name.is_null() { c"" } else { unsafe { CStr::from_ptr(name) } };
-    let small = matches!(Role::of(OsStr::from_bytes(name.to_bytes())), Role::Monitor | Role::Network);
+    let small = matches!(Role::of(OsStr::from_bytes(name.to_bytes())), Role::Monitor | Role::Network | Role::Ground);
     SIZE.store(if small { SMALL } else { LARGE }, Ordering::Relaxed);
     small
 }

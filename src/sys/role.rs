@@ -29,12 +29,14 @@ pub enum Role {
     Runtime,
     /// Carries what the containers of a user without root send and get (`usernet::main`).
     Network,
+    /// Takes down networks that nobody is in, and answers for names (`network::keeper`).
+    Ground,
 }
 
 impl Role {
     /// The role that `argv[0]` asks for. `main` must call this first, before anything that needs memory.
     pub fn of(name: &OsStr) -> Role {
-        let roles = [Role::Monitor, Role::Runtime, Role::Network];
+        let roles = [Role::Monitor, Role::Runtime, Role::Network, Role::Ground];
         roles.into_iter().find(|role| name == role.name()).unwrap_or(Role::CommandLine)
     }
 
@@ -45,6 +47,7 @@ impl Role {
             Role::Monitor => "monopod-monitor",
             Role::Runtime => "monopod-runtime",
             Role::Network => "monopod-network",
+            Role::Ground => "monopod-ground",
         }
     }
 }

@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod minimal;
+mod network_verbs;
 mod networks;
 mod outward;
 mod peer;

@@ -88,6 +88,20 @@ impl Neighbour {
     }
 }
 
+impl Neighbour {
+    /// Listens at a port there, and tells whoever connects which address it sees.
+    pub fn listen(&self, port: u16) -> std::thread::JoinHandle<()> {
+        let namespace = sys::netlink::namespace_of(self.0.id() as i32).expect("it runs");
+        let listener = sys::netlink::inside(namespace.as_fd(), || std::net::TcpListener::bind(("0.0.0.0", port)));
+        let listener = listener.expect("root may enter it").expect("the port is free");
+        std::thread::spawn(move || {
+            while let Ok((mut stream, from)) = listener.accept() {
+                stream.write_all(format!("{}\n", from.ip()).as_bytes()).ok();
+            }
+        })
+    }
+}
+
 impl Drop for Neighbour {
     fn drop(&mut self) {
         self.0.stdin.take();
