@@ -43,6 +43,14 @@ pub struct Output {
 }
 
 impl Output {
+    /// Runs a command of another program to its end.
+    #[track_caller]
+    pub fn of(command: Command) -> Output {
+        let said: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        let said: Vec<&str> = said.iter().map(String::as_str).collect();
+        start(command, &said).wait()
+    }
+
     /// Fails the test unless the command ended with `code`.
     #[track_caller]
     pub fn code(self, code: i32) -> Output {

@@ -10,6 +10,7 @@ mod binary;
 mod confinement;
 mod copies;
 mod debian;
+mod engines;
 mod exec;
 mod faults;
 mod files;

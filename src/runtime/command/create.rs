@@ -10,7 +10,7 @@ use super::state::{Place, Process, Record};
 use super::{Program, delete, start};
 use crate::launch::{Channels, Create, Rootfs, Stdio};
 use crate::specification;
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -102,7 +102,6 @@ impl Order {
             .map(|root| bundle.join(root.path()))
             .ok_or_else(|| Failure::Unsupported { what: "a specification without root".into(), instead: "add it" })?;
         program.check_cgroup(&spec)?;
-        allow_usual_devices(&mut spec);
         let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         if let Some(process) = spec.process_mut().as_mut().filter(|_| listening > 0) {
             let mut environment = process.env().clone().unwrap_or_default();
@@ -221,29 +220,4 @@ fn owner() -> String {
     let number = uid.as_raw().to_string();
     let line = accounts.lines().find(|line| line.split(':').nth(2) == Some(&number));
     line.and_then(|line| line.split(':').next()).map_or(number.clone(), str::to_owned)
-}
-
-/// Where a specification filters devices, those that it need not name (config-linux.md, "Default Devices") can be used too:
-/// the nodes of `/dev`, terminals, and making nodes of any kind.
-fn allow_usual_devices(spec: &mut Spec) {
-    let rule = |kind: LinuxDeviceType, major: Option<i64>, minor: Option<i64>, access: &str| {
-        let mut rule = LinuxDeviceCgroup::default();
-        rule.set_allow(true).set_typ(Some(kind)).set_major(major).set_minor(minor).set_access(Some(access.into()));
-        rule
-    };
-    let Some(linux) = spec.linux_mut() else { return };
-    let Some(resources) = linux.resources_mut() else { return };
-    let Some(rules) = resources.devices_mut().as_mut().filter(|rules| !rules.is_empty()) else { return };
-    let (character, block) = (LinuxDeviceType::C, LinuxDeviceType::B);
-    rules.extend([rule(character, None, None, "m"), rule(block, None, None, "m")]);
-    const MEMORY: i64 = 1;
-    for minor in [3, 5, 7, 8, 9] {
-        rules.push(rule(character, Some(MEMORY), Some(minor), "rwm"));
-    }
-    const TERMINAL: i64 = 5;
-    for minor in [0, 2] {
-        rules.push(rule(character, Some(TERMINAL), Some(minor), "rwm"));
-    }
-    const PSEUDO_TERMINAL: i64 = 136;
-    rules.push(rule(character, Some(PSEUDO_TERMINAL), None, "rwm"));
 }
