@@ -32,7 +32,7 @@ use oci_spec::runtime::{Linux, Process};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use sys::clone::{NEW_CGROUP, NEW_NET, NEW_TIME, NEW_USER, Side};
+use sys::clone::{NEW_CGROUP, NEW_NET, NEW_TIME, NEW_USER, NEW_UTS, Side};
 use types::idmap::{render, to_host};
 
 /// Creates the container, as a child of the caller's parent, and returns when its first process is on its way. The caller has
@@ -177,6 +177,12 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
 }
 
 pub(crate) fn namespace(kinds: u64, step: &'static str, source: Errno) -> Error {
+    let has = |kind: &u64| std::fs::exists(format!("/proc/self/ns/{}", plan::file(*kind))).unwrap_or(true);
+    let kernel_lacks = (0..64).map(|bit| 1 << bit).find(|kind| kinds & kind != 0 && !has(kind));
+    if let (Some(kind), Errno::INVAL | Errno::NOSYS) = (kernel_lacks, source) {
+        let what = format!("a {} namespace", plan::name(kind));
+        return Error::Unsupported { what, instead: "this kernel is built without that kind; leave it out" };
+    }
     let kind =
         (0..64).map(|bit| 1 << bit).filter(|bit| kinds & bit != 0).map(plan::name).collect::<Vec<_>>().join(", ");
     Error::Namespace { kind, step, source }
@@ -325,11 +331,18 @@ impl First<'_> {
         if !self.create.keep_keyring {
             privileges::new_session_keyring()?;
         }
-        let own = self.plan.new & sys::clone::NEW_UTS != 0;
-        if let Some(name) = self.create.spec.hostname().as_deref().filter(|name| own && !name.is_empty()) {
+        let own = self.own & NEW_UTS != 0;
+        let names = [self.create.spec.hostname(), self.create.spec.domainname()];
+        if !own && names.iter().any(|name| name.as_ref().is_some_and(|name| !name.is_empty())) {
+            return Err(Error::Unsupported {
+                what: "a hostname or domainname without a uts namespace".into(),
+                instead: "it would be the host's; add {\"type\": \"uts\"} to the namespaces",
+            });
+        }
+        if let Some(name) = self.create.spec.hostname().as_deref().filter(|name| !name.is_empty()) {
             rustix::system::sethostname(name.as_bytes()).step("set the host name")?;
         }
-        if let Some(name) = self.create.spec.domainname().as_deref().filter(|name| own && !name.is_empty()) {
+        if let Some(name) = self.create.spec.domainname().as_deref().filter(|name| !name.is_empty()) {
             sys::process::set_domain_name(name.as_bytes()).step("set the domain name")?;
         }
         if self.plan.new & NEW_NET != 0 {

@@ -201,6 +201,7 @@ fn join(
     scheduling::set_affinity(exec.process.exec_cpu_affinity().as_ref().and_then(|a| a.cpu_affinity_final().as_ref()))?;
     Scheduling::read(&exec.process)?.apply(0)?;
     privileges::set_personality(exec.personality.as_ref())?;
+    exec.memory_policy.as_ref().map_or(Ok(()), scheduling::set_memory_policy)?;
     let labels = Labels::open(&exec.process)?;
     target.enter(!NEW_PID)?;
     if target.kinds & NEW_USER != 0 {

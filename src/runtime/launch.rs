@@ -2,7 +2,7 @@
 //!
 //! Plain data can cross a process border as JSON ([`Create`], [`Exec`]); descriptors cannot, and travel in [`Channels`].
 
-use oci_spec::runtime::{LinuxPersonality, LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, LinuxSeccomp, Process, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -118,6 +118,9 @@ pub struct Exec {
     /// The container's execution domain.
     #[serde(default)]
     pub personality: Option<LinuxPersonality>,
+    /// The container's memory policy.
+    #[serde(default)]
+    pub memory_policy: Option<LinuxMemoryPolicy>,
     /// As [`Create::preserved`].
     #[serde(default)]
     pub preserved: u32,
@@ -141,6 +144,7 @@ impl Exec {
             annotations: HashMap::new(),
             keep_keyring: false,
             personality: None,
+            memory_policy: None,
             preserved: 0,
             cgroup: None,
         }

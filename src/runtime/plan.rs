@@ -93,7 +93,10 @@ pub fn refuse(spec: &Spec) -> Result<(), Error> {
     let unsupported = |what: &str, instead| Err(Error::Unsupported { what: what.to_owned(), instead });
     if let Some(linux) = spec.linux() {
         if linux.intel_rdt().is_some() {
-            return unsupported("linux.intelRdt", "leave it out");
+            return unsupported(
+                "linux.intelRdt",
+                "this runtime makes no groups of resctrl (Intel RDT); leave it out, or limit by linux.resources.cpu",
+            );
         }
         if let Some(flag) = linux.personality().as_ref().and_then(|p| p.flags().as_deref()?.first()) {
             // The specification knows none yet.

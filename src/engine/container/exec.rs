@@ -61,6 +61,7 @@ impl Engine {
             annotations: config.annotations.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             keep_keyring: false,
             personality: None,
+            memory_policy: None,
             preserved: 0,
             cgroup: None,
         };

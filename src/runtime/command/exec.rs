@@ -39,6 +39,7 @@ fn execute(program: &Program, words: &Words) -> Result<u8, Failure> {
         bundle: record.bundle.clone(),
         annotations: record.annotations.clone().into_iter().collect(),
         personality: spec.linux().as_ref().and_then(|linux| linux.personality().clone()),
+        memory_policy: spec.linux().as_ref().and_then(|linux| linux.memory_policy().clone()),
         preserved,
         cgroup: cgroup(words)?,
         ..Exec::new(place.id.clone(), first.pid, first.start_time, process)

@@ -333,7 +333,7 @@ fn cve_2022_0811_parameters_of_own_namespaces_only() {
     }
     container.edit(|spec| {
         spec["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
-        spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "pid"}]);
+        spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "pid"}, {"type": "uts"}]);
         spec["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     });
     assert!(container.run().failure().1.contains("no namespace"), "the host's network is not the container's");

@@ -22,6 +22,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("owners_through_maps", owners_through_maps),
     ("labels_that_this_kernel_has_not", labels_that_this_kernel_has_not),
     ("what_is_given_twice", what_is_given_twice),
+    ("names_of_the_host_are_not_changed", names_of_the_host_are_not_changed),
     ("what_devices_may_be_used", what_devices_may_be_used),
     ("nodes_of_every_kind", nodes_of_every_kind),
     ("network_devices_of_the_host", network_devices_of_the_host),
@@ -79,6 +80,8 @@ fn every_namespace_is_joined() {
     }
     let mut container = Box::script(&script);
     container.create.owners = vec![Owner { pid, start_time }];
+    // A name is given to the joined namespace too.
+    container.edit(|spec| spec["hostname"] = json!("renamed"));
     namespaces(&mut container, |all| {
         *all = vec![json!({"type": "mount"})];
         all.extend(KINDS.map(|(kind, file)| json!({"type": kind, "path": format!("/proc/{pid}/ns/{file}")})));
@@ -91,6 +94,7 @@ fn every_namespace_is_joined() {
         wanted += &format!("{}\n", fs::read_link(format!("/proc/{pid}/ns/{file}")).unwrap().display());
     }
     assert_eq!(outcome.out, wanted, "{outcome:?}");
+    assert_eq!(held.exec(&["hostname"], |_| ()).out, "renamed\n");
     // A path of another kind.
     namespaces(&mut container, |all| {
         *all = vec![json!({"type": "mount"}), json!({"type": "ipc", "path": format!("/proc/{pid}/ns/uts")})]
@@ -278,6 +282,15 @@ fn memory_policy() {
         return;
     }
     assert!(outcome.out.contains(" bind=static:0 "), "{outcome:?}");
+    let policy = container.create.spec.linux().as_ref().unwrap().memory_policy().clone();
+    container.edit(|spec| spec["process"]["args"] = json!(["sleep", "60"]));
+    let mut running = container.launch();
+    running.start();
+    running.until_executed();
+    let added = running.exec(&["head", "-n", "1", "/proc/self/numa_maps"], |exec| exec.memory_policy = policy);
+    assert!(added.out.contains(" bind=static:0 "), "{added:?}");
+    running.kill();
+    running.wait();
     container.edit(|spec| spec["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND"}));
     assert_eq!(container.run().failure().1, "set the memory policy: Invalid argument");
 }
@@ -591,4 +604,20 @@ fn network_devices_of_the_host() {
         template.edit(|spec| spec["linux"]["netDevices"] = json!({"four": {"name": "any%d"}}));
         template.prints("1");
     });
+}
+
+fn names_of_the_host_are_not_changed() {
+    let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for part in ["hostname", "domainname"] {
+        let mut container = Box::new(&["true"]);
+        namespaces(&mut container, |all| all.retain(|namespace| namespace["type"] != "uts"));
+        container.edit(|spec| {
+            spec.as_object_mut().unwrap().remove("hostname");
+            spec[part] = json!("changed");
+        });
+        assert!(container.run().failure().1.contains("without a uts namespace"));
+        container.edit(|spec| spec[part] = json!(""));
+        assert_eq!(container.run().code, Some(0));
+    }
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), own);
 }
