@@ -132,8 +132,9 @@ fn bind(
     owners: &Owners<'_>,
 ) -> Result<Tree, Error> {
     let destination = mount.destination().display().to_string();
-    // Flags of file systems as a whole mean nothing for a view of one and are let be, as every engine does.
-    if let Some((key, _)) = options.data.first() {
+    // What is of file systems as a whole means nothing for a view of one and is let be, as every engine does.
+    let of_whole = |key: &str| matches!(key, "mode" | "uid" | "gid" | "size" | "nr_inodes");
+    if let Some((key, _)) = options.data.iter().find(|(key, _)| !of_whole(key)) {
         return Err(Error::MountOption { destination, option: key.clone() });
     }
     let source = mount.source().as_ref().ok_or_else(|| Error::MountRefused {

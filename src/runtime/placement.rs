@@ -22,6 +22,8 @@ pub struct Placement {
     moved: bool,
     /// The caller itself went there, and its copy is born there.
     inherited: bool,
+    /// Where the caller was before, if it is in the group itself.
+    home: Option<Group>,
 }
 
 fn failed(error: cgroup::Error) -> Error {
@@ -47,8 +49,14 @@ impl Placement {
             None if linux.resources().is_some() => id.to_owned(),
             None => return Ok(Placement::default()),
         };
-        let group = Group::create(&Host::probe().everywhere(everywhere), &path, &resources).map_err(failed)?;
-        Placement::into_group(group)
+        let host = Host::probe().everywhere(everywhere);
+        // A scope of systemd's begins with the process that asks for it.
+        let home = if path.contains(':') { Group::own(&host).ok() } else { None };
+        let created = Group::create(&host, &path, &resources);
+        if let (Err(_), Some(home)) = (&created, &home) {
+            let _ = home.attach(rustix::process::getpid().as_raw_nonzero().get());
+        }
+        Ok(Placement { home, ..Placement::into_group(created.map_err(failed)?)? })
     }
 
     /// The group of running process `pid`, for another one beside it, or in a group `below` that one.
@@ -64,7 +72,7 @@ impl Placement {
         let Some(group) = group else { return Ok(Placement::default()) };
         let directory = group.directory().map_err(failed)?;
         let doors = group.doors().map_err(failed)?;
-        Ok(Placement { group: Some(group), directory, doors, moved: false, inherited: false })
+        Ok(Placement { group: Some(group), directory, doors, moved: false, inherited: false, home: None })
     }
 
     /// Clones into the group, if the kernel can; else notes that the copy has to be moved.
@@ -111,6 +119,7 @@ impl Placement {
     /// Moves this process there, and its copies with it: for one that will lose the right to.
     pub fn enter_before_birth(&mut self) -> Result<(), Error> {
         if let Some(group) = &self.group {
+            self.home = self.home.take().or(Group::own(&Host::probe()).ok());
             group.attach(rustix::process::getpid().as_raw_nonzero().get()).map_err(failed)?;
             self.inherited = true;
         }
@@ -125,6 +134,10 @@ impl Placement {
     /// Takes a new group away again, after a failure that is the one to report.
     pub fn remove(&self) {
         if let Some(group) = &self.group {
+            // Out of it first: it would end, or be stopped, with the others.
+            if let Some(home) = &self.home {
+                let _ = home.attach(rustix::process::getpid().as_raw_nonzero().get());
+            }
             let _ = group.kill();
             let _ = group.remove();
         }

@@ -55,8 +55,12 @@ impl Group {
     /// Kills every process in the group and below, also new ones, and returns when none is left but zombies.
     pub fn kill(&self) -> Result<(), Error> {
         // Who is in none of the groups cannot fork into one.
-        if self.pids().is_empty() {
+        let pids = self.pids();
+        if pids.is_empty() {
             return Ok(());
+        }
+        if pids.contains(&own()) {
+            return self.kill_others();
         }
         // One write does it (5.14), frozen or not.
         if let Some(directory) = &self.unified
@@ -75,6 +79,20 @@ impl Group {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.wait_empty()
+    }
+
+    /// As [`Group::kill`] from inside: the calling process stays, and must not be stopped either. Who forks as fast as it is
+    /// killed outlives this, for which no container has the time: the caller is one that has just failed to make it.
+    fn kill_others(&self) -> Result<(), Error> {
+        let others = || self.pids().into_iter().filter(|pid| *pid != own()).collect::<Vec<_>>();
+        let deadline = Instant::now() + PATIENCE;
+        while !others().iter().all(is_dead) && Instant::now() < deadline {
+            for pid in others() {
+                sys::process::kill_number(pid, 9);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.wait("empty", || Ok(others().iter().all(is_dead)))
     }
 
     /// How many processes of the group the kernel killed for want of memory; 0 where no memory controller counts.
@@ -129,12 +147,7 @@ impl Group {
     }
 
     fn wait_empty(&self) -> Result<(), Error> {
-        let dead = |pid: &i32| {
-            let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let state = stat.iter().rposition(|byte| *byte == b')').and_then(|end| stat.get(end + 2));
-            matches!(state, None | Some(b'Z' | b'X'))
-        };
-        self.wait("empty", || Ok(self.pids().iter().all(dead)))
+        self.wait("empty", || Ok(self.pids().iter().all(is_dead)))
     }
 
     fn wait(&self, state: &'static str, holds: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
@@ -149,6 +162,17 @@ impl Group {
         }
         Ok(())
     }
+}
+
+/// True if process `pid` is a zombie, or no more.
+fn is_dead(pid: &i32) -> bool {
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.iter().rposition(|byte| *byte == b')').and_then(|end| stat.get(end + 2));
+    matches!(state, None | Some(b'Z' | b'X'))
+}
+
+fn own() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }
 
 #[derive(Clone, Copy)]

@@ -114,6 +114,18 @@ impl Group {
     pub fn of(host: &Host, pid: i32) -> Result<Group, Error> {
         let read = |path: String| fs::read_to_string(&path).map_err(|source| Error::Use { path: path.into(), source });
         let (theirs, own) = (read(format!("/proc/{pid}/cgroup"))?, read("/proc/self/cgroup".into())?);
+        Group::parse(host, &theirs, &own)
+    }
+
+    /// The groups in which the calling process is: where it goes back to.
+    pub fn own(host: &Host) -> Result<Group, Error> {
+        let path = "/proc/self/cgroup";
+        let own = fs::read_to_string(path).map_err(|source| Error::Use { path: path.into(), source })?;
+        Group::parse(host, &own, "")
+    }
+
+    /// The groups that the lines of `theirs` name (cgroups(7)), but for those that are in `own` too.
+    fn parse(host: &Host, theirs: &str, own: &str) -> Result<Group, Error> {
         let mut group = Group { path: String::new(), unified: None, legacy: Vec::new() };
         for line in theirs.lines().filter(|line| !own.lines().any(|own| own == *line)) {
             let mut fields = line.splitn(3, ':');

@@ -83,6 +83,20 @@ fn task() {
                 .collect();
             println!("answer: {}", threads.iter().any(Result::is_err));
         }
+        "kill" => {
+            // In the group itself, with a child in it.
+            let host = Host::probe();
+            let group = Group::open(&host, line.trim()).unwrap();
+            let home = Group::own(&host).unwrap();
+            let own = std::process::id() as i32;
+            group.attach(own).unwrap();
+            let mut sleeper = child("sleep");
+            let before = group.pids().contains(&(sleeper.id() as i32));
+            group.kill().unwrap();
+            let killed = sleeper.wait().unwrap().signal();
+            home.attach(own).unwrap();
+            println!("answer: {before} {killed:?} {:?}", group.pids());
+        }
         _ => {
             let held = std::hint::black_box(vec![1u8; 4 << 20]);
             std::thread::sleep(std::time::Duration::from_secs(60));
@@ -183,6 +197,20 @@ fn processes_are_frozen_thawed_and_killed() {
     made.1.kill().unwrap();
     assert_eq!(sleeper.wait().unwrap().signal(), Some(9));
     assert!(made.1.pids().is_empty());
+}
+
+/// A runtime that fails after it went there itself has to tell so, and ends the others.
+#[test]
+fn who_kills_a_group_from_inside_stays() {
+    let Some(made) = make("inside", &[Limit::Freezer], "{}") else { return };
+    if made.0.is_rootless() {
+        return eprintln!("skipped: needs root");
+    }
+    let mut inside = child("kill");
+    let line = format!("{}\n", made.1.path());
+    inside.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+    assert_eq!(answer(&mut inside), "true Some(9) []");
+    inside.wait().unwrap();
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("temporary_file_systems", temporary_file_systems),
     ("the_session_keyring_is_new", the_session_keyring_is_new),
     ("a_cgroup_of_its_own", a_cgroup_of_its_own),
+    ("a_namespace_that_cannot_be_joined", a_namespace_that_cannot_be_joined),
 ];
 
 fn capabilities_are_the_eleven() {
@@ -259,4 +260,23 @@ fn a_cgroup_of_its_own() {
     container.edit(|spec| spec["process"]["args"] = json!(["nope"]));
     container.mount(json!({"destination": "/x", "type": "nonsense"}));
     assert!(container.run().failure().1.contains("nonsense"));
+}
+
+/// The intermediate is in the cgroup when it joins a user namespace; that it fails is told all the same.
+fn a_namespace_that_cannot_be_joined() {
+    let host = runtime::cgroup::Host::probe();
+    let mut container = Box::new(&["true"]);
+    let path = format!("runtime-test-join-{}", std::process::id());
+    container.edit(|spec| {
+        spec["linux"]["cgroupsPath"] = json!(path);
+        spec["linux"]["resources"] = json!({"pids": {"limit": 77}});
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "user", "path": "/proc/self/ns/uts"}));
+    });
+    assert!(container.run().failure().1.contains("user"));
+    if let Ok(parent) = host.parent() {
+        assert!(
+            runtime::cgroup::Group::open(&host, &format!("{parent}/{path}")).unwrap().directory().unwrap().is_none()
+        );
+    }
 }

@@ -1,0 +1,128 @@
+#!/bin/bash
+# Runs suites that others wrote against `monopod runtime`, and Debian's runc and crun beside it, and prints one table: what each
+# test came to on each of the three. Each suite that is not at hand is skipped, loudly.
+#
+#   MONOPOD=FILE RUNTIME_TOOLS=DIRECTORY CRUN=DIRECTORY CONTEST=DIRECTORY ci/conformance/run.sh [FILTER]
+#
+# What it needs, outside of this repository, in which nothing of the suites is kept:
+#   MONOPOD        the built file (else what build/release.sh leaves)
+#   RUNTIME_TOOLS  a checkout of opencontainers/runtime-tools in which its programs are built: runtimetest, and
+#                  validation/NAME/NAME.t for each of its tests (they want Go 1.21)
+#   CRUN           a checkout of containers/crun in which tests/init is built; its tests/test_*.py are run (they want Python)
+#   CONTEST        a directory with the programs contest and runtimetest of youki, and its bundle.tar.gz
+#   runc, crun     from Debian; one that is missing has an empty column
+# Needs root. All of it runs in a mount namespace of its own, with a /run of its own, and without version 2 beside version 1 where
+# the machine has both: Debian's crun refuses such.
+# Ends with 1 if monopod passes fewer than runc or crun.
+set -u
+cd "$(dirname "$0")/../.."
+[ "$(id -u)" = 0 ] || { echo "$0: needs root" >&2; exit 1; }
+if [ -z "${MONOPOD_CONFORMANCE:-}" ]; then
+    MONOPOD=$(realpath "${MONOPOD:-target/$(uname -m)-unknown-linux-musl/release/monopod}") || exit 1
+    [ -x "$MONOPOD" ] || { echo "$0: no $MONOPOD: run build/release.sh" >&2; exit 1; }
+    export MONOPOD MONOPOD_CONFORMANCE=1
+    exec unshare --mount --propagation private "$0" "$@"
+fi
+filter=${1:-}
+mount -t tmpfs -o mode=755 none /run
+mountpoint -q /sys/fs/cgroup/unified && umount -l /sys/fs/cgroup/unified
+work=$(mktemp -d /run/conformance.XXXXXX)
+mkdir "$work/monopod"
+# Called by this name the file is the runtime.
+ln -s "$MONOPOD" "$work/monopod/runc"
+runtimes=(monopod runc crun)
+file() { # NAME: the runtime's path, or nothing
+    case $1 in
+    monopod) echo "$work/monopod/runc" ;;
+    *) command -v "$1" ;;
+    esac
+}
+for name in runc crun; do [ -n "$(file "$name")" ] || echo "SKIPPED: $name is not installed" >&2; done
+
+declare -A result
+tests=()
+note() { # SUITE/TEST RUNTIME WORD
+    case " ${tests[*]:-} " in *" $1 "*) ;; *) tests+=("$1") ;; esac
+    result["$1 $2"]=$3
+}
+sweep() { # RUNTIME-FILE: what a test left
+    for id in $("$1" list -q 2>/dev/null); do "$1" delete --force "$id" >/dev/null 2>&1; done
+}
+verdict() { # CODE OUTPUT: of a program that speaks TAP
+    if grep -q '^not ok' "$2"; then echo "$(grep -c '^ok' "$2")/$(grep -cE '^(not )?ok' "$2")"
+    elif [ "$1" = 124 ]; then echo hangs
+    elif [ "$1" != 0 ]; then echo fails
+    elif grep -qiE '^ok .*# *skip|^1\.\.0' "$2" && ! grep -E '^ok' "$2" | grep -qviE '# *skip'; then echo skips
+    else echo passes; fi
+}
+
+if [ -x "${RUNTIME_TOOLS:-}/runtimetest" ]; then
+    for program in "$RUNTIME_TOOLS"/validation/*/*.t; do
+        name=$(basename "$program" .t)
+        case $name in *"$filter"*) ;; *) continue ;; esac
+        for runtime in "${runtimes[@]}"; do
+            path=$(file "$runtime")
+            [ -n "$path" ] || continue
+            log=$work/runtime-tools-$name-$runtime
+            (cd "$RUNTIME_TOOLS" && RUNTIME=$path timeout -k 5 60 "$program") >"$log" 2>&1 </dev/null
+            note "runtime-tools/$name" "$runtime" "$(verdict $? "$log")"
+            sweep "$path"
+        done
+    done
+else
+    echo "SKIPPED: runtime-tools: RUNTIME_TOOLS names no checkout with its programs built" >&2
+fi
+
+if [ -x "${CRUN:-}/tests/init" ]; then
+    for program in "$CRUN"/tests/test_*.py; do
+        name=$(basename "$program" .py)
+        case $name in *"$filter"*) ;; *) continue ;; esac
+        for runtime in "${runtimes[@]}"; do
+            path=$(file "$runtime")
+            [ -n "$path" ] || continue
+            log=$work/crun-$name-$runtime
+            (cd "$CRUN" && env OCI_RUNTIME="$path" INIT="$CRUN/tests/init" TMPDIR="$work" srcdir=. PYTHONPATH=tests \
+                timeout -k 5 600 python3 "$program") >"$log" 2>&1 </dev/null
+            while IFS='|' read -r test word; do note "crun/$name/$test" "$runtime" "$word"; done < <(
+                sed -nE 's/^not ok [0-9]+ - (\S+).*/\1|fails/p; s/^ok [0-9]+ - (\S+).*# *SKIP.*/\1|skips/Ip; t; s/^ok [0-9]+ - (\S+).*/\1|passes/p' "$log")
+            sweep "$path"
+        done
+    done
+else
+    echo "SKIPPED: crun's tests: CRUN names no checkout with tests/init built" >&2
+fi
+
+if [ -x "${CONTEST:-}/contest" ]; then
+    for runtime in "${runtimes[@]}"; do
+        path=$(file "$runtime")
+        [ -n "$path" ] || continue
+        log=$work/contest-$runtime
+        (cd "$CONTEST" && timeout -k 5 1200 ./contest run --runtime "$path" --runtimetest "$CONTEST/runtimetest") >"$log" 2>&1 </dev/null
+        # `# Start group NAME`, then `N / M : TEST : ok`.
+        while IFS='|' read -r test word; do
+            case $test in *"$filter"*) note "contest/$test" "$runtime" "$word" ;; esac
+        done < <(awk '/^# Start group/ { group = $4 } match($0, /^[0-9]+ *\/ *[0-9]+ *: *(.*) *: *(ok|not ok|skipped)/, found) {
+            word = found[2] == "ok" ? "passes" : found[2] == "skipped" ? "skips" : "fails"
+            gsub(/ /, "-", found[1]); print group "/" found[1] "|" word }' "$log")
+        sweep "$path"
+    done
+else
+    echo "SKIPPED: youki's contest: CONTEST names no directory with the program" >&2
+fi
+
+declare -A passed
+echo "| test | ${runtimes[*]} |" | sed 's/ \([a-z]*\)/ \1/g; s/monopod runc crun/monopod | runc | crun/'
+echo "|---|---|---|---|"
+for test in "${tests[@]:-}"; do
+    [ -n "$test" ] || continue
+    line="| $test |"
+    for runtime in "${runtimes[@]}"; do
+        word=${result["$test $runtime"]:-}
+        line+=" $word |"
+        [ "$word" = passes ] && passed[$runtime]=$((${passed[$runtime]:-0} + 1))
+    done
+    echo "$line"
+done
+echo "| passed, of ${#tests[@]} | ${passed[monopod]:-0} | ${passed[runc]:-0} | ${passed[crun]:-0} |"
+if [ -n "${LOGS:-}" ]; then cp -r "$work" "$LOGS"; fi
+for runtime in runc crun; do [ "${passed[monopod]:-0}" -ge "${passed[$runtime]:-0}" ] || exit 1; done
