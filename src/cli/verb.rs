@@ -16,7 +16,9 @@ mod create_flags;
 mod diff;
 mod exec;
 mod export;
+mod history;
 mod images;
+mod import;
 mod info;
 mod init;
 mod inspect;
@@ -43,7 +45,9 @@ mod save;
 mod start;
 mod stats;
 mod stop;
+mod tag;
 mod top;
+mod tree;
 mod update;
 mod version;
 mod wait;
@@ -154,7 +158,9 @@ pub const TOP: &[Entry] = &[
     ("diff", &diff::VERB),
     ("exec", &exec::VERB),
     ("export", &export::VERB),
+    ("history", &history::VERB),
     ("images", &images::VERB),
+    ("import", &import::VERB),
     ("info", &info::VERB),
     ("init", &init::VERB),
     ("inspect", &inspect::VERB),
@@ -178,8 +184,10 @@ pub const TOP: &[Entry] = &[
     ("start", &start::VERB),
     ("stats", &stats::VERB),
     ("stop", &stop::VERB),
+    ("tag", &tag::TAG),
     ("top", &top::VERB),
     ("unpause", &pause::UNPAUSE),
+    ("untag", &tag::UNTAG),
     ("update", &update::VERB),
     ("version", &version::VERB),
     ("wait", &wait::VERB),
@@ -237,14 +245,21 @@ pub const GROUPS: &[Group] = &[
         name: "image",
         about: "Manage images",
         verbs: &[
+            ("diff", &diff::IMAGE),
             ("exists", &inspect::IMAGE_EXISTS),
+            ("history", &history::VERB),
+            ("import", &import::VERB),
             ("inspect", &inspect::IMAGE),
             ("list", &images::VERB),
             ("load", &load::VERB),
+            ("prune", &prune::IMAGE),
             ("pull", &pull::VERB),
             ("push", &push::VERB),
             ("rm", &rmi::VERB),
             ("save", &save::VERB),
+            ("tag", &tag::TAG),
+            ("tree", &tree::VERB),
+            ("untag", &tag::UNTAG),
         ],
         hidden: &[("ls", &images::VERB), ("remove", &rmi::VERB)],
     },

@@ -18,7 +18,7 @@ use ops::{Fault, Kind};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
 use store::database::Handle;
-use types::Id;
+use types::{Digest, Id};
 
 const SLOT: u8 = 1;
 
@@ -164,6 +164,11 @@ impl Database {
         if let Some(holder) = self.by_name(&change, &config.name)? {
             return Err(name_taken(&config.name, &holder));
         }
+        // Whoever removes images looks for containers in a transaction, too.
+        let image: Digest = format!("sha256:{}", config.image_id).parse()?;
+        if !store::is_image(&change, &image).map_err(&fail)? {
+            return Err(Fault::new(Kind::NotFound, format!("{}: the image was removed meanwhile", config.image)));
+        }
         change
             .execute(
                 "INSERT INTO containers (id, name, image, image_id, created, status, remove, command, labels, mounts, networks, ports) \
@@ -292,15 +297,15 @@ impl Database {
         Ok(texts.iter().filter_map(|t| serde_json::from_str(t).ok()).collect())
     }
 
-    /// Containers made of the image with this id.
-    pub fn of_image(&self, image_id: &str) -> Result<Vec<Id>, Fault> {
-        let fail = self.fail("read");
-        let connection = self.lock();
-        let mut query =
-            connection.prepare("SELECT id FROM containers WHERE image_id = ? ORDER BY seq").map_err(&fail)?;
-        let texts: Vec<String> =
-            query.query_map([image_id], |row| row.get(0)).and_then(|rows| rows.collect()).map_err(&fail)?;
-        Ok(texts.iter().filter_map(|t| t.parse().ok()).collect())
+    /// Ids of the containers made of the image with this id, oldest first.
+    pub fn users_of(&self, image_id: &str) -> Result<Vec<String>, Fault> {
+        Database::of_image(&self.lock(), image_id).map_err(self.fail("read"))
+    }
+
+    /// The same, within whatever transaction the connection has.
+    pub fn of_image(connection: &Connection, image_id: &str) -> rusqlite::Result<Vec<String>> {
+        let mut query = connection.prepare("SELECT id FROM containers WHERE image_id = ? ORDER BY seq")?;
+        query.query_map([image_id], |row| row.get(0))?.collect()
     }
 
     /// How many containers each image has.

@@ -2,7 +2,12 @@
 
 mod between;
 mod bring;
+pub(crate) mod change;
+mod history;
+mod import;
 mod list;
 mod login;
+mod name;
+mod prune;
 mod remove;
 mod send;

@@ -157,6 +157,99 @@ pub struct Removed {
     pub deleted: Vec<Digest>,
 }
 
+/// Asks for more names for an image.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tag {
+    /// Name or id.
+    pub image: String,
+    /// The new names. Images that have them lose them.
+    pub names: Vec<String>,
+}
+
+/// Asks for names of an image to be taken away; the image stays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Untag {
+    /// Name or id.
+    pub image: String,
+    /// Which names; all if there are none.
+    pub names: Vec<String>,
+}
+
+/// A step in the making of an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The image that the store has of what there was after this step.
+    pub id: Option<Digest>,
+    /// All names of that image.
+    pub names: Vec<String>,
+    /// When (RFC 3339), as written.
+    pub created: String,
+    /// The same in seconds since 1970; 0 if it does not say.
+    pub created_seconds: i64,
+    /// By what.
+    pub created_by: String,
+    /// Bytes of the files of its layer; 0 if it made none.
+    pub size: u64,
+    /// Remark.
+    pub comment: String,
+}
+
+/// The layers of an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tree {
+    /// Id of the image.
+    pub id: Digest,
+    /// Its names.
+    pub names: Vec<String>,
+    /// Bytes of its layers, unpacked.
+    pub size: u64,
+    /// Its layers, bottom first.
+    pub layers: Vec<TreeLayer>,
+    /// Images that are built on this one.
+    pub children: Vec<Summary>,
+}
+
+/// A layer in a tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TreeLayer {
+    /// Digest of its uncompressed tar.
+    pub diff_id: Digest,
+    /// Bytes of its files.
+    pub size: u64,
+    /// Names of all images that this layer and those below it are.
+    pub top_of: Vec<String>,
+}
+
+/// Asks for an image to be made of a root file system in a tar archive.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Import {
+    /// A file, or `http://` or `https://` and so on; none or `-` means standard input.
+    pub source: Option<String>,
+    /// Name for the image.
+    pub name: Option<String>,
+    /// Instructions of a Containerfile.
+    pub changes: Vec<String>,
+    /// Remark in the history.
+    pub message: String,
+    /// Architecture, in Go's words; none means this machine's.
+    pub architecture: Option<String>,
+    /// Operating system; none means Linux.
+    pub os: Option<String>,
+    /// Variant of the architecture.
+    pub variant: Option<String>,
+}
+
+/// Asks for images to be removed that no container is made of.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Prune {
+    /// Those that have names, too.
+    pub all: bool,
+    /// `key=value`, as `--filter` takes it.
+    pub filters: Vec<String>,
+}
+
 /// Asks for an image to be copied from one place to another without the store; a name without a transport is an image
 /// of the store.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

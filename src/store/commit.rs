@@ -98,6 +98,8 @@ impl Store {
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK) => {
                 fs::renameat(candidate.place.directory(), &hex, fs::CWD, &blob).map_err(Error::path("create", blob))
             }
+            // There it has been moved already.
+            Err(Errno::NOENT) if fs::stat(&blob).is_ok() => Ok(()),
             Err(errno) => Err(Error::path("create", blob)(errno)),
         }
     }

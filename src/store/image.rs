@@ -31,6 +31,15 @@ pub struct Image {
     pub labels: Vec<(String, String)>,
 }
 
+/// A layer of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageLayer {
+    /// Digest of its uncompressed tar.
+    pub diff_id: Digest,
+    /// Bytes of its files.
+    pub size: u64,
+}
+
 /// Columns of an image, as [`read`] wants them.
 const COLUMNS: &str = "id, config, manifest, media_type, created, loaded, size, labels,
     (SELECT count(*) FROM image_layers WHERE image = images.id)";
@@ -91,6 +100,24 @@ impl Store {
             }
         }
         Err(Error::NoSuchImage { name: name.to_owned() })
+    }
+
+    /// The layers of all images, by their ids, bottom first. An image without layers is not among them.
+    pub fn layers(&self) -> Result<HashMap<Digest, Vec<ImageLayer>>> {
+        let connection = self.connection();
+        let fail = self.failed("list layers in");
+        let query = "SELECT config, diff_id, bytes FROM image_layers JOIN images ON images.id = image
+            JOIN layers ON layers.name = layer ORDER BY image, position";
+        let mut statement = connection.prepare(query).map_err(&fail)?;
+        let mut rows = statement.query([]).map_err(&fail)?;
+        let mut layers: HashMap<Digest, Vec<ImageLayer>> = HashMap::new();
+        while let Some(row) = rows.next().map_err(&fail)? {
+            let digest = |column| row.get(column).map(Digest::from_bytes).map_err(&fail);
+            let size: i64 = row.get(2).map_err(&fail)?;
+            let layer = ImageLayer { diff_id: digest(1)?, size: size.cast_unsigned() };
+            layers.entry(digest(0)?).or_default().push(layer);
+        }
+        Ok(layers)
     }
 
     /// Gives an image one more name, which is taken away from the image that had it. The name is complete
@@ -180,6 +207,12 @@ impl Store {
             .optional()
             .map_err(self.failed("look up a layer in"))
     }
+}
+
+/// True if there is an image of this id: for who writes in a transaction that it is in use.
+pub fn is_image(connection: &Connection, id: &Digest) -> rusqlite::Result<bool> {
+    let found = connection.query_row("SELECT 1 FROM images WHERE config = ?1", [id.as_bytes()], |_| Ok(())).optional();
+    found.map(|found| found.is_some())
 }
 
 /// One image by its row.

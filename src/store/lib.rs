@@ -38,9 +38,9 @@ pub use commit::NewImage;
 pub use configuration::Configuration;
 pub use driver::{Driver, DriverReport};
 pub use error::{Error, Result};
-pub use image::Image;
+pub use image::{Image, ImageLayer, is_image};
 pub use manifest::{DOCKER_MANIFEST, Descriptor, Manifest, OCI_CONFIGURATION, OCI_MANIFEST};
-pub use removal::{Removal, Removed};
+pub use removal::{Removal, Removed, Users};
 pub use snapshot::{Mounts, Snapshot};
 
 use rusqlite::Connection;

@@ -2,12 +2,12 @@
 
 use crate::place::Place;
 use crate::{Error, Result, Store, format, image};
-use rusqlite::{OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use rustix::fs::{self, Mode, OFlags};
 use types::Digest;
 
 /// What is asked to be removed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Removal<'a> {
     /// Id of the image.
     pub image: &'a Digest,
@@ -15,9 +15,13 @@ pub struct Removal<'a> {
     pub name: Option<&'a str>,
     /// Also if it was asked by id and has several names.
     pub force: bool,
-    /// Containers made of it, which keep it from being deleted (but not one of several names from going).
-    pub in_use: &'a [String],
+    /// Tells which containers are made of it: they keep it from being deleted (but not one of several names from going).
+    /// Asked within the transaction that removes it, so that none can be made of it meanwhile.
+    pub in_use: Users<'a>,
 }
+
+/// Tells the ids of the containers that are made of an image.
+pub type Users<'a> = &'a dyn Fn(&Connection) -> rusqlite::Result<Vec<String>>;
 
 /// What was removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,8 +63,9 @@ impl Store {
             change.commit().map_err(&fail)?;
             return Ok((Removed { untagged: vec![name.to_owned()], deleted: None }, Unused(None)));
         }
-        if !removal.in_use.is_empty() {
-            return Err(Error::InUse { containers: removal.in_use.to_vec() });
+        let containers = (removal.in_use)(&change).map_err(&fail)?;
+        if !containers.is_empty() {
+            return Err(Error::InUse { containers });
         }
         if names.len() > 1 && !removal.force {
             return Err(Error::SeveralNames { id: removal.image.hex(), names });

@@ -44,6 +44,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A file of the web could not be had.
+    #[error("cannot get {url}: {why}")]
+    Page {
+        /// Its address.
+        url: String,
+        /// What came instead.
+        why: String,
+    },
     /// The archive could not be read to its end.
     #[error("cannot read {archive}")]
     Read {

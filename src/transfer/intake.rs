@@ -239,7 +239,8 @@ impl Compression {
         }
     }
 
-    fn suffix(self) -> &'static str {
+    /// What it adds to the media type of a layer.
+    pub fn suffix(self) -> &'static str {
         match self {
             Compression::Plain => "",
             Compression::Gzip => "+gzip",

@@ -27,6 +27,7 @@ mod shelf;
 pub mod source;
 mod stream;
 mod tape;
+mod tarball;
 
 pub use archive::{fetch, load};
 
@@ -40,6 +41,7 @@ pub use logins::{check_login, forget_login, forget_logins, keep_login, known_log
 pub use registries::Registries;
 pub use send::{Output, Saving, Wishes, push, save};
 pub use source::{Choice, Source};
+pub use tarball::{Tarball, import};
 
 use std::io::Read;
 use std::path::PathBuf;

@@ -21,6 +21,7 @@ mod image;
 mod inspect;
 mod lifecycle;
 mod limits;
+mod local;
 mod logs;
 mod minimal;
 mod network_verbs;

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::flag::{Flag, short, switch, value};
 use crate::format::indented;
 use crate::program::{Program, plain, print};
+use ops::container::Change;
 use serde_json::json;
 
 /// What the flags fill.
@@ -15,16 +16,16 @@ pub struct Asked {
     latest: bool,
 }
 
-const FLAGS: &[Flag<Asked>] = &[
-    value("format", "string", "Print as JSON (json)", |r, v| {
-        if v != "json" {
-            return Err(format!("only \"json\" is supported, not {v:?}"));
-        }
-        r.json = true;
-        Ok(())
-    }),
-    short('l', switch("latest", "Act on the container made last", |r, on| r.latest = on)),
-];
+const FORMAT: Flag<Asked> = value("format", "string", "Print as JSON (json)", |r: &mut Asked, v| {
+    if v != "json" {
+        return Err(format!("only \"json\" is supported, not {v:?}"));
+    }
+    r.json = true;
+    Ok(())
+});
+
+const FLAGS: &[Flag<Asked>] =
+    &[FORMAT, short('l', switch("latest", "Act on the container made last", |r, on| r.latest = on))];
 
 /// The verb.
 pub const VERB: Verb<Asked> = Verb {
@@ -35,6 +36,22 @@ pub const VERB: Verb<Asked> = Verb {
     interspersed: true,
     flags: &[FLAGS],
     execute,
+};
+
+/// `image diff`.
+pub const IMAGE: Verb<Asked> = Verb {
+    path: "image diff",
+    usage: "IMAGE",
+    about: "Display the changes that the top layer of an image makes",
+    examples: &["redis:alpine", "--format json redis:alpine"],
+    interspersed: true,
+    flags: &[&[FORMAT]],
+    execute: |program, asked, arguments| {
+        let [name] = arguments.as_slice() else {
+            return Err(Failure::new("image diff needs the name of an image"));
+        };
+        show(&asked, &program.engine()?.image_diff(name).map_err(plain)?)
+    },
 };
 
 fn execute(program: &Program, asked: Asked, mut arguments: Vec<String>) -> Result<u8, Failure> {
@@ -49,7 +66,10 @@ fn execute(program: &Program, asked: Asked, mut arguments: Vec<String>) -> Resul
             "comparing two containers or images with each other is not supported: diff takes one name"
         }));
     };
-    let changes = engine.diff(name).map_err(plain)?;
+    show(&asked, &engine.diff(name).map_err(plain)?)
+}
+
+fn show(asked: &Asked, changes: &[Change]) -> Result<u8, Failure> {
     if asked.json {
         let of = |kind| changes.iter().filter(|c| c.kind == kind).map(|c| c.path.as_str()).collect::<Vec<_>>();
         let mut document = serde_json::Map::new();

@@ -16,6 +16,7 @@ pub struct Asked {
     filters: Vec<String>,
     format: Option<String>,
     full: bool,
+    history: bool,
     no_heading: bool,
     quiet: bool,
     sort: Option<String>,
@@ -30,6 +31,7 @@ const FLAGS: &[Flag<Asked>] = &[
         r.format = Some(v.into());
         Ok(())
     }),
+    switch("history", "Show all names of each image", |r, on| r.history = on),
     switch("no-trunc", "Cut nothing short", |r, on| r.full = on),
     short('n', switch("noheading", "Print no headings", |r, on| r.no_heading = on)),
     short('q', switch("quiet", "Print only ids", |r, on| r.quiet = on)),
@@ -57,6 +59,7 @@ const COLUMNS: &[Column] = &[
     ("CreatedSince", "CREATED"),
     ("CreatedTime", "CREATED"),
     ("Digest", "DIGEST"),
+    ("History", "HISTORY"),
     ("ID", "IMAGE ID"),
     ("Id", "IMAGE ID"),
     ("Labels", "LABELS"),
@@ -84,7 +87,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
         return Err(Failure::new("cannot specify an image and a filter(s)"));
     }
     let format = asked.format.as_deref().map(|text| Format::parse("images", text)).transpose()?;
-    let request = List { name: arguments.into_iter().next(), filters: asked.filters };
+    let request = List { name: arguments.into_iter().next(), filters: asked.filters.clone() };
     let mut images = program.engine()?.images(&request).map_err(plain)?;
     let now = now();
     if let Some(format @ Format::Json) = &format {
@@ -106,7 +109,10 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
             if asked.digests {
                 headings.insert(2, "DIGEST");
             }
-            let cells: Vec<_> = rows.iter().map(|row| cells(row, now, asked.full, asked.digests)).collect();
+            if asked.history {
+                headings.push("HISTORY");
+            }
+            let cells: Vec<_> = rows.iter().map(|row| cells(row, now, &asked)).collect();
             table_of(&headings, &cells, asked.no_heading)
         }
     };
@@ -158,17 +164,20 @@ fn ids(rows: &[Row<'_>], full: bool) -> String {
     seen.concat()
 }
 
-fn cells(row: &Row<'_>, now: i64, full: bool, digests: bool) -> Vec<String> {
+fn cells(row: &Row<'_>, now: i64, asked: &Asked) -> Vec<String> {
     let image = row.image;
     let mut cells = vec![
         row.repository.clone(),
         row.tag.clone(),
-        id(image, full),
+        id(image, asked.full),
         ago(image.created, now),
         types::size::human(image.size, 3),
     ];
-    if digests {
+    if asked.digests {
         cells.insert(2, image.digest.to_string());
+    }
+    if asked.history {
+        cells.push(image.names.join(", "));
     }
     cells
 }
@@ -183,6 +192,7 @@ fn fields(row: &Row<'_>, now: i64, full: bool) -> Value {
         "CreatedSince": ago(image.created, now),
         "CreatedTime": go(image.created),
         "Digest": image.digest,
+        "History": image.names.join(", "),
         "ID": id(image, full),
         "Id": id(image, full),
         "Labels": labels(image),
@@ -237,7 +247,7 @@ mod tests {
         };
         let now = 1120 * 1_000_000_000;
         let of = |image: &Summary| -> Vec<Vec<String>> {
-            rows_of(image).iter().map(|row| cells(row, now, false, false)).collect()
+            rows_of(image).iter().map(|row| cells(row, now, &Asked::default())).collect()
         };
         let id = image.id.short();
         assert_eq!(of(&image)[0], ["localhost/busybox", "latest", &id, "2 minutes ago", "2.14 MB"]);

@@ -7,11 +7,13 @@ use crate::flag::{Flag, list, short, switch};
 use crate::program::{Program, note, plain, print};
 use engine::Engine;
 use ops::container::{List, Remove, Status};
+use ops::image::Prune;
 use std::io::{IsTerminal, Write};
 
 /// What the flags fill.
 #[derive(Default)]
 pub struct Asked {
+    all: bool,
     filters: Vec<String>,
     force: bool,
 }
@@ -40,6 +42,42 @@ fn container(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<
         return Ok(0);
     }
     containers(&program.engine()?, &asked.filters)
+}
+
+const IMAGE_FLAGS: &[Flag<Asked>] = &[
+    short('a', switch("all", "Also images with a name, if no container is made of them", |r, on| r.all = on)),
+    // Nothing is built here yet, and no other program has containers in this store.
+    switch("build-cache", "Also what builds keep: there is nothing of that kind", |_, _| {}),
+    switch("external", "Also images of containers of other programs: there are none", |_, _| {}),
+    list("filter", "Only what these conditions choose (label=, label!=, until=)", |r, v| r.filters.push(v)),
+    FORCE,
+];
+
+/// `image prune`.
+pub const IMAGE: Verb<Asked> = Verb {
+    path: "image prune",
+    usage: "",
+    about: "Remove unused images",
+    examples: &["--force", "--all --filter until=24h"],
+    interspersed: true,
+    flags: &[IMAGE_FLAGS],
+    execute: image,
+};
+
+fn image(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
+    if !arguments.is_empty() {
+        return Err(Failure::new("image prune takes no arguments"));
+    }
+    let warning = match asked.all {
+        true => "WARNING! This command removes all images without at least one container associated with them.",
+        false => "WARNING! This command removes all dangling images.",
+    };
+    if !confirmed(warning, asked.force)? {
+        return Ok(0);
+    }
+    let request = Prune { all: asked.all, filters: asked.filters };
+    let pruned = program.engine()?.prune_images(&request).map_err(plain)?;
+    print(&pruned.iter().map(|id| id.hex() + "\n").collect::<String>()).map(|()| 0)
 }
 
 /// Removes the containers that have ended or never ran, and prints their ids.

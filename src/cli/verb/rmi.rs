@@ -23,6 +23,8 @@ const FLAGS: &[Flag<Asked>] = &[
         switch("force", "Remove images with all names and with the containers made of them", |r, on| r.force = on),
     ),
     short('i', switch("ignore", "An image that does not exist is no error", |r, on| r.ignore = on)),
+    // Images know no parents, so that none goes with the last child.
+    switch("no-prune", "Keep images without a name that this one was built on, as is always done", |_, _| {}),
 ];
 
 /// The verb.

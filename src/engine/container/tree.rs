@@ -98,32 +98,24 @@ impl Engine {
     /// What a container changed of its image, or the top layer of an image of those below it.
     pub fn diff(&self, name: &str) -> Result<Vec<Change>, Fault> {
         self.host()?;
-        let changes = match self.record_of(name) {
+        match self.record_of(name) {
             Ok(record) => {
                 let mut changes = self.store()?.changes(&record.id).map_err(fault::store)?;
                 changes.retain(|change| !OWN.iter().any(|own| own.as_bytes() == change.path));
-                changes
+                Ok(told(changes))
             }
-            Err(problem) if problem.kind == Kind::NotFound => match self.store()?.find_image(name) {
-                Ok(image) => self.store()?.image_changes(&image.id).map_err(fault::store)?,
-                Err(store::Error::NoSuchImage { .. }) => {
-                    return Err(Fault::new(Kind::NotFound, format!("{name} not found: no such container or image")));
-                }
-                Err(error) => return Err(fault::store(error)),
-            },
-            Err(problem) => return Err(problem),
-        };
-        Ok(changes
-            .into_iter()
-            .map(|change| Change {
-                kind: match change.kind {
-                    ChangeKind::Added => 'A',
-                    ChangeKind::Changed => 'C',
-                    ChangeKind::Deleted => 'D',
-                },
-                path: format!("/{}", String::from_utf8_lossy(&change.path)),
-            })
-            .collect())
+            Err(problem) if problem.kind == Kind::NotFound => self.image_diff(name).map_err(|fault| match fault.kind {
+                Kind::NotFound => Fault::new(Kind::NotFound, format!("{name} not found: no such container or image")),
+                _ => fault,
+            }),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// What the top layer of an image changed of those below it.
+    pub fn image_diff(&self, name: &str) -> Result<Vec<Change>, Fault> {
+        let image = self.store()?.find_image(name).map_err(fault::store)?;
+        self.store()?.image_changes(&image.id).map(told).map_err(fault::store)
     }
 
     /// Writes what a container changed as the tar of a layer, without what the runtime made for its mounts.
@@ -157,4 +149,16 @@ fn live_root(running: &Running) -> Option<OwnedFd> {
     let root = rustix::fs::open(format!("/proc/{}/root", running.pid), flags, Mode::empty()).ok()?;
     // The number may have become another's between the look at the record and here.
     sys::process::is_alive(running.pid, running.start_time).then_some(root)
+}
+
+fn told(changes: Vec<store::Change>) -> Vec<Change> {
+    let told = |change: store::Change| Change {
+        kind: match change.kind {
+            ChangeKind::Added => 'A',
+            ChangeKind::Changed => 'C',
+            ChangeKind::Deleted => 'D',
+        },
+        path: format!("/{}", String::from_utf8_lossy(&change.path)),
+    };
+    changes.into_iter().map(told).collect()
 }

@@ -37,7 +37,12 @@ fn id(byte: u8) -> Id {
 }
 
 fn open(root: &Path) -> Database {
-    Database::open(Handle::open(root).unwrap(), root).unwrap()
+    let handle = Handle::open(root).unwrap();
+    drop(store::Store::with(handle.clone(), root, store::Options::default()).unwrap());
+    let image = "INSERT OR IGNORE INTO images (config, manifest, media_type, created, size, labels, loaded)
+        VALUES (?1, x'', '', 0, 0, '', 0)";
+    handle.lock().execute(image, [[0xcd; 32]]).unwrap();
+    Database::open(handle, root).unwrap()
 }
 
 fn delete(database: &Database, seq: i64, id: &Id, ended: Option<&Ended>) {
@@ -115,6 +120,7 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
         certificate_roots: Vec::new(),
         registries: Default::default(),
     };
+    drop(open(&settings.root));
     let engine = crate::Engine::open(settings).unwrap();
     let database = engine.database().unwrap();
     database.insert(&config(1, "rebooted", false), 1).unwrap();
@@ -132,4 +138,14 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
     // A start that was killed again, before anybody lists it: waiting ends.
     database.activate(&id(2), 2, engine.boot()).unwrap();
     assert_eq!(engine.wait("killed").unwrap().code, 0);
+}
+
+#[test]
+fn an_image_that_is_gone_gets_no_container() {
+    let scratch = Scratch::new("gone");
+    let database = open(&scratch.0);
+    database.lock().execute("DELETE FROM images", []).unwrap();
+    let refused = database.insert(&config(0xaa, "one", false), 7).unwrap_err();
+    assert_eq!(refused.kind, Kind::NotFound);
+    assert!(database.record(&id(0xaa)).unwrap().is_none());
 }

@@ -67,17 +67,27 @@ impl Engine {
         Ok(match key {
             "reference" => Filter::Reference(value.to_owned()),
             "id" => Filter::Id(value.trim_start_matches("sha256:").to_owned()),
-            "label" => match value.split_once('=') {
-                Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
-                None => Filter::Label(value.to_owned(), None),
+            "label" | "label!" => match value.split_once('=') {
+                Some((label, value)) => Filter::Label(label.to_owned(), Some(value.to_owned()), key == "label"),
+                None => Filter::Label(value.to_owned(), None, key == "label"),
             },
-            "dangling" => Filter::Dangling(value == "true"),
-            "containers" => Filter::Containers(value == "true"),
+            "digest" => Filter::Digest(value.trim_start_matches("sha256:").to_owned()),
+            // There are no other stores.
+            "readonly" => Filter::ReadOnly(flag(key, value)?),
+            "until" => {
+                let until = crate::moment::parse(value, crate::container::now(), &jiff::tz::TimeZone::system());
+                let until =
+                    until.map_err(|e| Fault::invalid(format!("invalid value {value:?} for filter until: {e}")))?;
+                Filter::Before(until.div_euclid(1_000_000_000))
+            }
+            "dangling" => Filter::Dangling(flag(key, value)?),
+            "containers" => Filter::Containers(flag(key, value)?),
             "before" => Filter::Before(created()?),
             "since" | "after" => Filter::Since(created()?),
             _ => {
-                return Err(Fault::invalid(format!("unsupported image filter {key:?}"))
-                    .hint("use reference, id, label, dangling, containers, before or since"));
+                return Err(Fault::invalid(format!("unsupported image filter {key:?}")).hint(
+                    "use reference, id, digest, label, label!, dangling, containers, readonly, until, before or since",
+                ));
             }
         })
     }
@@ -86,7 +96,10 @@ impl Engine {
 enum Filter {
     Reference(String),
     Id(String),
-    Label(String, Option<String>),
+    /// Key, value, and whether it must be there or must not.
+    Label(String, Option<String>, bool),
+    Digest(String),
+    ReadOnly(bool),
     Dangling(bool),
     Containers(bool),
     Before(i64),
@@ -101,14 +114,24 @@ impl Filter {
                 !image.names.is_empty()
             }
             Filter::Id(id) => image.id.hex().starts_with(id.as_str()),
-            Filter::Label(key, value) => {
-                image.labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|wanted| wanted == v))
+            Filter::Label(key, value, there) => {
+                *there == image.labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|wanted| wanted == v))
             }
+            Filter::Digest(digits) => image.digest.hex().starts_with(digits.as_str()),
+            Filter::ReadOnly(wanted) => !*wanted,
             Filter::Dangling(wanted) => image.names.is_empty() == *wanted,
             Filter::Containers(wanted) => (image.containers > 0) == *wanted,
             Filter::Before(time) => image.created < *time,
             Filter::Since(time) => image.created > *time,
         }
+    }
+}
+
+fn flag(key: &str, value: &str) -> Result<bool, Fault> {
+    match value {
+        "true" | "1" | "t" | "T" | "TRUE" | "True" => Ok(true),
+        "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok(false),
+        _ => Err(Fault::invalid(format!("non-boolean value {value:?} for {key} filter"))),
     }
 }
 

@@ -1,9 +1,13 @@
 //! Removing images.
 
+use crate::database::Database;
 use crate::{Engine, fault};
 use ops::Fault;
 use ops::image::{Remove, Removed};
 use store::Removal;
+
+/// How often a forced removal looks for containers again.
+const ROUNDS: usize = 5;
 
 impl Engine {
     /// Removes an image, or one of its names if it has several.
@@ -12,17 +16,26 @@ impl Engine {
             Err(store::Error::NoSuchImage { .. }) if asked.ignore => return Ok(Removed::default()),
             other => other.map_err(fault::store)?,
         };
-        let mut users = self.database()?.of_image(&image.id.hex())?;
-        if asked.force {
-            for id in std::mem::take(&mut users) {
-                let name = id.to_string();
-                self.remove(&ops::container::Remove { name, force: true, timeout: None, ignore: true })?;
-            }
-        }
-        let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+        let database = self.database()?;
+        let id = image.id.hex();
+        let users = |connection: &rusqlite::Connection| Database::of_image(connection, &id);
         let name = if asked.force { None } else { image.matched.as_deref() };
         let removal = Removal { image: &image.id, name, force: asked.force, in_use: &users };
-        let removed = self.store()?.remove_image(removal).map_err(fault::store)?;
-        Ok(Removed { untagged: removed.untagged, deleted: removed.deleted.into_iter().collect() })
+        // Somebody may make another container of it as fast as those here are removed; not for ever.
+        for _ in 0..ROUNDS {
+            if asked.force {
+                for name in database.users_of(&id)? {
+                    self.remove(&ops::container::Remove { name, force: true, timeout: None, ignore: true })?;
+                }
+            }
+            match self.store()?.remove_image(removal) {
+                Err(store::Error::InUse { .. }) if asked.force => {}
+                other => {
+                    let removed = other.map_err(fault::store)?;
+                    return Ok(Removed { untagged: removed.untagged, deleted: removed.deleted.into_iter().collect() });
+                }
+            }
+        }
+        Err(fault::store(store::Error::InUse { containers: database.users_of(&id)? }))
     }
 }

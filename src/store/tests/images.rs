@@ -8,7 +8,7 @@ fn tar(name: &str) -> Vec<u8> {
 }
 
 fn remove(store: &Store, image: &Digest) -> Result<crate::Removed> {
-    store.remove_image(Removal { image, name: None, force: true, in_use: &[] })
+    store.remove_image(Removal { image, name: None, force: true, in_use: &|_| Ok(Vec::new()) })
 }
 
 #[test]
@@ -45,11 +45,11 @@ fn layers_are_shared_and_go_with_the_last_image() {
     let second = publish(&store, &[tar("a"), tar("c")], "2", &[]).unwrap();
     // Three blobs, three trees.
     assert_eq!(contents(&store).len(), 6);
-    let asked = Removal { image: &first.id, name: None, force: false, in_use: &[] };
+    let asked = Removal { image: &first.id, name: None, force: false, in_use: &|_| Ok(Vec::new()) };
     assert!(matches!(store.remove_image(asked), Err(Error::SeveralNames { .. })));
     let by_name = store.remove_image(Removal { name: Some("localhost/a:2"), ..asked }).unwrap();
     assert_eq!((by_name.untagged, by_name.deleted), (vec!["localhost/a:2".to_owned()], None));
-    let in_use = ["container".to_owned()];
+    let in_use = |_: &rusqlite::Connection| Ok(vec!["container".to_owned()]);
     let refused = store.remove_image(Removal { name: Some("localhost/a:1"), in_use: &in_use, ..asked });
     assert!(matches!(refused, Err(Error::InUse { .. })));
     let removed = store.remove_image(Removal { name: Some("localhost/a:1"), ..asked }).unwrap();
@@ -210,4 +210,30 @@ fn a_leftover_is_collected_but_nothing_alive() {
     drop(living);
     assert_eq!(contents(&store), before);
     assert_eq!(store.find_image("a:1").unwrap().id, image.id);
+}
+
+#[test]
+fn a_blob_that_was_moved_and_not_linked_is_in_the_store() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let tar = tar("a");
+    let layer = store.ingest_layer(&tar[..], Expect::default()).unwrap();
+    // What a file system without hard links makes of the first attempt.
+    let blob = store.root().join(crate::format::BLOBS).join(layer.digest().hex());
+    std::fs::rename(layer.place.path(&layer.digest().hex()), &blob).unwrap();
+    let config = format!(r#"{{"rootfs":{{"diff_ids":["{}"]}}}}"#, layer.diff_id());
+    let descriptor = Descriptor { media_type: String::new(), digest: layer.digest(), size: layer.size() };
+    let manifest = Manifest::synthesise(config.as_bytes(), vec![descriptor]);
+    let new = NewImage {
+        manifest: &manifest,
+        media_type: crate::OCI_MANIFEST,
+        config: config.as_bytes(),
+        names: &[],
+        candidates: vec![layer],
+    };
+    let image = store.commit_image(new).unwrap();
+    assert_eq!(std::fs::read(blob).unwrap(), tar);
+    assert_eq!(store.layers().unwrap()[&image.id].len(), 1);
+    remove(&store, &image.id).unwrap();
+    assert_eq!(contents(&store), Vec::<String>::new());
 }
