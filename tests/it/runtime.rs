@@ -141,6 +141,12 @@ fn a_life() {
     let state = bench.state("one");
     assert_eq!((state["status"].as_str(), state["id"].as_str()), (Some("created"), Some("one")));
     assert_eq!(state["pid"].to_string(), fs::read_to_string(&pid_file).unwrap());
+    const READ_ONLY: i32 = 30;
+    const SEALED: i32 = 1;
+    // CVE-2019-5736: what the waiting process executes is of no use to who gets hold of it.
+    let exe = format!("/proc/{}/exe", state["pid"]);
+    let opened = fs::File::options().write(true).truncate(true).open(exe).unwrap_err();
+    assert!(matches!(opened.raw_os_error(), Some(READ_ONLY | SEALED)), "{opened}");
     assert_eq!(state["bundle"], bench.home.path("bundle").to_str().unwrap());
     assert_eq!(
         fs::read_to_string(bench.home.path("out")).unwrap().matches("began").count(),
@@ -449,6 +455,74 @@ fn a_killed_creation_can_be_taken_away() {
         bench.home.until("no process is left", || bench.home.processes().is_empty());
         assert!(bench.groups().is_empty(), "step {step}: {:?}", bench.groups());
     }
+}
+
+/// So does `delete`: what it leaves is deleted the next time.
+#[test]
+fn a_killed_deletion_can_be_repeated() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("sleep 1000", |_| ());
+    bench.run(&["run", "-d", "one"]).ok();
+    let begun = Instant::now();
+    bench.run(&["delete", "-f", "one"]).ok();
+    let whole = begun.elapsed();
+    const STEPS: u32 = 20;
+    for step in 0..STEPS {
+        bench.run(&["run", "-d", "one"]).ok();
+        let mut child = bench.command(&["delete", "-f", "one"]).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole * step / STEPS);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        bench.run(&["list"]).ok();
+        bench.run(&["delete", "-f", "one"]).ok();
+        assert_eq!(bench.run(&["list", "-q"]).ok(), "", "step {step}");
+        assert!(bench.groups().is_empty(), "step {step}: {:?}", bench.groups());
+    }
+}
+
+#[test]
+fn a_user_without_root() {
+    let Some(bench) = Bench::new() else { return };
+    let (bundle, run) = (bench.home.path("bundle"), bench.home.path("user"));
+    fs::create_dir(&run).unwrap();
+    let file = bench.home.path("runc");
+    let user = |words: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "61234", "--regid", "61234", "--clear-groups", "--"]).arg(&file).args(words);
+        command.env("XDG_RUNTIME_DIR", &run).current_dir(&bundle).stdin(Stdio::null());
+        command
+    };
+    let own = |path: &std::path::Path| {
+        assert!(Command::new("chown").args(["-R", "61234:61234"]).arg(path).status().unwrap().success());
+    };
+    own(&bundle);
+    own(&run);
+    assert!(user(&["spec", "--rootless"]).status().unwrap().success());
+    let path = bundle.join("config.json");
+    let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    spec["process"]["terminal"] = false.into();
+    spec["process"]["args"] = json!(["sh", "-c", "id -u; echo > /tmp/mine; exit 4"]);
+    spec["root"]["readonly"] = false.into();
+    fs::write(&path, spec.to_string()).unwrap();
+    let output = user(&["run", "one"]).output().unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(4), &b"0\n"[..]), "{output:?}");
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(bundle.join("rootfs/tmp/mine")).unwrap());
+    assert_eq!(owner, 61234);
+    spec["process"]["args"] = json!(["sleep", "1000"]);
+    fs::write(&path, spec.to_string()).unwrap();
+    let detached = user(&["run", "-d", "one"]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(detached.success());
+    let output = user(&["exec", "one", "sh", "-c", "id -u; exit 5"]).output().unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(5), &b"0\n"[..]), "{output:?}");
+    assert!(run.join("monopod/runtime/one").is_dir());
+    assert!(user(&["delete", "-f", "one"]).status().unwrap().success());
+    // What takes rights that are not there is said so.
+    let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != "user");
+    fs::write(&path, spec.to_string()).unwrap();
+    let refused = user(&["run", "one"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("user namespace"), "{refused:?}");
 }
 
 #[test]

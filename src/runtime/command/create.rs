@@ -7,11 +7,11 @@ use super::flags::Words;
 use super::foreground::{self, Console};
 use super::make::{self, Making};
 use super::state::{Place, Process, Record};
-use super::{Program, delete, start};
+use super::{Program, delete, start, unprivileged};
 use crate::launch::{Channels, Create, Rootfs, Stdio};
 use crate::specification;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// `create`: leaves the first process parked.
@@ -170,7 +170,16 @@ impl Order {
         reader: OwnedFd,
         go: Option<OwnedFd>,
     ) -> Result<Making, Failure> {
-        let mut making = Making::begin(channels, reader, go, |channels| crate::create(&self.create, channels))?;
+        let mut making = Making::begin(channels, reader, go, |channels| match unprivileged::is_meant() {
+            false => crate::create(&self.create, channels),
+            true => {
+                let mut create = self.create.clone();
+                match unprivileged::enter(&mut create.spec) {
+                    Ok(()) => crate::create(&create, channels),
+                    Err(error) => crate::create::fail(channels.report.as_fd(), &error),
+                }
+            }
+        })?;
         let result = making.parked().and_then(|()| {
             let created = making.created.clone().ok_or(Failure::Killed)?;
             record.first = Some(Process { pid: created.pid, start_time: created.start_time });

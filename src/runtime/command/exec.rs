@@ -8,11 +8,12 @@ use super::flags::Words;
 use super::foreground::{self, Console};
 use super::make::{self, Making};
 use super::state::Status;
+use super::unprivileged;
 use crate::launch::{Channels, Exec, Stdio};
 use crate::specification;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec, User};
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -51,7 +52,13 @@ fn execute(program: &Program, words: &Words) -> Result<u8, Failure> {
     let signals = if detach { None } else { Some(foreground::prepare(false)?) };
     let (reader, report) = make::pipe()?;
     let channels = Channels { stdio, start: None, report };
-    let mut making = Making::begin(channels, reader, None, |channels| crate::exec(&exec, channels))?;
+    let mut making = Making::begin(channels, reader, None, |channels| {
+        let joined = if unprivileged::is_meant() { unprivileged::join(exec.pid) } else { Ok(()) };
+        match joined {
+            Ok(()) => crate::exec(&exec, channels),
+            Err(error) => crate::create::fail(channels.report.as_fd(), &error),
+        }
+    })?;
     let made = (|| {
         making.executed()?;
         let created = making.created.clone().ok_or(Failure::Killed)?;

@@ -30,6 +30,7 @@ mod start;
 mod state;
 mod table;
 mod template;
+mod unprivileged;
 mod update;
 
 use failure::Failure;
