@@ -129,8 +129,7 @@ impl Ground {
                 Err(e) => return Err(Self::fail("lock", directory)(e.into())),
             }
         };
-        let read = std::fs::read(directory.join(FILE)).ok().and_then(|t| serde_json::from_slice::<State>(&t).ok());
-        let state = read.filter(|s| s.boot == self.boot).unwrap_or_default();
+        let state = self.read().unwrap_or_default();
         Ok(Locked { ground: self, state: State { boot: self.boot.clone(), ..state }, _lock: lock })
     }
 
@@ -191,7 +190,8 @@ impl Ground {
             kernel.carry_out(&step)?;
         }
         let all: Vec<Definition> = locked.state.networks.values().cloned().collect();
-        kernel.batch(firewall::rules(&all), "set up the packet filter")
+        kernel.batch(firewall::rules(&all), "set up the packet filter")?;
+        locked.keep()
     }
 
     /// Gives process `pid`, which started at `since` and has a network namespace of its own, the links and ports of a
@@ -217,6 +217,13 @@ impl Ground {
         for step in plan::publish(&holding, &networks) {
             kernel.carry_out(&step)?;
         }
+        locked.keep()?;
+        let answered =
+            holding.joints.iter().map(|j| &j.network).filter(|n| networks.get(*n).is_some_and(|n| n.dns_enabled));
+        let answered: Vec<String> = answered.cloned().collect();
+        if !answered.is_empty() {
+            crate::keeper::wait_until_served(self, &answered)?;
+        }
         Ok(holding)
     }
 
@@ -232,15 +239,31 @@ impl Ground {
         locked.keep()
     }
 
+    /// The keeper's lock, if it is free.
+    pub(crate) fn keeper(&self) -> Result<Option<OwnedFd>, Error> {
+        let _locked = self.lock()?;
+        Ok(crate::keeper::lock(self))
+    }
+
+    /// Networks that are up, and what all containers hold.
+    pub(crate) fn networks_and_holdings(&self) -> (BTreeMap<String, Definition>, Vec<Holding>) {
+        let state = self.read().unwrap_or_default();
+        (state.networks, state.holdings)
+    }
+
     /// Takes down what nobody is in, by the keeper, whose lock is let go of if it is not needed any more: true if it is.
     pub(crate) fn settle(&self, keeper: &mut Option<OwnedFd>) -> Result<bool, Error> {
         let mut locked = self.lock()?;
         locked.collect()?;
         locked.lower()?;
         // Under the lock of the ground: whoever needs a keeper next sees that there is none.
-        drop(keeper.take());
+        let needed = locked.state.networks.values().any(|n| n.dns_enabled);
+        if !needed && let Some(lock) = keeper.take() {
+            // Not by closing it: the other half of the keeper has it too.
+            let _ = rustix::fs::flock(&lock, FlockOperation::Unlock);
+        }
         locked.write()?;
-        Ok(false)
+        Ok(needed)
     }
 
     /// Adds a network to a container that runs.
@@ -350,9 +373,12 @@ impl Ground {
 
     /// What all containers hold.
     pub fn holdings(&self) -> Vec<Holding> {
-        let read = std::fs::read(self.directory.join(FILE)).ok();
-        let state = read.and_then(|t| serde_json::from_slice::<State>(&t).ok()).filter(|s| s.boot == self.boot);
-        state.map(|s| s.holdings).unwrap_or_default()
+        self.read().map(|s| s.holdings).unwrap_or_default()
+    }
+
+    fn read(&self) -> Option<State> {
+        let text = std::fs::read(self.directory.join(FILE)).ok()?;
+        serde_json::from_slice::<State>(&text).ok().filter(|s| s.boot == self.boot)
     }
 }
 
@@ -362,7 +388,9 @@ impl Locked<'_> {
         let path = directory.join(FILE);
         if self.state.holdings.is_empty() && self.state.networks.is_empty() {
             let _ = std::fs::remove_file(&path);
-            let _ = std::fs::remove_file(directory.join("keeper"));
+            for name in ["keeper", "served"] {
+                let _ = std::fs::remove_file(directory.join(name));
+            }
             let _ = std::fs::remove_dir(directory);
             // The directory of all namespaces goes with the last of them.
             let _ = directory.parent().map(std::fs::remove_dir);
@@ -384,7 +412,7 @@ impl Locked<'_> {
 
     /// Starts a keeper, if there is something for it to do and none is there.
     fn keep(self) -> Result<(), Error> {
-        if self.idle().is_empty() {
+        if self.idle().is_empty() && !self.state.networks.values().any(|n| n.dns_enabled) {
             return Ok(());
         }
         match crate::keeper::lock(self.ground) {

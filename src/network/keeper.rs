@@ -1,20 +1,31 @@
-//! The keeper of a ground: one process for each network namespace, there only while it is needed. It takes down networks
-//! that nobody is in any more, a moment later: a bridge that goes costs 50 ms, and mostly the next container comes before.
+//! The keeper of a ground: one process for each network namespace, there only while it is needed. It answers for the names of
+//! containers, and takes down networks that nobody is in any more, a moment later: a bridge that goes costs 50 ms, and
+//! mostly the next container comes before.
 //!
-//! It has flock(2) on the file `keeper` of the ground while it lives; whoever finds that free starts another.
+//! It has flock(2) on the file `keeper` of the ground while it lives; whoever finds that free starts another. It is two
+//! processes: one works, the other starts it again if it is killed; and if that other one is killed, a new pair takes over.
+//! The file `served` lists the networks whose names are answered. Between two events it waits for the kernel, and costs nothing.
 
 use crate::Error;
 use crate::ground::Ground;
+use crate::names::serve::Server;
+use crate::names::{Names, servers_of};
+use rustix::fs::inotify::{CreateFlags, WatchFlags};
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::process::{Pid, WaitOptions};
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 use sys::role::Role;
 
 /// How long networks stay that nobody is in.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long a start waits until names are answered.
+const PATIENCE: Duration = Duration::from_secs(5);
+const SERVED: &str = "served";
 
-/// The keeper's lock, if it is free. The file goes with the ground.
+/// The keeper's lock, if it is free. Only to be asked for with the lock of the ground: then whoever only looks does not
+/// keep a keeper from having it.
 pub(crate) fn lock(ground: &Ground) -> Option<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = rustix::fs::open(ground.path("keeper"), flags, Mode::from_raw_mode(0o600)).ok()?;
@@ -34,6 +45,21 @@ pub(crate) fn start(ground: &Ground) -> Result<(), Error> {
     sys::role::spawn(Role::Ground, &arguments, input, output).map(drop).map_err(fail)
 }
 
+/// Waits until the names of these networks are answered.
+pub(crate) fn wait_until_served(ground: &Ground, networks: &[String]) -> Result<(), Error> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let served = std::fs::read_to_string(ground.path(SERVED)).unwrap_or_default();
+        if networks.iter().all(|n| served.lines().any(|s| s == n)) {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(Error::Unserved { networks: networks.join(", ") });
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// The role's `main`: its arguments are the directory of the ground and the boot.
 pub fn main() -> u8 {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
@@ -42,14 +68,67 @@ pub fn main() -> u8 {
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");
     let ground = Ground::at(directory.into(), &boot.to_string_lossy());
-    let Some(lock) = lock(&ground) else { return 0 };
+    let Ok(Some(lock)) = ground.keeper() else { return 0 };
     let mut lock = Some(lock);
     loop {
-        std::thread::sleep(GRACE);
-        match ground.settle(&mut lock) {
-            Ok(true) => {}
-            Ok(false) => return 0,
-            Err(_) => return 1,
+        let Ok((alive, held)) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC) else { return 1 };
+        let mut end_of_child = Some((alive, held));
+        let child = sys::role::fork(|| {
+            let Some((alive, held)) = end_of_child.take() else { return 1 };
+            drop(held);
+            work(&ground, &mut lock, &alive)
+        });
+        let Some(child) = child.ok().and_then(Pid::from_raw) else { return 1 };
+        match rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty())) {
+            Ok(Some((_, status))) if status.signaled() => {}
+            _ => return 0,
+        }
+    }
+}
+
+/// Serves until nobody needs it. `alive` ends with the process that would start it again.
+fn work(ground: &Ground, lock: &mut Option<OwnedFd>, alive: &OwnedFd) -> u8 {
+    let watch = || -> rustix::io::Result<OwnedFd> {
+        let watch = rustix::fs::inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        rustix::fs::inotify::add_watch(&watch, ground.directory(), WatchFlags::MOVED_TO | WatchFlags::DELETE)?;
+        Ok(watch)
+    };
+    let Ok(watch) = watch() else { return 1 };
+    let mut server = Server::new();
+    let mut written: Option<String> = None;
+    let mut idle_since: Option<Instant> = None;
+    loop {
+        let (networks, holdings) = ground.networks_and_holdings();
+        let idle = networks.keys().any(|n| !holdings.iter().flat_map(|h| &h.joints).any(|j| j.network == *n));
+        let answers = networks.values().any(|n| n.dns_enabled);
+        // The host's servers are looked up again whenever a container comes or goes.
+        let host = servers_of(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+        let served = server.reload(Names::new(&networks, &holdings, host)).join("\n");
+        if written.as_ref() != Some(&served) {
+            let temporary = ground.path("served.new");
+            if std::fs::write(&temporary, &served)
+                .and_then(|()| std::fs::rename(&temporary, ground.path(SERVED)))
+                .is_err()
+            {
+                return 1;
+            }
+            written = Some(served);
+        }
+        idle_since = if idle || !answers { idle_since.or(Some(Instant::now())) } else { None };
+        match server.run(&[watch.as_fd(), alive.as_fd()], idle_since.map(|since| since + GRACE)) {
+            Some(0) => while rustix::io::read(&watch, &mut [0u8; 4096]).is_ok_and(|n| n > 0) {},
+            Some(_) => {
+                // Killed alone: a new pair, once the lock is free.
+                if let Some(lock) = lock.take() {
+                    let _ = rustix::fs::flock(&lock, FlockOperation::Unlock);
+                }
+                return u8::from(start(ground).is_err());
+            }
+            None => match ground.settle(lock) {
+                Ok(true) => idle_since = None,
+                Ok(false) => return 0,
+                Err(_) => return 1,
+            },
         }
     }
 }

@@ -21,12 +21,14 @@ pub mod firewall;
 pub mod ground;
 pub mod holding;
 pub mod keeper;
+mod names;
 mod plan;
 
 pub use carry::available;
 pub use definition::{Definition, Definitions};
 pub use ground::{Allotment, Ground, Wanted};
 pub use holding::{Attachment, Holding, Joint};
+pub use names::DOMAIN;
 
 use std::path::PathBuf;
 use sys::netlink::Refusal;
@@ -64,6 +66,8 @@ pub enum Error {
     Step { step: String, refusal: Refusal },
     #[error("cannot speak to the kernel about networks")]
     Socket(#[source] rustix::io::Errno),
+    #[error("the names of network {networks} are not answered: the process that is to do so did not start")]
+    Unserved { networks: String },
     #[error("the container's process ended before its network was there")]
     Gone,
     #[error("subnet {asked} is already used on the host or by another config")]

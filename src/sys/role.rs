@@ -87,6 +87,15 @@ pub fn become_role(role: Role, arguments: &[OsString]) -> io::Error {
 
 /// This executable as a file that nobody who has it open, or sees it executed, can write to.
 fn unwritable() -> Result<OwnedFd> {
+    // A process that was itself started so sees its file through such a mount, which has no path.
+    if let Ok(own) = rustix::fs::open(
+        executable(),
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    ) && rustix::fs::fstatvfs(&own).is_ok_and(|v| v.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    {
+        return Ok(own);
+    }
     // Kernels before 5.12, and a file that is not at its path any more, leave a copy.
     read_only_view().or_else(|_| sealed_copy())
 }

@@ -24,6 +24,7 @@ mod limits;
 mod local;
 mod logs;
 mod minimal;
+mod names;
 mod network_verbs;
 mod networks;
 mod outward;

@@ -35,7 +35,11 @@ pub fn write(
         } else if !host_network && servers(&host).all(|s| s.is_loopback()) {
             host = Some(read("/run/systemd/resolve/resolv.conf")).filter(|t| !t.is_empty()).unwrap_or(host);
         }
-        files.push(("resolv.conf", "/etc/resolv.conf", resolv_conf(&host, &config.names, host_network)));
+        let text = match allotment.map(own_servers).filter(|s| !s.is_empty()) {
+            Some(own) => answered(&host, &config.names, &own),
+            None => resolv_conf(&host, &config.names, host_network),
+        };
+        files.push(("resolv.conf", "/etc/resolv.conf", text));
     }
     files
         .into_iter()
@@ -140,6 +144,23 @@ fn behind_router(host: &str, network: &usernet::Plan) -> String {
 fn servers(text: &str) -> impl Iterator<Item = IpAddr> + '_ {
     text.lines()
         .filter_map(|l| l.trim().strip_prefix("nameserver")?.split_whitespace().next()?.split('%').next()?.parse().ok())
+}
+
+/// Where the names of containers are answered: at the host's addresses in its networks.
+fn own_servers(allotment: &Allotment) -> Vec<IpAddr> {
+    let networks = allotment.holding.joints.iter().filter_map(|j| allotment.networks.get(&j.network));
+    networks.filter(|n| n.dns_enabled).flat_map(|n| n.subnets.iter().filter_map(|p| p.gateway)).collect()
+}
+
+/// With the servers of its networks, who ask others in its name.
+fn answered(host: &str, names: &Names, own: &[IpAddr]) -> String {
+    let mut names = Names { dns: own.iter().map(IpAddr::to_string).collect(), ..names.clone() };
+    if names.dns_search.is_empty() {
+        let found = host.lines().filter_map(|l| l.trim().strip_prefix("search")).next_back();
+        names.dns_search.push(network::DOMAIN.to_owned());
+        names.dns_search.extend(found.into_iter().flat_map(str::split_whitespace).map(str::to_owned));
+    }
+    resolv_conf(host, &names, false)
 }
 
 /// The host's, with what was asked for in its place. Another network cannot reach servers on the host's loopback.
