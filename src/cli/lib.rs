@@ -10,6 +10,7 @@ mod flag;
 mod format;
 pub mod init;
 mod program;
+mod progress;
 mod stream;
 mod surface;
 mod table;

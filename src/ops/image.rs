@@ -361,3 +361,43 @@ pub struct Logout {
     /// The same, as Docker's `config.json` has it.
     pub compat_auth_file: Option<String>,
 }
+
+/// What a transfer does, as it goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Advance {
+    /// This is about to be looked for.
+    Trying(String),
+    /// It was found, and is about to be copied.
+    Begin,
+    /// A layer is about to be copied.
+    Layer {
+        /// Digest of its blob or of what is in it, if known.
+        digest: Option<Digest>,
+        /// Its bytes, if known.
+        size: Option<u64>,
+    },
+    /// More bytes of a layer were copied.
+    Bytes {
+        /// The layer, as it was announced.
+        digest: Option<Digest>,
+        /// How many more.
+        count: u64,
+    },
+    /// A layer is complete.
+    Done {
+        /// The layer, as it was announced.
+        digest: Option<Digest>,
+    },
+    /// A layer is there already.
+    Skipped {
+        /// The layer.
+        digest: Digest,
+    },
+    /// The configuration is written.
+    Config(Digest),
+    /// The manifest is written, the last step.
+    Manifest,
+}
+
+/// Is told of the steps, from several threads.
+pub type Watch<'a> = dyn Fn(Advance) + Sync + 'a;

@@ -218,8 +218,10 @@ fn layer(
             _ => Ok(bytes),
         }
     };
-    let blob = Blob { digest: known.map(|(digest, _)| digest), size, open: &open, progress };
-    destination.write(&blob).map(made)
+    let blob = Blob { digest: known.map(|(digest, _)| digest), size, open: &open, announced, progress };
+    let written = destination.write(&blob)?;
+    progress.done(announced.as_ref());
+    Ok(made(written))
 }
 
 /// Copies all that an index lists, and the index.

@@ -59,6 +59,8 @@ pub struct Blob<'a> {
     pub size: Option<u64>,
     /// Opens it at its beginning; may be done again.
     pub open: &'a (dyn Fn() -> Result<Box<dyn Read + Send + 'a>> + Sync),
+    /// What it was announced as.
+    pub announced: Option<Digest>,
     /// Is told of each byte.
     pub progress: &'a dyn Progress,
 }
@@ -73,6 +75,7 @@ impl<'a> Blob<'a> {
             size: self.size,
             count: 0,
             done: None,
+            announced: self.announced,
             progress: self.progress,
         })
     }
@@ -92,6 +95,7 @@ pub struct Checked<'a> {
     size: Option<u64>,
     count: u64,
     done: Option<Digest>,
+    announced: Option<Digest>,
     progress: &'a dyn Progress,
 }
 
@@ -134,7 +138,7 @@ impl Read for Checked<'_> {
             let why = format!("it has more than the {size} bytes expected");
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
-        self.progress.bytes(got as u64);
+        self.progress.bytes(self.announced.as_ref(), got as u64);
         // What has its length cannot have been read wrongly without anybody reading on.
         if self.size == Some(self.count) {
             let mut more = [0];

@@ -145,10 +145,12 @@ fn read(
             Ok((*candidate, compression))
         }
         Supply::Bytes(bytes) => {
-            progress.blob(Some(&digest.unwrap_or(layer.diff_id)), size);
-            let mut told = Told { bytes, progress, start: [0; 4], seen: 0 };
+            let announced = digest.unwrap_or(layer.diff_id);
+            progress.blob(Some(&announced), size);
+            let mut told = Told { bytes, progress, announced, start: [0; 4], seen: 0 };
             let expect = Expect { digest, size, diff_id: Some(layer.diff_id) };
             let candidate = store.ingest_layer(&mut told, expect)?;
+            progress.done(Some(&announced));
             Ok((candidate, Compression::of(&told.start)))
         }
     }
@@ -253,6 +255,7 @@ impl Compression {
 struct Told<'a> {
     bytes: Box<dyn Read + Send + 'a>,
     progress: &'a dyn Progress,
+    announced: Digest,
     start: [u8; 4],
     seen: usize,
 }
@@ -265,7 +268,7 @@ impl Read for Told<'_> {
             self.start[self.seen..self.seen + more].copy_from_slice(&buffer[..more]);
             self.seen += more;
         }
-        self.progress.bytes(got as u64);
+        self.progress.bytes(Some(&self.announced), got as u64);
         Ok(got)
     }
 }

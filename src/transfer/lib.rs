@@ -147,8 +147,10 @@ pub trait Progress: Sync {
     fn blob(&self, _digest: Option<&Digest>, _size: Option<u64>) {}
     /// A layer is in the store already and is not read.
     fn skipped(&self, _digest: &Digest) {}
-    /// More bytes of some layer were read.
-    fn bytes(&self, _count: u64) {}
+    /// More bytes of a layer were read; `digest` as [`Progress::blob`] was told.
+    fn bytes(&self, _digest: Option<&Digest>, _count: u64) {}
+    /// A layer was read to its end.
+    fn done(&self, _digest: Option<&Digest>) {}
     /// The configuration of an image is written.
     fn config(&self, _digest: &Digest) {}
     /// The manifest of an image is written, the last step.

@@ -176,6 +176,8 @@ impl Documents for Repository<'_> {
         }
         let action = format!("read {what} {}", descriptor.digest);
         let mut answer = self.client().get(&action, &format!("blobs/{}", descriptor.digest), &[])?;
+        // What is longer than announced is wrong, and need not be read.
+        let limit = limit.min(descriptor.size);
         client::read(answer.body_mut(), limit).map_err(|why| self.client().failed(&action, why))
     }
 

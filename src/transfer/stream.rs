@@ -234,10 +234,18 @@ impl<'s, 'env> Sink<'s, 'env> {
             .spawn_scoped(scope, move || Ok(store.ingest_layer(queued, expect)?))
             .map_err(|source| store::Error::Thread { blob: member.name.clone(), source })?;
         self.running.push((member.name.clone(), worker));
-        self.pump(tape, member, send)
+        self.pump(tape, member, digest.as_ref(), send)?;
+        progress.done(digest.as_ref());
+        Ok(())
     }
 
-    fn pump<B: BufRead>(&self, tape: &mut Tape<Buffered<B>>, member: &Member, send: SyncSender<Vec<u8>>) -> Result<()> {
+    fn pump<B: BufRead>(
+        &self,
+        tape: &mut Tape<Buffered<B>>,
+        member: &Member,
+        digest: Option<&Digest>,
+        send: SyncSender<Vec<u8>>,
+    ) -> Result<()> {
         loop {
             let mut piece = vec![0; PIECE.min(member.size as usize)];
             let mut filled = 0;
@@ -248,7 +256,7 @@ impl<'s, 'env> Sink<'s, 'env> {
                 }
             }
             piece.truncate(filled);
-            self.progress.bytes(filled as u64);
+            self.progress.bytes(digest, filled as u64);
             let last = filled == 0;
             // An empty piece is the end; a queue nobody reads any more belongs to a worker that failed, and says why.
             if send.send(piece).is_err() || last {

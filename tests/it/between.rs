@@ -65,7 +65,8 @@ fn round_and_round_with_every_digest_kept() {
         assert!(raw.contains(&digest) && !found.contains(&digest), "{digest}");
         found.push(digest);
     }
-    home.run(&["copy", "--override-arch", "mips", &ways[1], &format!("dir:{}", path("m"))]).fails(125, &["linux/mips"]);
+    home.run(&["copy", "-q", "--override-arch", "mips", &ways[1], &format!("dir:{}", path("m"))])
+        .fails(125, &["linux/mips"]);
     let tags = home.run(&["list-tags", &format!("docker://{}/both", registry.address)]).ok();
     assert!(tags.contains(&format!("{}/both", registry.address)) && tags.contains("\"1\""), "{tags}");
 }
@@ -79,8 +80,8 @@ fn archives_of_docker_change_form() {
         let file = home.write("in.tar", &image::archive(&image::docker(&[image])));
         let path = |name: &str| home.path(name).display().to_string();
         let (layout, back) = (format!("oci:{}:b", path("layout")), path("back.tar"));
-        home.run(&["copy", &format!("docker-archive:{}", file.display()), &layout]).quiet();
-        home.run(&["copy", "--additional-tag", "other:2", &layout, &format!("docker-archive:{back}:busybox:1")])
+        home.run(&["copy", "-q", &format!("docker-archive:{}", file.display()), &layout]).quiet();
+        home.run(&["copy", "-q", "--additional-tag", "other:2", &layout, &format!("docker-archive:{back}:busybox:1")])
             .quiet();
         let tags = home.run(&["list-tags", &format!("docker-archive:{back}")]).ok();
         assert!(tags.contains("docker.io/library/busybox:1") && tags.contains("other:2"), "{tags}");
@@ -88,7 +89,7 @@ fn archives_of_docker_change_form() {
         other.run(&["load", "-q", "-i", &back]).ok();
         assert_eq!(other.run(&["images", "-q", "--no-trunc"]).quiet(), format!("sha256:{id}"), "{compression:?}");
         std::fs::remove_dir_all(home.path("layout")).unwrap();
-        home.run(&["copy", "--preserve-digests", &format!("docker-archive:{}", file.display()), &layout])
+        home.run(&["copy", "-q", "--preserve-digests", &format!("docker-archive:{}", file.display()), &layout])
             .fails(125, &["digests are to be preserved"]);
     }
 }
@@ -97,14 +98,15 @@ fn archives_of_docker_change_form() {
 fn to_and_from_the_store_by_name() {
     let home = Home::new();
     let file = home.write("in.tar", &image::archive(&image::oci(&[Image::busybox("x")])));
-    home.run(&["copy", &format!("oci-archive:{}", file.display()), "named:7"]).ok();
+    home.run(&["copy", "-q", &format!("oci-archive:{}", file.display()), "named:7"]).ok();
     assert_eq!(home.run(&["run", "--rm", "named:7", "echo", "fine"]).quiet(), "fine");
-    home.run(&["copy", "named:7", &format!("dir:{}", home.path("d").display())]).quiet();
-    home.run(&["copy", "named:7", "again:8"]).quiet();
+    home.run(&["copy", "-q", "named:7", &format!("dir:{}", home.path("d").display())]).quiet();
+    home.run(&["copy", "-q", "named:7", "again:8"]).quiet();
     assert_eq!(home.run(&["run", "--rm", "again:8", "echo", "fine"]).quiet(), "fine");
     std::fs::create_dir(home.path("full")).unwrap();
     home.write("full/of", b"other things");
-    home.run(&["copy", "named:7", &format!("dir:{}", home.path("full").display())]).fails(125, &["holds something"]);
+    home.run(&["copy", "-q", "named:7", &format!("dir:{}", home.path("full").display())])
+        .fails(125, &["holds something"]);
 }
 
 #[test]
@@ -122,6 +124,7 @@ fn archives_compressed_by_xz_and_bzip2() {
         assert_eq!(home.run(&["run", "--rm", "busybox:1", "echo", "fine"]).quiet(), "fine", "{program}");
         home.run(&[
             "copy",
+            "-q",
             &format!("docker-archive:{}", file.display()),
             &format!("dir:{}", home.path("d").display()),
         ])

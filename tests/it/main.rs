@@ -17,6 +17,7 @@ mod files;
 mod flags;
 mod home;
 mod hostile;
+mod hostile_registry;
 mod image;
 mod inspect;
 mod lifecycle;

@@ -142,7 +142,7 @@ fn mirrors_short_names_and_blocked_registries() {
     let Some(registry) = Registry::start(&home, "", "") else { return };
     let archive = home.write("in.tar", &image::archive(&image::oci(&[Image::busybox("localhost/busybox:1")])));
     let to = format!("docker://{}/mirror/tool:1", registry.address);
-    home.run(&["copy", &format!("oci-archive:{}", archive.display()), &to]).quiet();
+    home.run(&["copy", "-q", &format!("oci-archive:{}", archive.display()), &to]).quiet();
     let config = format!(
         "unqualified-search-registries = [\"somewhere.invalid\"]\n[[registry]]\nlocation = \"somewhere.invalid\"\n\
          [[registry.mirror]]\nlocation = \"127.0.0.1:1\"\ninsecure = true\n\

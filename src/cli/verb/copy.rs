@@ -5,6 +5,7 @@ use super::registry_flags::{self, HasAccess};
 use crate::failure::Failure;
 use crate::flag::{Flag, integer, list, short, switch, value};
 use crate::program::{Program, plain, print};
+use crate::progress::Progress;
 use ops::image::{Access, Copy, Tags};
 use std::time::Duration;
 use types::Platform;
@@ -128,7 +129,8 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
         .map_err(|other| Failure::new(format!("accepts 2 arg(s), received {}", other.len())))?;
     let platform = platform(asked.os, asked.architecture, asked.variant);
     let request = Copy { source, destination, platform, ..asked.copy };
-    let written = program.engine()?.copy_image(&request).map_err(plain)?;
+    let progress = Progress::new(asked.quiet);
+    let written = program.engine()?.copy_image(&request, &|step| progress.tell(step)).map_err(plain)?;
     if let Some(path) = asked.digest_file {
         std::fs::write(&path, written.digest.to_string())
             .map_err(|e| Failure::new(format!("cannot write the digest to {path:?}: {e}")))?;

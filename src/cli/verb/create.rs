@@ -3,7 +3,8 @@
 use super::create_flags::{self, Asked};
 use super::{Verb, resource_flags};
 use crate::failure::Failure;
-use crate::program::{Program, note, print};
+use crate::program::{Program, print};
+use crate::progress::Progress;
 use ops::container::{Create, Created};
 
 /// The verb.
@@ -29,11 +30,8 @@ fn execute(program: &Program, mut asked: Asked, arguments: Vec<String>) -> Resul
 
 /// Makes the container, telling about its image and about what it goes without on standard error.
 pub fn create(program: &Program, engine: &engine::Engine, request: &Create, quiet: bool) -> Result<Created, Failure> {
-    let created = engine.create(request, &mut |line| {
-        if !quiet {
-            note(line);
-        }
-    })?;
+    let progress = Progress::new(quiet);
+    let created = engine.create(request, &|step| progress.tell(step))?;
     for warning in &created.warnings {
         program.warn(warning);
     }

@@ -4,6 +4,7 @@ use super::Verb;
 use crate::failure::Failure;
 use crate::flag::{Flag, short, switch, value};
 use crate::program::{Program, plain, print};
+use crate::progress::Progress;
 use ops::image::{Load, Loaded};
 
 /// What the flags fill.
@@ -48,7 +49,8 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
         }
         None => {}
     }
-    let loaded = program.engine()?.load(&asked.load).map_err(plain)?;
+    let progress = Progress::new(asked.quiet);
+    let loaded = program.engine()?.load(&asked.load, &|step| progress.tell(step)).map_err(plain)?;
     print(&lines(&loaded))?;
     Ok(0)
 }

@@ -5,7 +5,8 @@ use super::many::each;
 use super::registry_flags::{self, HasAccess};
 use crate::failure::Failure;
 use crate::flag::{Flag, short, switch, value};
-use crate::program::{Program, note, plain, print};
+use crate::program::{Program, plain, print};
+use crate::progress::Progress;
 use ops::image::{Access, Pull};
 
 /// What the flags fill.
@@ -77,14 +78,11 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     }
     let pull = Pull { platform: asked.pull.platform.clone().or(parts), ..asked.pull };
     let engine = program.engine()?;
+    let progress = Progress::new(asked.quiet);
     each(&arguments, |source| {
         let request = Pull { source: source.to_owned(), ..pull.clone() };
         for name in engine.pull_names(&request).map_err(plain)? {
-            let loaded = engine.pull(&Pull { source: name, ..request.clone() }, &mut |line| {
-                if !asked.quiet {
-                    note(line);
-                }
-            });
+            let loaded = engine.pull(&Pull { source: name, ..request.clone() }, &|step| progress.tell(step));
             print(&format!("{}\n", loaded.map_err(plain)?.id.hex()))?;
         }
         Ok(())

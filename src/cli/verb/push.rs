@@ -5,6 +5,7 @@ use super::registry_flags::{self, HasAccess};
 use crate::failure::Failure;
 use crate::flag::{Flag, integer, short, switch, value};
 use crate::program::{Program, plain};
+use crate::progress::Progress;
 use ops::image::{Access, Push};
 
 /// What the flags fill.
@@ -74,7 +75,8 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
         other => return Err(Failure::new(format!("accepts between 1 and 2 arg(s), received {}", other.len()))),
     };
     let request = Push { image, destination, ..asked.push };
-    let pushed = program.engine()?.push(&request).map_err(plain)?;
+    let progress = Progress::new(asked.quiet);
+    let pushed = program.engine()?.push(&request, &|step| progress.tell(step)).map_err(plain)?;
     if let Some(path) = asked.digest_file {
         std::fs::write(&path, pushed.digest.to_string())
             .map_err(|e| Failure::new(format!("cannot write the digest to {path:?}: {e}")))?;

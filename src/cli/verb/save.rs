@@ -4,6 +4,7 @@ use super::Verb;
 use crate::failure::Failure;
 use crate::flag::{Flag, short, switch, value};
 use crate::program::{Program, plain};
+use crate::progress::Progress;
 use ops::image::Save;
 
 /// What the flags fill.
@@ -60,6 +61,8 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
         return Err(Failure::new("refusing to save to terminal. Use -o flag or redirect"));
     }
     let request = Save { images: arguments, ..asked.save };
-    program.engine()?.save(&request, Box::new(std::io::stdout())).map_err(plain)?;
+    let progress = Progress::new(asked.quiet);
+    let engine = program.engine()?;
+    engine.save(&request, Box::new(std::io::stdout()), &|step| progress.tell(step)).map_err(plain)?;
     Ok(0)
 }

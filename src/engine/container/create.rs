@@ -7,13 +7,14 @@ use super::name;
 use super::resolve::Image;
 use crate::Engine;
 use ops::container::{Create, Created, Remove};
+use ops::image::Watch;
 use ops::{Fault, Kind};
 use std::path::Path;
 use types::Id;
 
 impl Engine {
-    /// Makes a container; brings its image first if the policy says so. `progress` hears one line of text a step.
-    pub fn create(&self, asked: &Create, progress: &mut dyn FnMut(&str)) -> Result<Created, Fault> {
+    /// Makes a container; brings its image first if the policy says so. `watch` is told of the steps.
+    pub fn create(&self, asked: &Create, watch: &Watch<'_>) -> Result<Created, Fault> {
         if let Some(name) = &asked.name
             && !types::id::is_name(name)
         {
@@ -23,7 +24,7 @@ impl Engine {
         }
         self.host()?;
         self.collect()?;
-        let image = self.image_for(asked, progress)?;
+        let image = self.image_for(asked, watch)?;
         if asked.replace {
             let name = asked
                 .name

@@ -1,9 +1,10 @@
 //! Skopeo's work: images from one place to another, and what is known of them where they are.
 
+use super::Told;
 use super::send::wishes;
 use crate::{Engine, fault};
 use ops::Fault;
-use ops::image::{Access, Copy, Examine, Examined, Listed, Pull, Push, Pushed, Tags};
+use ops::image::{Access, Copy, Examine, Examined, Listed, Pull, Push, Pushed, Tags, Watch};
 use serde_json::{Value, json};
 use store::Configuration;
 use transfer::Source;
@@ -11,7 +12,7 @@ use types::{Digest, Platform};
 
 impl Engine {
     /// Copies an image from one place to another.
-    pub fn copy_image(&self, asked: &Copy) -> Result<Pushed, Fault> {
+    pub fn copy_image(&self, asked: &Copy, watch: &Watch<'_>) -> Result<Pushed, Fault> {
         let (from, to) = (source(&asked.source)?, source(&asked.destination)?);
         match (&from, &to) {
             (Source::Name(_), Source::Name(to)) => {
@@ -19,13 +20,16 @@ impl Engine {
                 self.store()?.tag(&image.id, &to.normalised("localhost").to_string()).map_err(fault::store)?;
                 Ok(Pushed { digest: image.manifest })
             }
-            (Source::Name(_), _) => self.push(&Push {
-                image: asked.source.clone(),
-                destination: Some(asked.destination.clone()),
-                format: asked.format.clone(),
-                compression: asked.compression.clone(),
-                access: asked.to.clone(),
-            }),
+            (Source::Name(_), _) => self.push(
+                &Push {
+                    image: asked.source.clone(),
+                    destination: Some(asked.destination.clone()),
+                    format: asked.format.clone(),
+                    compression: asked.compression.clone(),
+                    access: asked.to.clone(),
+                },
+                watch,
+            ),
             (_, Source::Name(to)) => {
                 let pull = Pull {
                     source: asked.source.clone(),
@@ -33,7 +37,7 @@ impl Engine {
                     access: asked.from.clone(),
                     ..Pull::default()
                 };
-                let loaded = self.pull(&pull, &mut |_| {})?;
+                let loaded = self.pull(&pull, watch)?;
                 let store = self.store()?;
                 store.tag(&loaded.id, &to.normalised("localhost").to_string()).map_err(fault::store)?;
                 Ok(Pushed { digest: store.find_image(&loaded.id.to_string()).map_err(fault::store)?.manifest })
@@ -45,7 +49,7 @@ impl Engine {
                 wishes.tags = asked.tags.clone();
                 let from_options = self.transfer_options(asked.platform.as_deref(), &asked.from)?;
                 let to_options = self.transfer_options(None, &asked.to)?;
-                let written = transfer::copy(&from, &from_options, &to, &to_options, &wishes, asked.all, &());
+                let written = transfer::copy(&from, &from_options, &to, &to_options, &wishes, asked.all, &Told(watch));
                 Ok(Pushed { digest: written.map_err(fault::transfer)?.digest })
             }
         }

@@ -1,9 +1,10 @@
 //! Bringing images into the store: from archives, directories and registries.
 
+use super::Told;
 use crate::container::resolve::Image;
 use crate::{Engine, fault};
 use ops::container::Create;
-use ops::image::{Load, Loaded, Pull};
+use ops::image::{Advance, Load, Loaded, Pull, Watch};
 use ops::{Fault, Kind};
 use store::Configuration;
 use transfer::Source;
@@ -32,11 +33,11 @@ impl Policy {
 }
 
 impl Engine {
-    /// Brings an image into the store. `progress` hears one line of text a step.
-    pub fn pull(&self, asked: &Pull, progress: &mut dyn FnMut(&str)) -> Result<Loaded, Fault> {
+    /// Brings an image into the store. `watch` is told of each step.
+    pub fn pull(&self, asked: &Pull, watch: &Watch<'_>) -> Result<Loaded, Fault> {
         let policy = Policy::parse(asked.policy.as_deref(), Policy::Always)?;
         if transfer::source::has_transport(&asked.source) {
-            return self.fetch(&asked.source, asked, progress);
+            return self.fetch(&asked.source, asked, watch);
         }
         let known = self.store()?.find_image(&asked.source);
         let there = |image: store::Image| Loaded { id: image.id, names: image.names };
@@ -53,7 +54,7 @@ impl Engine {
         let mut failed: Vec<Fault> = Vec::new();
         for meaning in &meanings {
             let meaning = transfer::source::complete(meaning);
-            match self.fetch(&format!("docker://{meaning}"), asked, progress) {
+            match self.fetch(&format!("docker://{meaning}"), asked, watch) {
                 Ok(loaded) => return Ok(loaded),
                 Err(fault) => failed.push(fault),
             }
@@ -88,30 +89,30 @@ impl Engine {
             .collect())
     }
 
-    fn fetch(&self, source: &str, asked: &Pull, progress: &mut dyn FnMut(&str)) -> Result<Loaded, Fault> {
+    fn fetch(&self, source: &str, asked: &Pull, watch: &Watch<'_>) -> Result<Loaded, Fault> {
         let parsed: Source = transfer::source::parse(source).map_err(fault::transfer)?;
-        progress(&format!("Trying to pull {}...", source.strip_prefix("docker://").unwrap_or(source)));
+        watch(Advance::Trying(source.strip_prefix("docker://").unwrap_or(source).to_owned()));
         let platform =
             asked.platform.as_deref().map(str::parse).transpose().map_err(|e: types::Invalid| Fault::from(e))?;
         let options = transfer::Options { platform, registry: self.registry_options(&asked.access)? };
-        let loaded = transfer::fetch(self.store()?, &parsed, &options, &()).map_err(fault::transfer)?;
+        let loaded = transfer::fetch(self.store()?, &parsed, &options, &Told(watch)).map_err(fault::transfer)?;
         Ok(Loaded { id: loaded.id, names: loaded.names })
     }
 
     /// Brings all images of an archive into the store; standard input if no file was named.
-    pub fn load(&self, asked: &Load) -> Result<Vec<Loaded>, Fault> {
+    pub fn load(&self, asked: &Load, watch: &Watch<'_>) -> Result<Vec<Loaded>, Fault> {
         let store = self.store()?;
         let mut standard_input = std::io::stdin();
         let input = match &asked.input {
             Some(path) => transfer::Input::Path(path.clone()),
             None => transfer::Input::Reader(&mut standard_input),
         };
-        let loaded = transfer::load(store, input, &()).map_err(fault::transfer)?;
+        let loaded = transfer::load(store, input, &Told(watch)).map_err(fault::transfer)?;
         Ok(loaded.into_iter().map(|l| Loaded { id: l.id, names: l.names }).collect())
     }
 
     /// The image that a container is to be made of, brought first if need be.
-    pub(crate) fn image_for(&self, asked: &Create, progress: &mut dyn FnMut(&str)) -> Result<Image, Fault> {
+    pub(crate) fn image_for(&self, asked: &Create, watch: &Watch<'_>) -> Result<Image, Fault> {
         if asked.image.is_empty() {
             return Err(Fault::invalid("no image was named"));
         }
@@ -122,7 +123,7 @@ impl Engine {
             ..Pull::default()
         };
         if transfer::source::has_transport(&asked.image) {
-            let loaded = self.pull(&pull("always"), &mut |_| {})?;
+            let loaded = self.pull(&pull("always"), &|_| {})?;
             let name = loaded.names.first().cloned().unwrap_or_else(|| loaded.id.hex());
             return self.image_described(&loaded.id.hex(), Some(name));
         }
@@ -141,14 +142,14 @@ impl Engine {
             (Policy::Never, None) => Err(Fault::new(Kind::NotFound, format!("{}: image not known", asked.image))),
             (Policy::Newer, Some(image)) => {
                 // A registry that does not answer is no reason not to run what is there.
-                let _ = self.pull(&pull("always"), progress);
+                let _ = self.pull(&pull("always"), watch);
                 match self.store()?.find_image(&asked.image) {
                     Ok(newer) => self.described(newer, None),
                     Err(_) => self.described(image, None),
                 }
             }
             _ => {
-                let loaded = self.pull(&pull("always"), progress)?;
+                let loaded = self.pull(&pull("always"), watch)?;
                 let name = loaded.names.first().cloned();
                 self.image_described(&loaded.id.hex(), name)
             }

@@ -1,15 +1,16 @@
 //! Images out of the store: saved to archives and directories, pushed to registries.
 
+use super::Told;
 use crate::{Engine, fault};
 use ops::Fault;
-use ops::image::{Access, Compression, Push, Pushed, Save};
+use ops::image::{Access, Compression, Push, Pushed, Save, Watch};
 use std::collections::BTreeMap;
 use transfer::{Change, Form, Output, Saving, Source, Wishes};
 use types::Reference;
 
 impl Engine {
     /// Saves images; into `pipe` if the request names no file.
-    pub fn save(&self, asked: &Save, pipe: Box<dyn std::io::Write + Send>) -> Result<(), Fault> {
+    pub fn save(&self, asked: &Save, pipe: Box<dyn std::io::Write + Send>, watch: &Watch<'_>) -> Result<(), Fault> {
         let output = match &asked.output {
             Some(path) => Output::Path(path.clone()),
             None => Output::Writer(pipe),
@@ -32,7 +33,7 @@ impl Engine {
         };
         let images = self.to_save(asked)?;
         let wishes = Wishes { compress: asked.compress, plain: asked.uncompressed, ..Wishes::default() };
-        transfer::save(self.store()?, &images, saving, &wishes, &()).map_err(fault::transfer)
+        transfer::save(self.store()?, &images, saving, &wishes, &Told(watch)).map_err(fault::transfer)
     }
 
     /// The images with the names they get in the archive.
@@ -65,7 +66,7 @@ impl Engine {
     }
 
     /// Writes an image to a registry, or to wherever the destination says.
-    pub fn push(&self, asked: &Push) -> Result<Pushed, Fault> {
+    pub fn push(&self, asked: &Push, watch: &Watch<'_>) -> Result<Pushed, Fault> {
         let image = self.store()?.find_image(&asked.image).map_err(fault::store)?;
         let destination = match &asked.destination {
             Some(destination) => destination.clone(),
@@ -79,7 +80,8 @@ impl Engine {
         };
         let options = transfer::Options { platform: None, registry: self.registry_options(&asked.access)? };
         let wishes = wishes(asked.format.as_deref(), &asked.compression)?;
-        let written = transfer::push(self.store()?, &image, &to, &options, &wishes, &()).map_err(fault::transfer)?;
+        let written =
+            transfer::push(self.store()?, &image, &to, &options, &wishes, &Told(watch)).map_err(fault::transfer)?;
         Ok(Pushed { digest: written.digest })
     }
 

@@ -185,7 +185,7 @@ fn one_of_several_is_chosen_by_name_or_place() {
 struct Counted(AtomicU64);
 
 impl Progress for Counted {
-    fn bytes(&self, count: u64) {
+    fn bytes(&self, _digest: Option<&Digest>, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 }
