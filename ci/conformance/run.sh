@@ -15,13 +15,14 @@
 # the machine has both: Debian's crun refuses such.
 # Ends with 1 if monopod passes fewer than runc or crun.
 set -u
-cd "$(dirname "$0")/../.."
+self=$(realpath "$0")
+cd "$(dirname "$self")/../.."
 [ "$(id -u)" = 0 ] || { echo "$0: needs root" >&2; exit 1; }
 if [ -z "${MONOPOD_CONFORMANCE:-}" ]; then
     MONOPOD=$(realpath "${MONOPOD:-target/$(uname -m)-unknown-linux-musl/release/monopod}") || exit 1
     [ -x "$MONOPOD" ] || { echo "$0: no $MONOPOD: run build/release.sh" >&2; exit 1; }
     export MONOPOD MONOPOD_CONFORMANCE=1
-    exec unshare --mount --propagation private "$0" "$@"
+    exec unshare --mount --propagation private "$self" "$@"
 fi
 filter=${1:-}
 mount -t tmpfs -o mode=755 none /run

@@ -58,7 +58,7 @@ pub fn add_member(settings: &Settings, pid: i32) -> Result<(), Fault> {
 
 /// What the process finds itself in.
 fn here() -> Host {
-    let read = |name: &str| parse_map(&std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default());
+    let read = |name: &str| idmap::parse(&std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default());
     let map = IdMap { uids: read("uid_map"), gids: read("gid_map") };
     let count: u64 = map.uids.iter().map(|r| u64::from(r.size)).sum();
     // The initial namespace maps all ids onto themselves; without /proc there is nothing to tell another one by.
@@ -66,15 +66,6 @@ fn here() -> Host {
         return Host { in_user_namespace: false, single_id: false, map: IdMap::default() };
     }
     Host { in_user_namespace: true, single_id: count == 1, map }
-}
-
-fn parse_map(text: &str) -> Vec<IdRange> {
-    text.lines()
-        .filter_map(|line| {
-            let mut numbers = line.split_whitespace().map(|n| n.parse::<u32>().ok());
-            Some(IdRange { container: numbers.next()??, host: numbers.next()??, size: numbers.next()?? })
-        })
-        .collect()
 }
 
 /// A directory that only the caller can have made: names in /tmp can be taken by others.
@@ -256,7 +247,7 @@ fn render(map: &IdMap) -> String {
 
 fn parse_idmap_file(text: &str) -> IdMap {
     let (uids, gids) = text.split_once("gids").unwrap_or((text, ""));
-    IdMap { uids: parse_map(uids), gids: parse_map(gids) }
+    IdMap { uids: idmap::parse(uids), gids: idmap::parse(gids) }
 }
 
 /// Remembers the maps of a new store, and refuses to use an old one with others.

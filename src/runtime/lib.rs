@@ -25,7 +25,7 @@ mod masks;
 mod mounts;
 mod net_devices;
 mod notify;
-mod options;
+pub mod options;
 mod outside;
 mod paths;
 mod placement;

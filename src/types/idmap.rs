@@ -24,7 +24,18 @@ pub struct IdMap {
 
 /// The id outside that `id` inside stands for, if it is mapped.
 pub fn to_host(ranges: &[IdRange], id: u32) -> Option<u32> {
-    ranges.iter().find_map(|r| (id >= r.container && id - r.container < r.size).then(|| r.host + (id - r.container)))
+    let inside = |r: &IdRange| id.checked_sub(r.container).filter(|offset| *offset < r.size);
+    // A range that leads beyond the last id maps nothing there: the kernel refuses it.
+    ranges.iter().find_map(|r| r.host.checked_add(inside(r)?))
+}
+
+/// Reads lines of a map as the kernel shows them (user_namespaces(7)); those that are none are left out.
+pub fn parse(text: &str) -> Vec<IdRange> {
+    let line = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|n| n.parse::<u32>().ok());
+        Some(IdRange { container: numbers.next()??, host: numbers.next()??, size: numbers.next()?? })
+    };
+    text.lines().filter_map(line).collect()
 }
 
 /// The lines that `/proc/PID/uid_map` takes.

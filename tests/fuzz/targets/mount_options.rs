@@ -1,0 +1,7 @@
+//! See `functions::mount_options`.
+#![no_main]
+
+#[path = "../functions.rs"]
+mod functions;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| functions::mount_options(bytes));
