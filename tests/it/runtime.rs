@@ -234,6 +234,7 @@ fn failures_are_told_where_engines_look() {
         (&["create", "--preserve-fds", "3", "one"], "preserve-fds"),
         (&["checkpoint", "--image-path", "/x", "one"], "CRIU"),
         (&["restore", "one"], "CRIU"),
+        (&["--systemd-cgroup", "create", "one"], "slice:prefix:name"),
     ] {
         bench.run(words).fails(1, told);
     }

@@ -101,7 +101,7 @@ impl Order {
             .as_ref()
             .map(|root| bundle.join(root.path()))
             .ok_or_else(|| Failure::Unsupported { what: "a specification without root".into(), instead: "add it" })?;
-        program.check_cgroup(&spec)?;
+        program.name_cgroup(&mut spec, words.container())?;
         let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         if let Some(process) = spec.process_mut().as_mut().filter(|_| listening > 0) {
             let mut environment = process.env().clone().unwrap_or_default();
@@ -206,16 +206,20 @@ impl Order {
 }
 
 impl Program {
-    /// The path of a cgroup of systemd's is of another shape.
-    fn check_cgroup(&self, spec: &Spec) -> Result<(), Failure> {
-        let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
-        match path.map(|path| path.to_string_lossy()) {
-            Some(path) if self.systemd && path.split(':').count() != 3 => Err(Failure::Unsupported {
-                what: format!("cgroupsPath {path:?} with systemd"),
-                instead: "give it as slice:prefix:name, or leave --systemd-cgroup out",
-            }),
-            _ => Ok(()),
-        }
+    /// The path of a cgroup of systemd's is of another shape; without one it is a scope in the usual slice.
+    fn name_cgroup(&self, spec: &mut Spec, id: &str) -> Result<(), Failure> {
+        let Some(linux) = spec.linux_mut().as_mut().filter(|_| self.systemd) else { return Ok(()) };
+        match linux.cgroups_path().as_ref().map(|path| path.to_string_lossy().into_owned()).filter(|p| !p.is_empty()) {
+            None => linux.set_cgroups_path(Some(format!(":monopod:{id}").into())),
+            Some(path) if path.split(':').count() != 3 => {
+                return Err(Failure::Unsupported {
+                    what: format!("cgroupsPath {path:?} with systemd"),
+                    instead: "give it as slice:prefix:name, or leave --systemd-cgroup out",
+                });
+            }
+            Some(_) => linux,
+        };
+        Ok(())
     }
 }
 

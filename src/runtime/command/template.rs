@@ -21,9 +21,10 @@ pub(crate) fn spec(_: &Program, words: &Words) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// `features`: the structure of the specification's `features.md`. Cgroups are not made by systemd.
+/// `features`: the structure of the specification's `features.md`. Cgroups can be made by systemd, the
+/// machine's or a user's, where it runs.
 pub(crate) fn features(_: &Program, _: &Words) -> Result<u8, Failure> {
-    let features = crate::features::features((false, false)).map_err(|source| Failure::Features { source })?;
+    let features = crate::features::features((true, true)).map_err(|source| Failure::Features { source })?;
     print(&(serde_json::to_string_pretty(&features).unwrap_or_default() + "\n")).map(|()| 0)
 }
 
