@@ -85,7 +85,7 @@ impl Engine {
     /// All about a network, with the containers that are in it.
     pub fn network_inspect(&self, name: &str) -> Result<Value, Fault> {
         let definition = self.networks().find(name).map_err(fault::network)?;
-        Ok(described(&definition, &self.ground()?.holdings()))
+        Ok(described(&definition, &self.present_ground(Vec::new(), |ground| Ok(ground.holdings()))?))
     }
 
     /// True if there is such a network.
@@ -117,7 +117,7 @@ impl Engine {
             self.remove(&Remove { name: record.id.to_string(), force: true, timeout, ignore: true })?;
         }
         self.networks().remove(&definition.name).map_err(fault::network)?;
-        self.ground()?.take_down(&definition.name).map_err(fault::network)
+        self.present_ground((), |ground| ground.take_down(&definition.name))
     }
 
     fn used_networks(&self) -> Result<Vec<String>, Fault> {
@@ -166,6 +166,7 @@ impl Engine {
             interface: String::new(),
         };
         if self.observe_locked(&record).running.is_some() {
+            self.settled(&record.id)?;
             self.ground()?.connect(&record.id, &attachment, &definition).map_err(fault::network)?;
         }
         config.attachments.push(attachment);
@@ -191,10 +192,25 @@ impl Engine {
             .hint("connect it to another network first"));
         }
         if self.observe_locked(&record).running.is_some() {
+            self.settled(&record.id)?;
             self.ground()?.disconnect(&record.id, &name).map_err(fault::network)?;
         }
         config.attachments.retain(|a| a.network != name);
         self.database()?.reconfigure(record.seq, &config)
+    }
+
+    /// Refuses where a container cannot change its networks while it runs.
+    fn settled(&self, id: &types::Id) -> Result<(), Fault> {
+        if !self.host()?.in_user_namespace {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Kind::Unsupported,
+            format!(
+                "container {id} runs, and containers of an ordinary user join and leave networks only while they do not"
+            ),
+        )
+        .hint("stop it first"))
     }
 
     /// A container with its lock, and its configuration.
@@ -212,7 +228,7 @@ impl Engine {
     /// Makes what somebody else took away from bridges, rules and ports anew.
     pub fn network_reload(&self) -> Result<(), Fault> {
         self.host()?;
-        self.ground()?.reload().map_err(fault::network)
+        self.present_ground((), |ground| ground.reload())
     }
 
     /// Changes the servers of a network.
@@ -239,7 +255,7 @@ impl Engine {
             }
         }
         definitions.write(&definition).map_err(fault::network)?;
-        self.ground()?.redefine(&definition).map_err(fault::network)
+        self.present_ground((), |ground| ground.redefine(&definition))
     }
 }
 

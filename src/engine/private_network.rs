@@ -1,14 +1,22 @@
-//! The private network of a container of a user without root: its place behind the user's router, and its published ports.
+//! Networks of users without root, behind the user's router: private ones of one container, and bridges, which are in the
+//! router as root's are on the host. The router's process publishes the ports of both.
 //!
-//! Its process and records are in `RUNROOT/network`, see [`usernet`]; what a run got is in `network` of its directory.
+//! Its process and records are in `RUNROOT/network`, see [`usernet`]; what containers hold in bridges is in
+//! `RUNROOT/networks`, see [`network::ground`]; what a run got is in `network` of its directory.
 
 use crate::container::config::Config;
 use crate::{Engine, fault, rootless};
 use monitor::record::Running;
+use network::{Allotment, Ground, Holding};
 use ops::{Fault, Kind};
+use rustix::io::Errno;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::path::Path;
-use usernet::{Attachment, Plan, Stack, World};
+use std::path::{Path, PathBuf};
+use types::Id;
+use types::port::{Protocol, Published};
+use usernet::options::Options;
+use usernet::{Attachment, Interface, Plan, Policy, Port, Stack, Told, World};
 
 /// What is there before the container.
 pub(crate) struct Begun {
@@ -22,44 +30,178 @@ pub(crate) struct Begun {
 const FILE: &str = "network";
 
 impl Engine {
-    /// Starts what the container's network needs; `None` if it has none of its own.
+    /// Starts what the container's network needs; `None` if it needs no router.
     pub(crate) fn begin_network(&self, config: &Config) -> Result<Option<Begun>, Fault> {
-        let Some(options) = &config.private_network else { return Ok(None) };
+        let bridged = !config.attachments.is_empty() && self.host()?.in_user_namespace;
+        let options = match &config.private_network {
+            Some(options) => options.clone(),
+            None if bridged => Options::default(),
+            None => return Ok(None),
+        };
         let world = World::read(&options.template).map_err(failed)?;
-        let directory = self.settings.run_root.join("network");
         let holders = || rootless::living(&self.settings.run_root).into_iter().map(|(pid, _)| pid).collect();
-        let stack = Stack::join(&directory, holders, usernet::router::make).map_err(failed)?;
-        Ok(Some(Begun { stack, plan: usernet::plan(options, &world) }))
+        let stack = Stack::join(&self.router_directory(), holders, || {
+            // The bridges of an earlier router went with it.
+            let _ = std::fs::remove_dir_all(self.holdings());
+            usernet::router::make()
+        })
+        .map_err(failed)?;
+        let mut plan = usernet::plan(&options, &world);
+        if config.private_network.is_none() {
+            // Its addresses are those of its networks, and its gateways too.
+            (plan.addresses, plan.gateways) = Default::default();
+            (plan.policy.router, plan.policy.gateway) = Default::default();
+        }
+        Ok(Some(Begun { stack, plan }))
     }
 
-    /// Ties the parked process of a container to it, and opens its ports. If that fails the process is ended.
-    pub(crate) fn finish_network(&self, begun: &Begun, config: &Config, run_directory: &Path) -> Result<(), Fault> {
+    fn router_directory(&self) -> PathBuf {
+        self.settings.run_root.join("network")
+    }
+
+    /// What containers hold in the router's bridges.
+    fn holdings(&self) -> PathBuf {
+        self.settings.run_root.join("networks")
+    }
+
+    /// Ties the parked process of a container to the router, and opens its ports. If that fails the process is ended.
+    pub(crate) fn finish_network(
+        &self,
+        begun: &Begun,
+        config: &Config,
+        run_directory: &Path,
+        allotment: Option<&Allotment>,
+    ) -> Result<(), Fault> {
         let running = Running::read(run_directory)
             .ok_or_else(|| Fault::internal("the container's process ended before its network was there"))?;
-        self.tie(begun, config, &running, run_directory).inspect_err(|_| {
+        self.tie(begun, config, &running, run_directory, allotment).inspect_err(|_| {
             let _ = sys::process::kill(running.pid, running.start_time, 9);
         })
     }
 
-    fn tie(&self, begun: &Begun, config: &Config, running: &Running, run_directory: &Path) -> Result<(), Fault> {
+    fn tie(
+        &self,
+        begun: &Begun,
+        config: &Config,
+        running: &Running,
+        run_directory: &Path,
+        allotment: Option<&Allotment>,
+    ) -> Result<(), Fault> {
         let id = config.id.as_str();
-        let namespace = sys::netlink::namespace_of(running.pid)
-            .map_err(|e| Fault::internal(format!("cannot open the container's network namespace: {e}")))?;
-        usernet::router::connect(begun.stack.namespace().as_fd(), namespace.as_fd(), id, &begun.plan)
-            .map_err(failed)?;
-        let name = usernet::router::link_name(id);
-        let attachment = Attachment {
-            id: id.to_owned(),
-            pid: running.pid,
-            start_time: running.start_time,
-            interfaces: vec![begun.plan.interface(name)],
-            ports: Vec::new(),
+        let (interfaces, ports) = match allotment {
+            Some(allotment) => bridged(begun, config, allotment),
+            None => {
+                let namespace = sys::netlink::namespace_of(running.pid)
+                    .map_err(|e| Fault::internal(format!("cannot open the container's network namespace: {e}")))?;
+                let router = begun.stack.namespace().as_fd();
+                usernet::router::connect(router, namespace.as_fd(), id, &begun.plan).map_err(failed)?;
+                let name = usernet::router::link_name(id);
+                let to = begun.plan.addresses.iter().map(|(ip, _)| *ip).collect::<Vec<_>>();
+                let ports = config.ports.iter().flat_map(|port| single(port, &name, &to)).collect();
+                (vec![begun.plan.interface(name)], ports)
+            }
         };
-        begun.stack.attach(&attachment).map_err(failed)?;
+        let (pid, start_time) = (running.pid, running.start_time);
+        let attachment = Attachment { id: id.to_owned(), pid, start_time, interfaces, ports };
+        begun.stack.attach(&attachment).map_err(|error| self.refused(error, id))?;
         let path = run_directory.join(FILE);
         let text = serde_json::to_vec(&begun.plan).map_err(Fault::internal)?;
         std::fs::write(&path, text).map_err(|e| Fault::internal(format!("cannot write {path:?}: {e}")))
     }
+
+    /// Why a container is not served; a port in use is told with who has it.
+    fn refused(&self, error: usernet::Error, own: &str) -> Fault {
+        let usernet::Error::Told(Told { port: Some((port, errno)), .. }) = &error else { return failed(error) };
+        let errno = Errno::from_raw_os_error(*errno);
+        if errno != Errno::ADDRINUSE {
+            return port_fault(port, errno);
+        }
+        let same = |p: &usernet::Port| p.host == port.host && p.protocol == port.protocol;
+        let holder = Attachment::all(&self.router_directory())
+            .into_iter()
+            .find(|other| other.id != own && other.ports.iter().any(same));
+        match holder.and_then(|other| self.record_of(&other.id).ok()) {
+            Some(record) => {
+                let fault = port_fault(port, errno);
+                Fault { message: format!("{} by container {}", fault.message, record.name), ..fault }
+            }
+            None => {
+                let protocol = if port.protocol == usernet::Protocol::Tcp { Protocol::Tcp } else { Protocol::Udp };
+                let (host_ip, host, container) = (port.host_ip, port.host, port.container);
+                let asked = Published { host_ip, host, container, count: 1, protocol };
+                network::ground::ports::check(&asked).map_or_else(fault::network, |()| port_fault(port, errno))
+            }
+        }
+    }
+
+    /// The router, if it is there.
+    pub(crate) fn router(&self) -> Option<Stack> {
+        Stack::find(&self.router_directory())
+    }
+
+    /// Does something with the ground of the router's network namespace.
+    pub(crate) fn on_routed_ground<T: Send>(
+        &self,
+        stack: &Stack,
+        work: impl FnOnce(&Ground) -> Result<T, network::Error> + Send,
+    ) -> Result<T, Fault> {
+        let (base, boot) = (self.holdings(), self.boot().to_owned());
+        let done = usernet::router::inside(stack.namespace().as_fd(), || {
+            Ok(Ground::here(&base, &boot).and_then(|ground| work(&ground)))
+        });
+        done.map_err(failed)?.map_err(fault::network)
+    }
+
+    /// Takes back what a container holds in the router's bridges. A router that is gone has taken all with it.
+    pub(crate) fn release_routed(&self, id: &Id) {
+        if self.holdings().exists()
+            && let Some(stack) = self.router()
+        {
+            let _ = self.on_routed_ground(&stack, |ground| ground.release(id));
+        }
+    }
+
+    /// What a container that runs holds in the router's bridges.
+    pub(crate) fn routed_holding(&self, id: &Id) -> Option<Holding> {
+        let stack = self.router()?;
+        self.on_routed_ground(&stack, |ground| Ok(ground.holding(id))).ok()?
+    }
+}
+
+/// What is served of a container in bridges: what comes by these, and its ports, at its first address of each version.
+fn bridged(begun: &Begun, config: &Config, allotment: &Allotment) -> (Vec<Interface>, Vec<Port>) {
+    let interfaces = allotment.networks.values().map(|network| {
+        let gateways: Vec<IpAddr> = network.subnets.iter().filter_map(|pool| pool.gateway).collect();
+        let (router, gateway) = (gateways.clone(), gateways);
+        let policy = Policy { router, gateway, closed: network.internal, ..begun.plan.policy.clone() };
+        Interface { name: network.network_interface.clone(), policy }
+    });
+    let joint = allotment.holding.joints.iter().find(|joint| !joint.addresses.is_empty());
+    let ports = joint.and_then(|joint| {
+        let bridge = &allotment.networks.get(&joint.network)?.network_interface;
+        let to: Vec<IpAddr> = joint.addresses.iter().map(|a| a.address).collect();
+        Some(config.ports.iter().flat_map(|port| single(port, bridge, &to)).collect())
+    });
+    (interfaces.collect(), ports.unwrap_or_default())
+}
+
+/// Each of some published ports, at `to` behind the router's link `interface`.
+fn single(ports: &Published, interface: &str, to: &[IpAddr]) -> Vec<Port> {
+    let protocol = match ports.protocol {
+        Protocol::Tcp => usernet::Protocol::Tcp,
+        Protocol::Udp => usernet::Protocol::Udp,
+        // Refused when it was asked for.
+        Protocol::Sctp => return Vec::new(),
+    };
+    let one = |n: u16| Port {
+        protocol,
+        host_ip: ports.host_ip,
+        host: ports.host.saturating_add(n),
+        container: ports.container.saturating_add(n),
+        interface: interface.to_owned(),
+        to: to.to_vec(),
+    };
+    (0..ports.count).map(one).collect()
 }
 
 /// Errors of the room.
@@ -72,15 +214,14 @@ fn failed(error: usernet::Error) -> Fault {
         ),
         Error::Template(_) => Fault::invalid(text),
         Error::Told(told) => match &told.port {
-            Some((port, errno)) => port_fault(port, rustix::io::Errno::from_raw_os_error(*errno)),
+            Some((port, errno)) => port_fault(port, Errno::from_raw_os_error(*errno)),
             None => Fault::internal(text),
         },
         _ => Fault::internal(text),
     }
 }
 
-fn port_fault(port: &usernet::Port, errno: rustix::io::Errno) -> Fault {
-    use rustix::io::Errno;
+fn port_fault(port: &Port, errno: Errno) -> Fault {
     let ip = port.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string());
     let what = format!("cannot listen on {ip}:{}/{}", port.host, port.protocol.word());
     match errno {

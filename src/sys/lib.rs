@@ -20,6 +20,7 @@ pub mod nftables;
 pub mod overlay;
 pub mod own_umask;
 pub mod process;
+pub mod queue;
 pub mod reactor;
 pub mod reflink;
 pub mod removal;

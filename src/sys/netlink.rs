@@ -256,6 +256,21 @@ impl Socket {
         }
     }
 
+    /// Sends requests that are not answered.
+    pub(crate) fn tell(&mut self, requests: &mut Requests) -> Result<()> {
+        let first = self.sequence;
+        self.sequence = self.sequence.wrapping_add(requests.count() as u32);
+        requests.number(first, usize::MAX);
+        self.send(&requests.bytes)
+    }
+
+    /// Hands what the kernel has told without being asked to `found`: type, and what follows the header. `EAGAIN`: nothing.
+    pub(crate) fn hear(&self, packet: &mut [u8], mut found: impl FnMut(u16, &[u8])) -> Result<()> {
+        let length = self.receive(packet, RecvFlags::DONTWAIT)?;
+        messages(&packet[..length]).for_each(|message| found(message.kind, message.body));
+        Ok(())
+    }
+
     fn send(&self, bytes: &[u8]) -> Result<()> {
         let kernel = SocketAddrNetlink::new(0, 0);
         rustix::io::retry_on_intr(|| rustix::net::sendto(&self.fd, bytes, SendFlags::empty(), &kernel)).map(drop)

@@ -211,6 +211,8 @@ pub enum Expression<'a> {
     Reject(bool),
     /// Counts packets and bytes.
     Counter,
+    /// The packet waits in this queue ([`crate::queue`]); it goes on to the next chain if nobody has the queue.
+    Queue(u16),
 }
 
 /// A set, or a map.
@@ -576,6 +578,10 @@ impl Expression<'_> {
                 } else {
                     a.big(1, 2).bytes(2, &[1]);
                 }
+            }),
+            Expression::Queue(number) => a.text(1, "queue").nest(2, |a| {
+                // NFTA_QUEUE_NUM, NFTA_QUEUE_TOTAL, NFTA_QUEUE_FLAGS: NFT_QUEUE_FLAG_BYPASS.
+                a.bytes(1, &number.to_be_bytes()).bytes(2, &[0, 1]).bytes(3, &[0, 1]);
             }),
             Expression::Counter => a.text(1, "counter").nest(2, |_| ()),
         };

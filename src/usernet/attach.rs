@@ -29,6 +29,8 @@ pub(crate) struct Attached {
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub name: String,
+    /// Its number there.
+    pub link: u32,
     pub policy: Policy,
     /// How many containers are behind it.
     users: usize,
@@ -102,6 +104,7 @@ impl Server {
             self.accept_outbound(Word { kind: kind::STREAM_GATE, part, key: gate });
             self.take_outbound(Word { kind: kind::DATAGRAM_GATE, part, key: gate });
         }
+        self.leave_attempts(gate);
         self.leave_connections(gate);
         self.leave_flows(gate);
     }
@@ -141,8 +144,10 @@ impl Server {
             gate.policy = interface.policy.clone();
             return Ok(());
         }
+        let missing = |source| Error::Interface { name: interface.name.clone(), source };
         let key = self.gates.insert(Gate {
             name: interface.name.clone(),
+            link: self.router.link(&interface.name).map_err(missing)?,
             policy: interface.policy.clone(),
             users: 1,
             streams: [None, None],

@@ -152,49 +152,15 @@ fn body(packet: &[u8], v6: bool) -> Option<&[u8]> {
     if v6 { Some(packet) } else { packet.get(usize::from(packet.first()? & 15) * 4..) }
 }
 
-/// A whole packet with an answer. The kernel writes the length and checksum of version 4's header itself (raw(7)).
+/// A whole packet with an answer.
 fn answer(from: IpAddr, to: IpAddr, echo: &[u8]) -> Option<Vec<u8>> {
-    const ICMP: u8 = 1;
-    const ICMP_6: u8 = 58;
-    const HOPS: u8 = 64;
+    const CONTROL: [u8; 2] = [1, 58];
+    let version = usize::from(to.is_ipv6());
     let mut message = echo.to_vec();
-    message[0] = ANSWER[usize::from(to.is_ipv6())];
+    message[0] = ANSWER[version];
     message[1] = 0;
     message[2..4].fill(0);
-    let mut packet = Vec::with_capacity(40 + message.len());
-    match (from, to) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            let sum = checksum(&[&message]);
-            message[2..4].copy_from_slice(&sum);
-            packet.extend([0x45, 0, 0, 0, 0, 0, 0, 0, HOPS, ICMP, 0, 0]);
-            packet.extend(from.octets());
-            packet.extend(to.octets());
-        }
-        (IpAddr::V6(from), IpAddr::V6(to)) => {
-            let length = u32::try_from(message.len()).ok()?;
-            let sum = checksum(&[&from.octets(), &to.octets(), &length.to_be_bytes(), &[0, 0, 0, ICMP_6], &message]);
-            message[2..4].copy_from_slice(&sum);
-            packet.extend([0x60, 0, 0, 0]);
-            packet.extend(u16::try_from(length).ok()?.to_be_bytes());
-            packet.extend([ICMP_6, HOPS]);
-            packet.extend(from.octets());
-            packet.extend(to.octets());
-        }
-        _ => return None,
-    }
-    packet.extend(message);
-    Some(packet)
-}
-
-/// The checksum of the internet (RFC 1071) over all parts, of which only the last may have an odd length.
-fn checksum(parts: &[&[u8]]) -> [u8; 2] {
-    let words =
-        parts.iter().flat_map(|part| part.chunks(2)).map(|w| u32::from(w[0]) << 8 | u32::from(*w.get(1).unwrap_or(&0)));
-    let mut sum: u64 = words.map(u64::from).sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    (!(sum as u16)).to_be_bytes()
+    crate::packet::transport(from, to, CONTROL[version], message, 2)
 }
 
 #[cfg(test)]
@@ -207,7 +173,6 @@ mod tests {
         let packet = answer("192.0.2.1".parse().unwrap(), "10.0.2.100".parse().unwrap(), &request).unwrap();
         assert_eq!(&packet[12..20], [192, 0, 2, 1, 10, 0, 2, 100]);
         assert_eq!((packet[20], &packet[24..]), (0, &request[4..]));
-        assert_eq!(checksum(&[&packet[20..]]), [0, 0], "a message with its checksum sums up to nothing");
         let (from, to) = ("2001:db8::1".parse().unwrap(), "fd00::100".parse().unwrap());
         let packet = answer(from, to, &request).unwrap();
         assert_eq!((packet[40], packet.len()), (129, 49));

@@ -17,11 +17,13 @@
 //! Must not know: what a container is beyond its first process and its addresses; flags; images.
 
 mod attach;
+mod attempt;
 mod client;
 mod control;
 mod echo;
 mod launch;
 pub mod options;
+mod packet;
 mod plan;
 mod policy;
 mod poll;
@@ -36,6 +38,7 @@ mod tcp;
 mod udp;
 
 pub use attach::GATE_PORT;
+pub use attempt::QUEUE;
 pub use client::Stack;
 pub use launch::main;
 pub use plan::{HOST, Plan, RESOLVER, World, plan};

@@ -63,7 +63,8 @@ impl Policy {
         let link_local = matches!(client, IpAddr::V6(a) if a.is_unicast_link_local());
         let own = self.gateway.contains(&client) || self.router.contains(&client) || self.resolvers.contains(&client);
         let usable = client.is_ipv4() == to.is_ipv4() && is_single(client) && !client.is_loopback() && !link_local;
-        if usable && client != to && !own {
+        // Where nothing leads out, an answer to another address than the router's finds no way.
+        if usable && client != to && !own && !self.closed {
             return Some(client);
         }
         self.gateway.iter().copied().find(|g| g.is_ipv4() == to.is_ipv4())

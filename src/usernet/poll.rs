@@ -42,6 +42,12 @@ impl Poll {
         epoll::add(&self.epoll, socket, EventData::new_u64(word.to_number()), EventFlags::IN)
     }
 
+    /// Tells nothing of this one any more.
+    pub fn forget(&self, socket: impl AsFd) {
+        // One that it does not know is forgotten already.
+        let _ = epoll::delete(&self.epoll, socket);
+    }
+
     /// Tells no more (or again) of what [`Poll::source`] was told.
     pub fn hold(&self, socket: impl AsFd, word: Word, held: bool) -> Result<()> {
         let flags = if held { EventFlags::empty() } else { EventFlags::IN };

@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::links::{self, End, Kind, Route, RouteKind};
 use sys::netlink::{Family, Requests, Socket};
-use sys::nftables::{Batch, Expression, Hook, Is, Meta, Place, Verdict, register};
+use sys::nftables::{Base, Batch, Expression, Hook, Is, Meta, Place, Verdict, register};
 
 const TABLE: &str = "monopod-out";
 /// What goes to the process.
@@ -76,10 +76,13 @@ fn furnish() -> Result<(), Error> {
         ("ipv6/conf/default/accept_dad", "0"),
         ("ipv6/conf/default/accept_ra", "0"),
         ("ipv6/icmp/echo_ignore_all", "1"),
+        // Frames that a bridge is to hand up would be given their socket too early, and lose it.
+        ("bridge/bridge-nf-call-iptables", "0"),
+        ("bridge/bridge-nf-call-ip6tables", "0"),
     ] {
         match std::fs::write(format!("/proc/sys/net/{path}"), value) {
-            // No IPv6 here, or a kernel before 4.20 that answers echoes itself.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.starts_with("ipv6") => {}
+            // No IPv6 here, a kernel before 4.20 that answers echoes itself, no filters for bridges.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !path.starts_with("ipv4") => {}
             other => other.map_err(|source| Error::Sysctl { path: format!("net/{path}"), source })?,
         }
     }
@@ -120,9 +123,8 @@ fn filter() -> Result<(), Error> {
     let mut batch = Batch::new(sys::nftables::Family::Inet, TABLE);
     batch.destroy_table().table();
     batch.chain("prerouting", Some(Hook { kind: "filter", place: Place::Prerouting, priority: -150 }));
-    let (port, zero, mark) = (GATE_PORT.to_be_bytes(), 0u32.to_ne_bytes(), MARK.to_ne_bytes());
+    let (port, mark) = (GATE_PORT.to_be_bytes(), MARK.to_ne_bytes());
     let first = register(0);
-    let by_link = [Expression::Meta(Meta::InName, first), Expression::Compare(first, Is::Equal, b"u")];
     let set_mark = [Expression::Load(first, &mark), Expression::SetMeta(Meta::Mark, first)];
     let accept = [Expression::Verdict(Verdict::Accept)];
     let hand_over = |batch: &mut Batch, before: &[Expression<'_>]| {
@@ -148,24 +150,60 @@ fn filter() -> Result<(), Error> {
             batch.rule("prerouting", &rule.concat());
         }
     };
-    hand_over(&mut batch, &by_link);
-    batch.rule("prerouting", &[&by_link[..], &set_mark, &accept].concat());
-    // Of bridges: what is for the router itself, or for a network that it has a route to, stays in here.
-    const LOCAL: u32 = 2;
-    let (local, to_us) = (LOCAL.to_ne_bytes(), [0u8]);
-    for (load, is, value) in [
-        (Expression::Meta(Meta::InName, first), Is::Equal, &b"lo\0"[..]),
-        (Expression::RouteType { source: false, register: first }, Is::Equal, &local),
-        (Expression::Meta(Meta::PacketType, first), Is::NotEqual, &to_us),
-        (Expression::RouteLink(first), Is::NotEqual, &zero),
-    ] {
-        batch.rule("prerouting", &[load, Expression::Compare(first, is, value), Expression::Verdict(Verdict::Accept)]);
-    }
+    hand_over(&mut batch, &BY_LINK);
+    batch.rule("prerouting", &[&BY_LINK[..], &set_mark, &accept].concat());
+    stays_inside(&mut batch, "prerouting");
     hand_over(&mut batch, &[]);
     batch.carry_out(&mut socket).map_err(|refusal| match refusal.errno {
         Errno::NOENT | Errno::OPNOTSUPP => Error::NoTransparentProxy,
         errno => step("set the router's packet filter", errno),
-    })
+    })?;
+    // A kernel without queues connects containers at once.
+    let _ = hold().carry_out(&mut socket);
+    Ok(())
+}
+
+/// Before anything else is done with them, packets that open a connection wait (see `attempt`).
+fn hold() -> Batch {
+    const FLAGS: u32 = 13;
+    const SYN_ACK_RST_FIN: [u8; 1] = [0x17];
+    const SYN: [u8; 1] = [0x02];
+    const TCP: [u8; 1] = [6];
+    let first = register(0);
+    let mut batch = Batch::new(sys::nftables::Family::Inet, TABLE);
+    batch.chain("hold", Some(Hook { kind: "filter", place: Place::Prerouting, priority: -151 }));
+    let flags = Expression::Payload { base: Base::Transport, offset: FLAGS, length: 1, register: first };
+    let opens = [
+        Expression::Meta(Meta::Transport, first),
+        Expression::Compare(first, Is::Equal, &TCP),
+        flags,
+        Expression::Mask(first, &SYN_ACK_RST_FIN),
+        Expression::Compare(first, Is::Equal, &SYN),
+        Expression::Queue(crate::QUEUE),
+    ];
+    batch.rule("hold", &[&BY_LINK[..], &opens].concat());
+    stays_inside(&mut batch, "hold");
+    batch.rule("hold", &opens);
+    batch
+}
+
+/// What comes by a link of one container.
+const BY_LINK: [Expression<'_>; 2] =
+    [Expression::Meta(Meta::InName, register(0)), Expression::Compare(register(0), Is::Equal, b"u")];
+
+/// Of what comes by bridges: what is for the router itself, or for a network that it has a route to, stays in here.
+fn stays_inside(batch: &mut Batch, chain: &str) {
+    const LOCAL: u32 = 2;
+    let (local, to_us, none) = (LOCAL.to_ne_bytes(), [0u8], 0u32.to_ne_bytes());
+    let first = register(0);
+    for (load, is, value) in [
+        (Expression::Meta(Meta::InName, first), Is::Equal, &b"lo\0"[..]),
+        (Expression::RouteType { source: false, register: first }, Is::Equal, &local),
+        (Expression::Meta(Meta::PacketType, first), Is::NotEqual, &to_us),
+        (Expression::RouteLink(first), Is::NotEqual, &none),
+    ] {
+        batch.rule(chain, &[load, Expression::Compare(first, is, value), Expression::Verdict(Verdict::Accept)]);
+    }
 }
 
 fn route_socket() -> Result<Socket, Error> {

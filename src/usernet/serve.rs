@@ -2,6 +2,7 @@
 //! `echo` and `control`.
 
 use crate::attach::{Attached, Door, Gate};
+use crate::attempt::{Attempt, Pair};
 use crate::control::Client;
 use crate::echo::Echo;
 use crate::poll::{Happened, Poll};
@@ -30,6 +31,8 @@ pub(crate) mod kind {
     pub const CONNECTION: u8 = 7;
     pub const FLOW: u8 = 8;
     pub const ECHO: u8 = 9;
+    pub const QUEUE: u8 = 10;
+    pub const ATTEMPT: u8 = 11;
 }
 
 /// Between two looks at what has to be given up some time. Without such things there are none.
@@ -49,6 +52,11 @@ pub(crate) struct Server {
     pub attached: Slab<Attached>,
     pub gates: Slab<Gate>,
     pub doors: Slab<Door>,
+    /// Openings of connections wait here, if the kernel can do that.
+    pub queue: Option<sys::queue::Queue>,
+    pub attempts: Slab<Attempt>,
+    /// Connections of the host whose container is about to be connected, and until when they wait for that.
+    pub reached: HashMap<Pair, (OwnedFd, Instant)>,
     pub connections: Slab<Connection>,
     pub flows: Slab<Flow>,
     pub places: HashMap<Place, Key>,
@@ -70,7 +78,7 @@ impl Server {
         let poll = Poll::new().map_err(Error::Start)?;
         poll.source(&listener, Word { kind: kind::CONTROL, part: 0, key: Key::ONLY }).map_err(Error::Start)?;
         let second = namespace.try_clone().map_err(|e| Error::Start(sys::process::errno(e)))?;
-        let router = Router::start(second).map_err(|e| Error::Start(sys::process::errno(e)))?;
+        let (router, queue) = Router::start(second).map_err(|e| Error::Start(sys::process::errno(e)))?;
         let mut server = Server {
             namespace,
             poll,
@@ -81,6 +89,9 @@ impl Server {
             attached: Slab::default(),
             gates: Slab::default(),
             doors: Slab::default(),
+            queue,
+            attempts: Slab::default(),
+            reached: HashMap::new(),
             connections: Slab::default(),
             flows: Slab::default(),
             places: HashMap::new(),
@@ -93,6 +104,9 @@ impl Server {
             swept: Instant::now(),
             directory,
         };
+        if let Some(queue) = &server.queue {
+            server.poll.source(queue, Word { kind: kind::QUEUE, part: 0, key: Key::ONLY }).map_err(Error::Start)?;
+        }
         for attachment in Attachment::all(&server.directory) {
             // One that ended meanwhile, or whose port somebody else took: nobody is there to be told.
             if server.attach(attachment.clone()).is_err() {
@@ -130,7 +144,7 @@ impl Server {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let something = self.flows.len() > 0 || self.echoes.len() > 0;
+        let something = self.flows.len() > 0 || self.echoes.len() > 0 || !self.reached.is_empty();
         let leaving = self.connections.len() > 0 && self.connections.iter().any(|(_, c)| c.is_leaving());
         let sweep = (something || leaving).then(|| SWEEP.saturating_sub(self.now.duration_since(self.swept)));
         let pause = self.paused.iter().map(|(_, until)| until.saturating_duration_since(self.now)).min();
@@ -157,6 +171,8 @@ impl Server {
             kind::CONNECTION => self.pump(key, Some((usize::from(part), event.readable, event.writable))),
             kind::FLOW => self.pass(key, usize::from(part)),
             kind::ECHO => self.return_echo(key),
+            kind::QUEUE => self.take_openings(),
+            kind::ATTEMPT => self.answered(key, event.writable),
             // Words are made here only.
             _ => {}
         }
@@ -165,6 +181,7 @@ impl Server {
     /// Gives up what nobody has used for long.
     fn sweep(&mut self) {
         self.sweep_connections();
+        self.sweep_reached();
         self.sweep_flows();
         self.sweep_echoes();
     }

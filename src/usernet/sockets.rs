@@ -2,10 +2,12 @@
 //! for ever, whoever uses it then. The caller's thread is in the host's; a second thread sits in the router's and makes
 //! sockets there, some in advance, so that it is asked rarely.
 
+use crate::attempt;
 use rustix::io::{Errno, Result};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use sys::queue::Queue;
 
 /// What a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(crate) struct Router {
     made: Receiver<Result<OwnedFd>>,
     streams: [Vec<OwnedFd>; 2],
     datagrams: [Vec<OwnedFd>; 2],
+    /// Any socket of the router, to ask for its links by.
+    any: Option<OwnedFd>,
 }
 
 /// How many are made at once.
@@ -34,11 +38,16 @@ const STACK: usize = 64 << 10;
 
 impl Router {
     /// Starts the second thread, in the network namespace `namespace`.
-    pub fn start(namespace: OwnedFd) -> std::io::Result<Router> {
+    ///
+    /// Packets that open connections wait in the queue, if the router puts them there.
+    pub fn start(namespace: OwnedFd) -> std::io::Result<(Router, Option<Queue>)> {
         let (ask, asked) = channel::<(Use, bool, usize)>();
         let (give, made) = channel();
+        let (give_queue, queue) = channel();
         std::thread::Builder::new().name("monopod-router".into()).stack_size(STACK).spawn(move || {
             let entered = sys::namespaces::enter(namespace.as_fd(), sys::clone::NEW_NET);
+            let queue = entered.and_then(|()| Queue::open(attempt::QUEUE, attempt::BYTES, attempt::MOST));
+            let _ = give_queue.send(queue.ok());
             for (kind, v6, count) in asked {
                 for _ in 0..count {
                     let socket = entered.and_then(|()| make(kind, v6)).and_then(|socket| {
@@ -51,7 +60,16 @@ impl Router {
                 }
             }
         })?;
-        Ok(Router { ask, made, streams: Default::default(), datagrams: Default::default() })
+        let router = Router { ask, made, streams: Default::default(), datagrams: Default::default(), any: None };
+        Ok((router, queue.recv().ok().flatten()))
+    }
+
+    /// The number of the router's link `name`.
+    pub fn link(&mut self, name: &str) -> Result<u32> {
+        if self.any.is_none() {
+            self.any = Some(self.socket(Use::Datagram, false)?);
+        }
+        rustix::net::netdevice::name_to_index(self.any.as_ref().ok_or(Errno::IO)?, name)
     }
 
     /// A socket of the router.

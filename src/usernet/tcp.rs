@@ -1,5 +1,6 @@
 //! Streams: of containers to the world, and of the world to published ports.
 
+use crate::attempt::Pair;
 use crate::policy::Target;
 use crate::relay::{Next, Relay};
 use crate::serve::{Server, is_shortage, kind};
@@ -44,14 +45,23 @@ impl Server {
         for _ in 0..ROUND {
             let Some(gate) = self.gates.get(word.key) else { return };
             let Some(listener) = &gate.streams[usize::from(word.part)] else { return };
-            let stream = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(stream) => stream,
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let (stream, from) = match rustix::net::acceptfrom_with(listener, flags) {
+                Ok(accepted) => accepted,
                 Err(error) if is_shortage(error) => return self.pause(word),
                 // Whoever gave up while it waited is no reason not to look at the next.
                 Err(Errno::CONNABORTED | Errno::INTR) => continue,
                 Err(_) => return,
             };
-            match self.connect_out(word.key, &stream) {
+            // A transparent listener's connections are bound to the address that was meant.
+            let to = rustix::net::getsockname(&stream).and_then(SocketAddr::try_from);
+            let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+            let pair = from.zip(to.ok()).map(|(from, to)| Pair { gate: word.key, from, to });
+            let connected = match pair.and_then(|pair| self.take_reached(pair)) {
+                Some(socket) => Ok((socket, false)),
+                None => to.and_then(|to| self.connect_out(word.key, to)),
+            };
+            match connected {
                 Ok((other, connecting)) => self.tie(stream, other, word.key, 0, connecting),
                 Err(error) => {
                     break_off(stream);
@@ -63,14 +73,12 @@ impl Server {
         }
     }
 
-    /// The stream on the host for one that a container opened, and whether it is still being connected.
-    fn connect_out(&mut self, gate: Key, stream: &OwnedFd) -> Result<(OwnedFd, bool), Errno> {
+    /// The stream on the host for one that a container opens to `to`, and whether it is still being connected.
+    pub fn connect_out(&mut self, gate: Key, to: SocketAddr) -> Result<(OwnedFd, bool), Errno> {
         let policy = &self.gates.get(gate).ok_or(Errno::NODEV)?.policy;
         if policy.refused.iter().any(|p| p == "tcp") {
             return Err(Errno::ACCESS);
         }
-        // A transparent listener's connections are bound to the address that was meant.
-        let to = SocketAddr::try_from(rustix::net::getsockname(stream)?)?;
         let to = match policy.target(to) {
             Target::Host(to) => to,
             Target::Resolver => self.resolvers.current(),

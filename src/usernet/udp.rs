@@ -1,6 +1,7 @@
 //! Datagrams. Each pair of addresses that speak to each other is a flow, with a socket in the router that stands in for the
 //! far side, and one on the host; both are connected, so that the kernel sorts what comes. A flow ends when nobody uses it.
 
+use crate::packet::Unreachable;
 use crate::policy::Target;
 use crate::serve::{Server, is_shortage, kind};
 use crate::slab::{Key, Word};
@@ -209,7 +210,7 @@ impl Server {
                         self.forward(key, from, &buffer[..length]);
                     }
                 }
-                Err(Errno::CONNREFUSED) if from == 1 => self.ask_next(key),
+                Err(Errno::CONNREFUSED) if from == 1 => self.nobody_there(key),
                 // Other news about what was sent before.
                 Err(Errno::AGAIN | Errno::INTR) => break,
                 Err(_) => {}
@@ -235,6 +236,28 @@ impl Server {
             }
         }
         let _ = rustix::net::send(&flow.sides[1 - from], bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
+
+    /// The far side says that nobody listens: a container hears the same, a resolver's place is taken by the next.
+    fn nobody_there(&mut self, key: Key) {
+        let Some(Flow { place, gate, question, .. }) = self.flows.get(key) else { return };
+        let (place, gate) = (*place, *gate);
+        if question.is_some() {
+            return self.ask_next(key);
+        }
+        if place.door {
+            return;
+        }
+        const UDP: u8 = 17;
+        const HEADER: u16 = 8;
+        let ports = [place.from.port(), place.to.port(), HEADER, 0];
+        let sent = ports.iter().flat_map(|word| word.to_be_bytes()).collect();
+        let packet = crate::packet::unreachable(place.from.ip(), place.to.ip(), UDP, sent, Unreachable::Port);
+        let v6 = usize::from(place.from.is_ipv6());
+        if let (Some(packet), Some(socket)) = (packet, self.gates.get(gate).and_then(|g| g.echoes[v6].as_ref())) {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let _ = rustix::net::sendto(socket, &packet, flags, &SocketAddr::new(place.from.ip(), 0));
+        }
     }
 
     /// The resolver of a flow does not answer, or says that there is none: the next one is asked, once round.

@@ -112,3 +112,89 @@ fn stack(home: &crate::home::Home) -> rustix::process::Pid {
     assert_eq!(found.len(), 1, "one process for all containers of a user");
     rustix::process::Pid::from_raw(found[0]).unwrap()
 }
+
+/// `httpd` in a container, which answers `/cgi-bin/who` with who asks.
+const SERVE_WHO: &str =
+    "mkdir -p /www/cgi-bin; printf '#!/bin/sh\\nprintf \"\\\\r\\\\n$REMOTE_ADDR\\\\n\"\\n' >/www/cgi-bin/who;
+    chmod 755 /www/cgi-bin/who; exec httpd -f -p 80 -h /www";
+
+/// What the server says at `at`, without the marks of version 6.
+fn ask(world: &World, far: bool, at: &str) -> String {
+    let url = format!("http://{at}/cgi-bin/who");
+    let words = ["curl", "-s", "--noproxy", "*", "--retry", "20", "--retry-delay", "1", "--retry-all-errors", &url];
+    let mut command = if far { world.far(&words) } else { world.near(&words) };
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{at}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().trim_matches(['[', ']']).trim_start_matches("::ffff:").to_owned()
+}
+
+#[test]
+fn published_ports_keep_the_clients_address() {
+    let Some(world) = World::of(Who::Subuid, "") else { return };
+    let home = &world.home;
+    let publish =
+        ["run", "-d", "--name", "web", "-p", "8080:80", "-p", "127.0.0.1:8081:80", "busybox", "sh", "-c", SERVE_WHO];
+    home.run(&publish).quiet();
+    assert_eq!(ask(&world, true, &format!("{HOST}:8080")), FAR);
+    assert_eq!(ask(&world, true, &format!("{HOST_2}:8080")), FAR_2);
+    assert_eq!(ask(&world, true, &format!("[{HOST_6}]:8080")), FAR_6);
+    // Of the host's own loopback the container is told its gateway.
+    assert_eq!(ask(&world, false, "127.0.0.1:8080"), FAR);
+    assert_eq!(ask(&world, false, "127.0.0.1:8081"), FAR);
+    assert_eq!(ask(&world, false, &format!("{HOST}:8080")), FAR);
+    let outside = world.far(&["curl", "-s", "--noproxy", "*", &format!("http://{HOST}:8081/")]).output().unwrap();
+    assert!(!outside.status.success(), "published at the loopback only");
+    home.run(&["run", "--rm", "-p", "8080:80", "busybox", "true"]).fails(125, &["8080", "in use", "container web"]);
+    let _other = world.serve_who(world.near(&[]), "8090", HOST);
+    home.run(&["run", "--rm", "-p", "8090:80", "busybox", "true"]).fails(125, &["8090", "in use"]);
+    home.run(&["run", "--rm", "-p", "80:80", "busybox", "true"]).fails(125, &["ip_unprivileged_port_start"]);
+    home.run(&["rm", "-f", "-t", "0", "web"]).quiet();
+    home.run(&["run", "--rm", "-p", "8080:80", "busybox", "true"]).quiet();
+}
+
+#[test]
+fn datagrams_find_their_way_both_ways() {
+    let Some(world) = World::of(Who::Subuid, "") else { return };
+    let home = &world.home;
+    let knows = "--address=/thing.example/203.0.113.5";
+    let _server = world.serve(world.far(&["dnsmasq", "-k", "-R", "-h", knows, "-u", "root", "-x", ""]));
+    world.until(|| world.near(&["dig", "+short", "+tries=1", "+time=2", &format!("@{FAR}"), "thing.example"]));
+    for to in [FAR, FAR_6] {
+        let out = home.sh(&[], &format!("nslookup -type=a thing.example {to}")).quiet();
+        assert!(out.contains("203.0.113.5"), "{out}");
+    }
+    // A server in the container's network, published.
+    home.run(&["run", "-d", "--name", "names", "-p", "5300:53/udp", "busybox", "sleep", "1000"]).quiet();
+    let pid = home.inspect("names", "{{.State.Pid}}");
+    let mut server = std::process::Command::new("nsenter");
+    server.args(["--net", "-t", &pid, "--", "dnsmasq", "-k", "-R", "-h", knows, "-u", "root", "-x", ""]);
+    let _inside = world.serve(server);
+    for at in [HOST, HOST_2, HOST_6] {
+        let words = ["dig", "+short", "+tries=1", "+time=2", "-p", "5300", &format!("@{at}"), "thing.example"];
+        assert_eq!(world.until(|| world.far(&words)), "203.0.113.5", "{at}");
+    }
+}
+
+#[test]
+fn containers_meet_in_bridges_and_reach_the_world_from_there() {
+    let Some(world) = World::of(Who::Subuid, "") else { return };
+    let home = &world.home;
+    let _server = world.serve_who(world.far(&[]), "80", FAR);
+    let serve =
+        ["run", "-d", "--name", "web", "--network", "bridge", "-p", "8080:80", "busybox", "sh", "-c", SERVE_WHO];
+    home.run(&serve).quiet();
+    let address = home.inspect("web", "{{.NetworkSettings.Networks.podman.IPAddress}}");
+    assert!(address.starts_with("10.88."), "{address}");
+    assert_eq!(ask(&world, true, &format!("{HOST}:8080")), FAR);
+    let out = home.sh(
+        &["--network", "bridge"],
+        &format!("{}; {}; ip -o -4 addr show eth0 | awk '{{print $4}}'", who(FAR), who(&address)),
+    );
+    let out = out.quiet();
+    let (said, own) = out.rsplit_once('\n').unwrap();
+    let own = own.split('/').next().unwrap();
+    assert!(own.starts_with("10.88.") && own != address, "{own}");
+    assert_eq!(said.replace("::ffff:", "").replace(['[', ']'], ""), format!("{HOST}\n{own}"));
+    // A private container is in no bridge, and cannot reach one.
+    assert_eq!(home.sh(&[], &format!("timeout 3 wget -qO- http://{address}/cgi-bin/who 2>/dev/null; :")).ok(), "");
+}

@@ -82,7 +82,8 @@ pub(crate) fn hosts(
         let first = a.holding.joints.iter().flat_map(|j| j.gateways.iter().copied()).next();
         first.or_else(|| gateways.clone().next())
     });
-    let gateway = gateway.or(network.and_then(|n| n.host));
+    // Behind a router the gateway is the router.
+    let gateway = network.map_or(gateway, |n| n.host);
     for (name, ip) in &config.names.add_hosts {
         let ip = match (ip.as_str(), gateway) {
             ("host-gateway", None) if host_network => "127.0.0.1".to_owned(),

@@ -82,7 +82,7 @@ impl Engine {
         make_directory(&run_directory)?;
         let host = self.host()?;
         let network = self.begin_network(config)?;
-        let allotment = self.allot(id, config)?;
+        let allotment = self.allot(id, config, network.as_ref())?;
         let plan = network.as_ref().map(|n| &n.plan);
         let place = Place {
             rootfs: self.root_file_system(id, config)?,
@@ -107,15 +107,15 @@ impl Engine {
         };
         // Bridges and rules are made while others make the container.
         let meanwhile = || match &allotment {
-            Some(allotment) => self.ground()?.raise(allotment).map_err(fault::network),
+            Some(allotment) => self.raise_networks(allotment, network.as_ref()),
             None => Ok(()),
         };
         let session = self.spawn(&launch, id, None, config, meanwhile)?;
-        if let Some(network) = &network {
-            self.finish_network(network, config, &run_directory)?;
-        }
         if allotment.is_some() {
-            self.attach_networks(id, &run_directory)?;
+            self.attach_networks(id, &run_directory, network.as_ref())?;
+        }
+        if let Some(network) = &network {
+            self.finish_network(network, config, &run_directory, allotment.as_ref())?;
         }
         Ok(session)
     }

@@ -3,6 +3,7 @@
 
 use super::config::Config;
 use crate::database::Record;
+use crate::private_network::Begun;
 use crate::{Engine, fault};
 use monitor::record::Running;
 use network::{Allotment, Definitions, Ground, Holding, Wanted};
@@ -64,7 +65,9 @@ impl Engine {
     }
 
     /// Writes down what a container is to have in its networks; `None` if it is in none.
-    pub(crate) fn allot(&self, id: &Id, config: &Config) -> Result<Option<Allotment>, Fault> {
+    ///
+    /// `behind` is the router of a user without root, in which its bridges are; it publishes the ports too.
+    pub(crate) fn allot(&self, id: &Id, config: &Config, behind: Option<&Begun>) -> Result<Option<Allotment>, Fault> {
         if config.attachments.is_empty() {
             return Ok(None);
         }
@@ -72,30 +75,75 @@ impl Engine {
         let networks = config
             .attachments
             .iter()
-            .map(|a| Ok((a.clone(), definitions.find(&a.network)?)))
+            .map(|a| {
+                let mut definition = definitions.find(&a.network)?;
+                // The router does not reach the host's resolvers, so nobody in it could pass questions on.
+                definition.dns_enabled &= behind.is_none();
+                Ok((a.clone(), definition))
+            })
             .collect::<Result<Vec<_>, network::Error>>()
             .map_err(fault::network)?;
         let servers = config.names.dns.iter().filter_map(|s| s.parse().ok()).collect();
-        let wanted = Wanted { id, name: &config.name, networks, ports: &config.ports, servers };
-        self.ground()?.allot(&wanted).map(Some).map_err(fault::network)
+        let ports = if behind.is_some() { &[][..] } else { &config.ports };
+        let wanted = Wanted { id, name: &config.name, networks, ports, servers };
+        self.on_ground(behind, |ground| ground.allot(&wanted)).map(Some)
+    }
+
+    /// Makes the bridges and rules of its networks that are not there.
+    pub(crate) fn raise_networks(&self, allotment: &Allotment, behind: Option<&Begun>) -> Result<(), Fault> {
+        self.on_ground(behind, |ground| ground.raise(allotment))
+    }
+
+    /// Does something with the ground of our network namespace, or of that of the user's router.
+    fn on_ground<T: Send>(
+        &self,
+        behind: Option<&Begun>,
+        work: impl FnOnce(&Ground) -> Result<T, network::Error> + Send,
+    ) -> Result<T, Fault> {
+        match behind {
+            Some(begun) => self.on_routed_ground(&begun.stack, work),
+            None => work(&self.ground()?).map_err(fault::network),
+        }
+    }
+
+    /// Does something with what is there now; `none` where a user without root has no router, and so no bridges.
+    pub(crate) fn present_ground<T: Send>(
+        &self,
+        none: T,
+        work: impl FnOnce(&Ground) -> Result<T, network::Error> + Send,
+    ) -> Result<T, Fault> {
+        match self.host()?.in_user_namespace {
+            false => work(&self.ground()?).map_err(fault::network),
+            true => match self.router() {
+                Some(stack) => self.on_routed_ground(&stack, work),
+                None => Ok(none),
+            },
+        }
     }
 
     /// Gives a parked container its links and ports.
-    pub(crate) fn attach_networks(&self, id: &Id, run_directory: &Path) -> Result<(), Fault> {
+    pub(crate) fn attach_networks(&self, id: &Id, run_directory: &Path, behind: Option<&Begun>) -> Result<(), Fault> {
         let running = Running::read(run_directory)
             .ok_or_else(|| Fault::internal("the monitor has not written down which process it parked"))?;
-        self.ground()?.attach(id, running.pid, running.start_time).map(drop).map_err(fault::network)
+        self.on_ground(behind, |ground| ground.attach(id, running.pid, running.start_time)).map(drop)
     }
 
     /// Takes back what a container holds in networks. What cannot be taken back now is by the next command that needs a
     /// network: it sees that the process is gone, and says why it cannot.
     pub(crate) fn release_networks(&self, id: &Id) {
-        let _ = self.ground().map(|ground| ground.release(id));
+        if self.host().is_ok_and(|host| host.in_user_namespace) {
+            self.release_routed(id);
+        } else {
+            let _ = self.ground().map(|ground| ground.release(id));
+        }
     }
 
     /// What a container that runs holds in networks.
     pub(crate) fn holding(&self, record: &Record) -> Option<Holding> {
-        self.ground().ok()?.holding(&record.id)
+        match self.host().ok()?.in_user_namespace {
+            true => self.routed_holding(&record.id),
+            false => self.ground().ok()?.holding(&record.id),
+        }
     }
 }
 

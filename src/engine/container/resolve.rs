@@ -50,7 +50,9 @@ pub fn resolve(
     let mut warnings = Vec::new();
     let defaults = &image.config.config;
     let (network, attachments) = networks::networks(asked, facts)?;
-    let (ports, exposed) = networks::ports(asked, &defaults.exposed_ports, facts, !attachments.is_empty())?;
+    let private_network = namespaces::private_network(asked.networks.first().map(String::as_str), facts)?;
+    let own_network = private_network.is_some() || !attachments.is_empty();
+    let (ports, exposed) = networks::ports(asked, &defaults.exposed_ports, facts, own_network)?;
     let namespaces = namespaces::namespaces(asked, network, facts)?;
     let (entrypoint, command) = command(asked, defaults);
     let mut arguments = entrypoint.clone();
@@ -67,9 +69,8 @@ pub fn resolve(
     let security = security::security(asked, facts, &user, &mut warnings)?;
     let resources = resources(&asked.resources, facts)?;
     let init = asked.init;
-    let private_network = namespaces::private_network(asked.networks.first().map(String::as_str), facts)?;
     let mut sysctl = limits::sysctl(&asked.sysctl, &namespaces)?;
-    if private_network.is_some() || !attachments.is_empty() {
+    if own_network {
         // Podman's default: so `ping` needs no privileges inside.
         sysctl.entry("net.ipv4.ping_group_range".into()).or_insert_with(|| "0 0".into());
     }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use types::port::{Protocol, Published};
 
 /// Fails if one of these ports is somebody's, naming them if that can be told.
-pub(crate) fn check(port: &Published) -> Result<(), Error> {
+pub fn check(port: &Published) -> Result<(), Error> {
     for number in port.host..=port.host.saturating_add(port.count - 1) {
         let address = port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         match bind(address, number, port.protocol) {

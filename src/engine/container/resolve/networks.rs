@@ -69,13 +69,6 @@ fn alone(word: &str, facts: &Facts) -> Result<Option<Namespace>, Fault> {
 /// `NAME[:KEY=VALUE,…]`.
 fn attachment(word: &str, facts: &Facts) -> Result<Attachment, Fault> {
     let (name, options) = word.split_once(':').unwrap_or((word, ""));
-    if facts.rootless {
-        return Err(Fault::new(
-            Kind::Unsupported,
-            format!("network {name:?} of an ordinary user is not supported yet"),
-        )
-        .hint("use none, host, container:NAME or ns:PATH, or run as root"));
-    }
     let definition = facts.networks.get(name).ok_or_else(|| {
         Fault::new(Kind::NotFound, format!("unable to find network with name or ID {name}: network not found"))
     })?;
@@ -152,20 +145,26 @@ pub fn ports(
     asked: &Create,
     image: &BTreeMap<String, serde_json::Value>,
     facts: &Facts,
-    bridged: bool,
+    own_network: bool,
 ) -> Result<(Vec<Published>, Exposed), Fault> {
     let exposed = exposed(asked, image)?;
     let mut published = wanted(asked, &exposed)?;
-    if !published.is_empty() && !bridged {
+    if let Some(port) = published.iter().find(|p| facts.rootless && p.protocol == Protocol::Sctp) {
+        return Err(Fault::new(
+            Kind::Unsupported,
+            format!("port {}/sctp cannot be published by an ordinary user", port.container),
+        )
+        .hint("publish tcp or udp, use --network host, or run as root"));
+    }
+    if !published.is_empty() && !own_network {
         // As Podman: with the host's network, ports are where they are.
         return match (asked.networks.first().map(String::as_str), &facts.no_bridges) {
             (Some("host"), _) => Ok((Vec::new(), exposed)),
             (None, Some(why)) => Err(Fault::new(Kind::Unsupported, format!("ports cannot be published: {why}"))),
-            (None, None) => {
-                Err(Fault::new(Kind::Unsupported, "ports of an ordinary user's containers cannot be published yet")
-                    .hint("use --network host, or run as root"))
-            }
-            (Some(mode), _) => Err(Fault::invalid(format!("published ports need a bridge network, not {mode:?}"))),
+            (mode, _) => Err(Fault::invalid(format!(
+                "published ports need a network of the container's own, not {:?}",
+                mode.unwrap_or("none")
+            ))),
         };
     }
     let mut free = facts.free_ports.iter();
