@@ -70,8 +70,9 @@ pub fn resolve(
     let resources = resources(&asked.resources, facts)?;
     let init = asked.init;
     let mut sysctl = limits::sysctl(&asked.sysctl, &namespaces)?;
-    if own_network {
-        // Podman's default: so `ping` needs no privileges inside.
+    let has_root = namespaces.user.as_ref().is_none_or(|map| types::idmap::to_host(&map.gids, 0).is_some());
+    if has_root && own_network {
+        // Podman's default: so `ping` needs no privileges inside. A group that no id stands for there is not taken.
         sysctl.entry("net.ipv4.ping_group_range".into()).or_insert_with(|| "0 0".into());
     }
     let config = Config {
