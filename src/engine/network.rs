@@ -168,6 +168,7 @@ impl Engine {
         if self.observe_locked(&record).running.is_some() {
             self.settled(&record.id)?;
             self.ground()?.connect(&record.id, &attachment, &definition).map_err(fault::network)?;
+            self.rewrite_files(&record, &config)?;
         }
         config.attachments.push(attachment);
         self.database()?.reconfigure(record.seq, &config)
@@ -194,6 +195,7 @@ impl Engine {
         if self.observe_locked(&record).running.is_some() {
             self.settled(&record.id)?;
             self.ground()?.disconnect(&record.id, &name).map_err(fault::network)?;
+            self.rewrite_files(&record, &config)?;
         }
         config.attachments.retain(|a| a.network != name);
         self.database()?.reconfigure(record.seq, &config)

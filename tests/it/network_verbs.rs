@@ -58,9 +58,12 @@ fn containers_join_and_leave_networks_while_they_run() {
     home.run(&["network", "connect", "lan", "web"]).fails(125, &["already connected"]);
     assert_eq!(ask("10.89.0.9:80").as_deref(), Some("hello\n"));
     assert_eq!(home.run(&["ps", "--format", "{{.Networks}}"]).quiet(), "podman,lan");
+    let hosts = || home.run(&["exec", "web", "cat", "/etc/hosts", "/etc/resolv.conf"]).quiet();
+    assert!(hosts().contains("10.89.0.9\t") && hosts().contains("nameserver 10.89.0.1"), "{}", hosts());
     assert_eq!(home.inspect("web", "{{.NetworkSettings.Networks.lan.IPAddress}}"), "10.89.0.9");
     home.run(&["network", "disconnect", "podman", "web"]).quiet();
     assert_eq!(ask("10.89.0.9:80").as_deref(), Some("hello\n"));
+    assert!(!hosts().contains("10.88.0."), "{}", hosts());
     // Its ports lead to the address that it still has.
     assert_eq!(ask("127.0.0.1:8080").as_deref(), Some("hello\n"));
     let links = home.run(&["exec", "web", "ls", "/sys/class/net"]).quiet();

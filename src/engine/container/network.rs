@@ -138,6 +138,18 @@ impl Engine {
         }
     }
 
+    /// Writes the files of a container that runs anew, after its networks have changed: in place, since they are mounted.
+    pub(crate) fn rewrite_files(&self, record: &Record, config: &Config) -> Result<(), Fault> {
+        let Some(holding) = self.holding(record) else { return Ok(()) };
+        let definitions = self.networks();
+        let networks = holding.joints.iter().filter_map(|j| definitions.find(&j.network).ok());
+        let networks = networks.map(|n| (n.name.clone(), n)).collect();
+        let allotment = Allotment { holding, networks };
+        let directory = self.container_directory(&record.id);
+        let rootless = self.host()?.in_user_namespace;
+        super::files::write(config, &directory, rootless, None, Some(&allotment)).map(drop)
+    }
+
     /// What a container that runs holds in networks.
     pub(crate) fn holding(&self, record: &Record) -> Option<Holding> {
         match self.host().ok()?.in_user_namespace {
