@@ -76,8 +76,12 @@ impl Output {
     #[track_caller]
     pub fn fails(self, code: i32, words: &[&str]) -> Output {
         assert_eq!(self.code, code, "unexpected exit code of {}", self.said);
-        assert!(self.err.starts_with("Error: "), "no `Error: ` in {}", self.said);
-        let more = self.err.lines().skip(1).filter(|line| !line.starts_with("See '") && !line.starts_with("Try '"));
+        // What was told of images on their way comes before.
+        const PROGRESS: [&str; 4] = ["Trying to pull ", "Getting image ", "Copying ", "Writing manifest "];
+        let told = |line: &&str| PROGRESS.iter().any(|start| line.starts_with(start));
+        let mut lines = self.err.lines().skip_while(told);
+        assert!(lines.next().is_some_and(|line| line.starts_with("Error: ")), "no `Error: ` in {}", self.said);
+        let more = lines.filter(|line| !line.starts_with("See '") && !line.starts_with("Try '"));
         assert_eq!(more.count(), 0, "more than one line of error in {}", self.said);
         for word in words {
             assert!(self.err.contains(word), "no {word:?} in the error of {}", self.said);
