@@ -46,7 +46,8 @@ impl Placement {
         resources.set_devices(Some(cgroup::with_defaults(rules, makes_nodes)));
         let path = match linux.cgroups_path() {
             Some(path) => path.to_string_lossy().into_owned(),
-            None if linux.resources().is_some() => id.to_owned(),
+            // Other engines pause and list what they gave no cgroup too.
+            None if everywhere || linux.resources().is_some() => id.to_owned(),
             None => return Ok(Placement::default()),
         };
         let host = Host::probe().everywhere(everywhere);

@@ -18,6 +18,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("temporary_file_systems", temporary_file_systems),
     ("the_session_keyring_is_new", the_session_keyring_is_new),
     ("a_cgroup_of_its_own", a_cgroup_of_its_own),
+    ("a_cgroup_that_nobody_asked_for", a_cgroup_that_nobody_asked_for),
     ("a_namespace_that_cannot_be_joined", a_namespace_that_cannot_be_joined),
 ];
 
@@ -261,6 +262,26 @@ fn a_cgroup_of_its_own() {
     container.mount(json!({"destination": "/x", "type": "nonsense"}));
     assert!(container.run().failure().1.contains("nonsense"));
     runtime::cgroup::Group::open(&host, &path).unwrap().remove().unwrap();
+}
+
+/// Another engine's container can be paused, though it asked for no cgroup.
+fn a_cgroup_that_nobody_asked_for() {
+    let host = runtime::cgroup::Host::probe();
+    if host.parent().is_err() || host.can(runtime::cgroup::Limit::Freezer).is_err() {
+        return eprintln!("SKIPPED: a_cgroup_that_nobody_asked_for: no cgroups here");
+    }
+    let mut container = Box::new(&["sleep", "60"]);
+    container.create.everywhere = true;
+    container.create.id = format!("runtime-test-{}", std::process::id());
+    let mut running = container.launch();
+    running.start();
+    let group = runtime::cgroup::Group::open(&host, &running.cgroup().unwrap()).unwrap();
+    group.freeze().unwrap();
+    assert!(group.is_frozen());
+    group.thaw().unwrap();
+    group.kill().unwrap();
+    running.wait();
+    group.remove().unwrap();
 }
 
 /// The intermediate is in the cgroup when it joins a user namespace; that it fails is told all the same.
