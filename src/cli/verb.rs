@@ -50,6 +50,8 @@ mod top;
 mod tree;
 mod update;
 mod version;
+mod volume;
+mod volume_files;
 mod wait;
 
 /// A verb whose flags fill an `R`.
@@ -279,6 +281,24 @@ pub const GROUPS: &[Group] = &[
             ("update", &network::UPDATE),
         ],
         hidden: &[("list", &network::LIST), ("remove", &network::REMOVE)],
+    },
+    Group {
+        name: "volume",
+        about: "Manage volumes",
+        verbs: &[
+            ("create", &volume::CREATE),
+            ("exists", &volume::EXISTS),
+            ("export", &volume_files::EXPORT),
+            ("import", &volume_files::IMPORT),
+            ("inspect", &volume::INSPECT),
+            ("ls", &volume::LIST),
+            ("mount", &volume_files::MOUNT),
+            ("prune", &volume::PRUNE),
+            ("reload", &volume_files::RELOAD),
+            ("rm", &volume::REMOVE),
+            ("unmount", &volume_files::UNMOUNT),
+        ],
+        hidden: &[("list", &volume::LIST), ("remove", &volume::REMOVE), ("umount", &volume_files::UNMOUNT)],
     },
     Group { name: "system", about: "Manage monopod", verbs: &[("info", &info::VERB)], hidden: &[] },
 ];

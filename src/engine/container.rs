@@ -25,6 +25,7 @@ pub(crate) mod state;
 pub(crate) mod top;
 pub(crate) mod tree;
 pub(crate) mod usage;
+pub(crate) mod volumes;
 
 use config::{Config, Namespace};
 

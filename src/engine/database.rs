@@ -7,13 +7,14 @@
 //!                                                       ports are JSON
 //! configs(seq, config)                                      JSON of container::config::Config
 //! exits(id, exit_code, oom, finished)                       of containers gone with --rm, for those who wait for them
+//! volumes(…) volume_users(…)                                see [`crate::volume::table`]
 //! ```
 //!
 //! `status` is `created`, `active`, `exited` or `removing`. An active container's row was written before its monitor
 //! was started; what it really does is told by the files of run number `run` (see [`crate::container::state`]), and a
 //! row of another `boot` than the present one is of a container that died with it.
 
-use crate::container::config::Config;
+use crate::container::config::{Config, MountKind};
 use ops::{Fault, Kind};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ const STEPS: &[&str] = &[
     "
     ALTER TABLE containers ADD COLUMN ports TEXT NOT NULL DEFAULT '[]';
 ",
+    crate::volume::table::STEP,
 ];
 
 /// Seconds for which the exit code of a container that is gone is kept.
@@ -147,11 +149,12 @@ impl Database {
     }
 
     /// The connection, for one short use: no other method may be called meanwhile.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
         self.connection.lock()
     }
 
-    fn fail(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Fault + '_ {
+    /// An error of the database while doing `action`.
+    pub(crate) fn fail(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Fault + '_ {
         move |e| crate::fault::store(store::database::error(&self.root, action, e))
     }
 
@@ -165,9 +168,15 @@ impl Database {
             return Err(name_taken(&config.name, &holder));
         }
         // Whoever removes images looks for containers in a transaction, too.
-        let image: Digest = format!("sha256:{}", config.image_id).parse()?;
-        if !store::is_image(&change, &image).map_err(&fail)? {
-            return Err(Fault::new(Kind::NotFound, format!("{}: the image was removed meanwhile", config.image)));
+        let mounted = config.mounts.iter().filter_map(|m| match &m.kind {
+            MountKind::Image { name, id } => Some((id, name)),
+            _ => None,
+        });
+        for (id, name) in std::iter::once((&config.image_id, &config.image)).chain(mounted) {
+            let image: Digest = format!("sha256:{id}").parse()?;
+            if !store::is_image(&change, &image).map_err(&fail)? {
+                return Err(Fault::new(Kind::NotFound, format!("{name}: the image was removed meanwhile")));
+            }
         }
         change
             .execute(
@@ -189,6 +198,7 @@ impl Database {
             )
             .map_err(&fail)?;
         change.execute("INSERT INTO configs VALUES (last_insert_rowid(), ?)", [json]).map_err(&fail)?;
+        crate::volume::table::use_volumes(&change, config, created).map_err(&fail)??;
         change.commit().map_err(&fail)
     }
 
@@ -297,14 +307,18 @@ impl Database {
         Ok(texts.iter().filter_map(|t| serde_json::from_str(t).ok()).collect())
     }
 
-    /// Ids of the containers made of the image with this id, oldest first.
+    /// Ids of the containers made of the image with this id, or in which it is mounted, oldest first.
     pub fn users_of(&self, image_id: &str) -> Result<Vec<String>, Fault> {
         Database::of_image(&self.lock(), image_id).map_err(self.fail("read"))
     }
 
     /// The same, within whatever transaction the connection has.
     pub fn of_image(connection: &Connection, image_id: &str) -> rusqlite::Result<Vec<String>> {
-        let mut query = connection.prepare("SELECT id FROM containers WHERE image_id = ? ORDER BY seq")?;
+        let mut query = connection.prepare(
+            "SELECT id FROM containers JOIN configs USING (seq) WHERE image_id = ?1 OR EXISTS \
+             (SELECT 1 FROM json_each(config, '$.mounts') AS m WHERE json_extract(m.value, '$.kind.Image.id') = ?1) \
+             ORDER BY seq",
+        )?;
         query.query_map([image_id], |row| row.get(0))?.collect()
     }
 

@@ -6,6 +6,8 @@
 //! ROOT/containers/ID/          files of one container; flock(2) on it is the container's lock
 //!   ctr.log                    its output
 //!   hosts hostname resolv.conf containerenv
+//!   overlay/N/                 what it writes over a directory that it sees as an overlay (`:O`)
+//! ROOT/volumes/NAME/           see `volume`
 //! RUNROOT/members              who is in an ordinary user's namespace, see `rootless`
 //! RUNROOT/containers/ID.RUN/   records of one run, see `monitor::record`
 //! ```

@@ -20,6 +20,7 @@ mod network;
 mod private_network;
 mod rootless;
 mod settings;
+mod volume;
 
 pub use engine::{Engine, Session};
 pub use settings::Settings;

@@ -114,7 +114,7 @@ impl Engine {
                     ),
                 ));
             }
-            self.remove(&Remove { name: record.id.to_string(), force: true, timeout, ignore: true })?;
+            self.remove(&Remove { name: record.id.to_string(), force: true, timeout, ignore: true, volumes: true })?;
         }
         self.networks().remove(&definition.name).map_err(fault::network)?;
         self.present_ground((), |ground| ground.take_down(&definition.name))

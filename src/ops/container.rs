@@ -49,6 +49,10 @@ pub struct Create {
     pub mounts: Vec<String>,
     /// `DST[:OPTIONS]`, as `--tmpfs` takes it.
     pub tmpfs: Vec<String>,
+    /// `CONTAINER[:ro|rw|z]`, as `--volumes-from` takes it.
+    pub volumes_from: Vec<String>,
+    /// What becomes of the image's volumes: `anonymous` (default), `tmpfs`, `ignore`.
+    pub image_volume: Option<String>,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
     /// `HOST[:CONTAINER][:PERMISSIONS]`, as `--device` takes it.
@@ -236,6 +240,8 @@ pub struct Remove {
     pub timeout: Option<u32>,
     /// A container that does not exist is no error.
     pub ignore: bool,
+    /// Its anonymous volumes go with it.
+    pub volumes: bool,
 }
 
 /// Asks for lines of a container's log.

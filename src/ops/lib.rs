@@ -9,5 +9,6 @@ pub mod fault;
 pub mod host;
 pub mod image;
 pub mod network;
+pub mod volume;
 
 pub use fault::{Fault, Kind};

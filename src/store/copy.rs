@@ -26,11 +26,22 @@ struct Copy<'a> {
     share: bool,
 }
 
+/// Copies what is in directory `from` into directory `target`, and if `own` its owner, mode, attributes and time too.
+pub fn copy_tree(from: &OwnedFd, target: &OwnedFd, own: bool) -> Result<()> {
+    let place = Path::new("directory of an image");
+    let root = from.try_clone().map_err(|source| Error::Path { action: "open", path: place.into(), source })?;
+    apply_below(Root::new(root), place, target)?;
+    if own { take_attributes(from, target) } else { Ok(()) }
+}
+
 /// Applies the layer in directory `layer` to what is in `target`.
 pub(crate) fn apply(layer: &Path, target: &OwnedFd) -> Result<()> {
+    apply_below(Root::open(layer).map_err(Error::path("open", layer))?, layer, target)
+}
+
+fn apply_below(from: Root, layer: &Path, target: &OwnedFd) -> Result<()> {
     let target = target.try_clone().map_err(|source| Error::Path { action: "open", path: layer.into(), source })?;
     let to = Root::new(target);
-    let from = Root::open(layer).map_err(Error::path("open", layer))?;
     let mut copy = Copy { from, to: &to, linked: HashMap::new(), share: true };
     // By name and not by descriptor, for a layer may be deeper than a process has descriptors.
     let mut waiting: Vec<Vec<u8>> = vec![Vec::new()];
@@ -60,14 +71,19 @@ pub(crate) fn apply(layer: &Path, target: &OwnedFd) -> Result<()> {
 }
 
 /// Gives a directory owner, mode, attributes and time of another.
-pub(crate) fn take_attributes(from: &Path, to: &OwnedFd) -> Result<()> {
+pub fn take_attributes(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     let take = || {
-        let source = fs::open(from, DIRECTORY, Mode::empty())?;
-        let stat = fs::fstat(&source)?;
-        attributes(&source, to, &stat)?;
+        let stat = fs::fstat(from)?;
+        attributes(from, to, &stat)?;
         fs::futimens(to, &modified(&stat))
     };
-    take().map_err(Error::path("copy the attributes of", from))
+    take().map_err(Error::path("copy the attributes of", "a directory"))
+}
+
+/// As [`take_attributes`], of the directory at a path.
+pub(crate) fn take_attributes_of(from: &Path, to: &OwnedFd) -> Result<()> {
+    let source = fs::open(from, DIRECTORY, Mode::empty()).map_err(Error::path("open", from))?;
+    take_attributes(&source, to)
 }
 
 impl Copy<'_> {

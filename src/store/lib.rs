@@ -36,6 +36,7 @@ pub use changes::{Change, Kind as ChangeKind};
 pub use collect::Collected;
 pub use commit::NewImage;
 pub use configuration::Configuration;
+pub use copy::{copy_tree, take_attributes};
 pub use driver::{Driver, DriverReport};
 pub use error::{Error, Result};
 pub use image::{Image, ImageLayer, is_image};

@@ -234,7 +234,7 @@ impl Store {
         }
         // The root directory looks as the topmost layer that lists it says.
         if let Some(layer) = lower.iter().find(|layer| layer.root_listed) {
-            crate::copy::take_attributes(&layers.join(&layer.name), &root)?;
+            crate::copy::take_attributes_of(&layers.join(&layer.name), &root)?;
         }
         Ok(())
     }

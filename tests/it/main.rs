@@ -40,4 +40,5 @@ mod transports;
 mod usernet;
 mod userns;
 mod vm;
+mod volumes;
 mod world;

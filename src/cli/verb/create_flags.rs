@@ -151,6 +151,10 @@ pub const FLAGS: &[Flag<Asked>] = &[
     ),
     switch("init", "Run an init as process 1", |r, on| r.create.init = on),
     short('i', switch("interactive", "Keep standard input open", |r, on| r.create.interactive = on)),
+    value("image-volume", "string", "What becomes of the image's volumes: anonymous, tmpfs, ignore", |r, v| {
+        r.create.image_volume = Some(v.into());
+        Ok(())
+    }),
     value("ip", "ip", "IPv4 address in the network", |r, v| {
         r.create.ip = Some(v.into());
         Ok(())
@@ -280,6 +284,9 @@ pub const FLAGS: &[Flag<Asked>] = &[
             Ok(())
         }),
     ),
+    list("volumes-from", "Mount the volumes of another container (container[:ro|rw])", |r, v| {
+        r.create.volumes_from.push(v);
+    }),
     short(
         'w',
         value("workdir", "string", "Working directory", |r, v| {

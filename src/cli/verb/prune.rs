@@ -91,7 +91,7 @@ pub fn containers(engine: &Engine, filters: &[String]) -> Result<u8, Failure> {
         .map(|c| c.id.to_string())
         .collect();
     each(&stopped, |id| {
-        let request = Remove { name: id.to_owned(), force: false, timeout: None, ignore: true };
+        let request = Remove { name: id.to_owned(), force: false, timeout: None, ignore: true, volumes: false };
         engine.remove(&request).map_err(plain)?;
         print(&format!("{id}\n"))
     })

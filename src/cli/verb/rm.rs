@@ -14,6 +14,7 @@ pub struct Asked {
     choice: Choice,
     force: bool,
     timeout: Option<u32>,
+    volumes: bool,
 }
 
 const FLAGS: &[Flag<Asked>] = &[
@@ -33,6 +34,7 @@ const FLAGS: &[Flag<Asked>] = &[
             Ok(())
         }),
     ),
+    short('v', switch("volumes", "Remove the container's anonymous volumes too", |r, on| r.volumes = on)),
 ];
 
 /// The verb.
@@ -54,7 +56,8 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     let names = asked.choice.names(&engine, arguments, ANY)?;
     each(&names, |name| {
         let ignore = asked.choice.ignore || asked.force || asked.choice.chosen();
-        let request = Remove { name: name.into(), force: asked.force, timeout: asked.timeout, ignore };
+        let request =
+            Remove { name: name.into(), force: asked.force, timeout: asked.timeout, ignore, volumes: asked.volumes };
         match engine.remove(&request) {
             Ok(Some(_)) => print(&format!("{name}\n")),
             Ok(None) => Ok(()),

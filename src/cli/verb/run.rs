@@ -138,7 +138,7 @@ pub fn stay(engine: &Engine, id: &Id, carrier: Carrier<'_>) -> Result<u8, Failur
 
 /// After a start that failed, with `--rm`.
 fn remove(engine: &Engine, created: &Created) {
-    let request = Remove { name: created.id.to_string(), force: true, timeout: Some(0), ignore: true };
+    let request = Remove { name: created.id.to_string(), force: true, timeout: Some(0), ignore: true, volumes: true };
     if let Err(fault) = engine.remove(&request) {
         note(&format!("Error: removing container {}: {fault}", created.id));
     }

@@ -124,6 +124,31 @@ pub struct Mount {
     pub destination: String,
     /// Options of mount(8): `ro`, `nosuid`, `rprivate`, `size=64m`, …
     pub options: Vec<String>,
+    /// All its files are given to the container's user before each start (`U`).
+    #[serde(default)]
+    pub chown: bool,
+    /// What is written goes into another directory (`O`).
+    #[serde(default)]
+    pub overlay: Option<Overlay>,
+    /// A new volume does not get what the image has in its place (`nocopy`).
+    #[serde(default)]
+    pub no_copy: bool,
+}
+
+impl Mount {
+    /// A mount with nothing special.
+    pub fn new(kind: MountKind, destination: String, options: Vec<String>) -> Mount {
+        Mount { kind, destination, options, chown: false, overlay: None, no_copy: false }
+    }
+}
+
+/// Where writes to an overlay of a directory go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// The directory; without one it is the container's own and empty at each start.
+    pub upper: Option<PathBuf>,
+    /// The kernel's own directory, of the same file system.
+    pub work: Option<PathBuf>,
 }
 
 /// What is mounted.
@@ -136,6 +161,22 @@ pub enum MountKind {
     },
     /// Memory.
     Tmpfs,
+    /// A volume.
+    Volume {
+        /// Its name.
+        name: String,
+        /// It is made for this container.
+        anonymous: bool,
+    },
+    /// An image's files.
+    Image {
+        /// Its name as it was asked for.
+        name: String,
+        /// Its id: 64 hex digits.
+        id: String,
+    },
+    /// Pseudo-terminals.
+    Devpts,
 }
 
 /// A device node of the host.

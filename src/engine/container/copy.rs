@@ -3,6 +3,7 @@
 //! Every path in a container is resolved below its root, so that links in there lead nowhere else; nothing of the host is
 //! ever reached through what a container made.
 
+use super::config::MountKind;
 use super::tree::Tree;
 use crate::{Engine, fault};
 use ops::container::{Copy, Location};
@@ -190,16 +191,20 @@ impl Engine {
         let mut place = tree.place.clone();
         if !tree.live {
             // What would be mounted if it ran.
-            let bound = tree.config.mounts.iter().filter_map(|mount| match &mount.kind {
-                super::config::MountKind::Bind { source } => {
-                    Some((clean(mount.destination.as_bytes()), source.clone()))
-                }
-                super::config::MountKind::Tmpfs => None,
-            });
-            let covering = bound
+            let places = tree.config.mounts.iter().map(|mount| (clean(mount.destination.as_bytes()), mount));
+            let covering = places
                 .filter(|(inside, _)| path == *inside || path.starts_with(&[&inside[..], b"/"].concat()))
                 .max_by_key(|(inside, _)| inside.len());
-            if let Some((inside, source)) = covering {
+            let bound = match covering {
+                Some((inside, mount)) => match &mount.kind {
+                    MountKind::Bind { source } => Some((inside, source.clone())),
+                    MountKind::Volume { name, .. } => Some((inside, self.volume_files(name)?)),
+                    // Nothing is there while it does not run.
+                    MountKind::Tmpfs | MountKind::Devpts | MountKind::Image { .. } => None,
+                },
+                None => None,
+            };
+            if let Some((inside, source)) = bound {
                 if source.is_dir() {
                     root = open(&source)?;
                     path = clean(&path[inside.len()..]);

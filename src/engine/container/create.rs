@@ -30,7 +30,7 @@ impl Engine {
                 .name
                 .clone()
                 .ok_or_else(|| Fault::invalid("cannot replace container without --name being set"))?;
-            self.remove(&Remove { name, force: true, timeout: None, ignore: true })?;
+            self.remove(&Remove { name, force: true, timeout: None, ignore: true, volumes: true })?;
         }
         let mut facts = self.facts_for(asked)?;
         self.network_facts(asked, &image.config.config.exposed_ports, &mut facts)?;
@@ -88,9 +88,19 @@ fn write_id(path: &Path, id: &Id) -> Result<(), Fault> {
 /// What the host must have for this container: said now rather than when it is started.
 fn check_host(config: &Config) -> Result<(), Fault> {
     for mount in &config.mounts {
-        if let MountKind::Bind { source } = &mount.kind
-            && let Err(e) = std::fs::metadata(source)
-        {
+        let overlay = mount.overlay.iter().flat_map(|o| o.upper.iter().chain(&o.work));
+        let bound = match &mount.kind {
+            MountKind::Bind { source } => Some(source),
+            _ => None,
+        };
+        for source in bound.into_iter().chain(overlay) {
+            // A link that leads nowhere is there if it is itself what is bound.
+            let look = if mount.options.iter().any(|o| o == "src-nofollow") {
+                std::fs::symlink_metadata
+            } else {
+                std::fs::metadata
+            };
+            let Err(e) = look(source) else { continue };
             let why = if e.kind() == std::io::ErrorKind::NotFound {
                 "no such file or directory".to_owned()
             } else {

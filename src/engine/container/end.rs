@@ -70,7 +70,7 @@ impl Engine {
                     ..Ended::default()
                 },
             };
-            return self.remove_all(&record, cgroup, Some(&ended), held);
+            return self.remove_all(&record, cgroup, Some(&ended), false, held);
         }
         if let Some(record) = self.settle_locked(record)? {
             self.free_run(&record, cgroup);
@@ -84,6 +84,7 @@ impl Engine {
             crate::host::remove_cgroup(&cgroup);
         }
         self.release_networks(&record.id);
+        self.release_volumes(&record.id, &self.run_directory(&record.id, record.run));
         let _ = std::fs::remove_dir_all(self.run_directory(&record.id, record.run));
     }
 
@@ -105,7 +106,7 @@ impl Engine {
         let directory = self.container_directory(id);
         let Some(held) = lock::attempt(&directory)? else { return Ok(()) };
         match self.database()?.record(id)? {
-            Some(record) if record.mark == Mark::Removing => self.remove_all(&record, None, None, held),
+            Some(record) if record.mark == Mark::Removing => self.remove_all(&record, None, None, false, held),
             Some(record) => self.tidy(record, held),
             None => {
                 let _ = std::fs::remove_dir(directory);

@@ -1,6 +1,7 @@
 //! Facts about the host that decide what a container gets. Plain values: [`super::resolve`] and [`super::lower`] stay
 //! pure, and their tests name a host in one line.
 
+use super::config::Mount;
 use std::collections::BTreeMap;
 use types::{Id, IdMap};
 
@@ -51,6 +52,12 @@ pub struct Facts {
     pub no_bridges: Option<String>,
     /// Free ports of the host, in the order in which they are needed.
     pub free_ports: Vec<u16>,
+    /// Mounts of the containers named by `--volumes-from`.
+    pub volumes_from: BTreeMap<String, Vec<Mount>>,
+    /// Ids of the images named by `--mount type=image`, by the word that was used.
+    pub images: BTreeMap<String, String>,
+    /// Files of the host that match the patterns of `--mount type=glob`.
+    pub globs: BTreeMap<String, Vec<String>>,
     /// Device nodes of the host, for `--privileged`.
     pub devices: Vec<String>,
 }

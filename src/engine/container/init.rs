@@ -62,6 +62,7 @@ impl Engine {
         let parked = self.park(&record.id, &config, run, terminal_size, stay);
         if let Err(fault) = &parked {
             self.release_networks(&record.id);
+            self.release_volumes(&record.id, &self.run_directory(&record.id, run));
             let _ = std::fs::remove_dir_all(self.run_directory(&record.id, run));
             self.database()?.deactivate(&record.id, run, &fault.message)?;
         }
@@ -84,8 +85,10 @@ impl Engine {
         let network = self.begin_network(config)?;
         let allotment = self.allot(id, config, network.as_ref())?;
         let plan = network.as_ref().map(|n| &n.plan);
+        let rootfs = self.root_file_system(id, config)?;
         let place = Place {
-            rootfs: self.root_file_system(id, config)?,
+            mounts: self.realize(config, &rootfs, &run_directory)?,
+            rootfs,
             files: files::write(config, &directory, host.in_user_namespace, plan, allotment.as_ref())?,
             devices: device_nodes(config),
             joined: self.joined(config)?,

@@ -1,7 +1,7 @@
 //! All about a container, in the shape of `podman inspect`. A key that Podman has and that says nothing here is left
 //! out or has Podman's own empty value; nothing is made up.
 
-use super::config::{Config, MountKind, Namespace, Seccomp};
+use super::config::{Config, Mount, MountKind, Namespace, Seccomp};
 use crate::Engine;
 use crate::database::Record;
 use monitor::record::Running;
@@ -53,7 +53,7 @@ impl Engine {
             "BoundingCaps": capability::names(config.capabilities),
             "ExecIDs": [],
             "GraphDriver": { "Name": driver, "Data": {} },
-            "Mounts": mounts(config),
+            "Mounts": self.mounts(config),
             "Dependencies": dependencies(config),
             "NetworkSettings": self.network_settings(record, config),
             "Namespace": "",
@@ -73,7 +73,8 @@ impl Engine {
                 MountKind::Bind { source } => {
                     Some(format!("{}:{}:{}", source.display(), m.destination, m.options.join(",")))
                 }
-                MountKind::Tmpfs => None,
+                MountKind::Volume { name, .. } => Some(format!("{name}:{}:{}", m.destination, m.options.join(","))),
+                MountKind::Tmpfs | MountKind::Devpts | MountKind::Image { .. } => None,
             })
             .collect();
         let tmpfs: Map<String, Value> = config
@@ -223,31 +224,39 @@ fn described(config: &Config) -> Value {
     })
 }
 
-fn mounts(config: &Config) -> Vec<Value> {
-    config
-        .mounts
-        .iter()
-        .map(|m| {
-            let propagation =
-                m.options.iter().find(|o| o.ends_with("private") || o.ends_with("shared") || o.ends_with("slave"));
-            let (kind, source) = match &m.kind {
-                MountKind::Bind { source } => ("bind", source.to_string_lossy().into_owned()),
-                MountKind::Tmpfs => ("tmpfs", String::new()),
-            };
-            let plain: Vec<&String> =
-                m.options.iter().filter(|o| Some(*o) != propagation && !matches!(o.as_str(), "ro" | "rw")).collect();
-            json!({
-                "Type": kind,
-                "Source": source,
-                "Destination": m.destination,
-                "Driver": "",
-                "Mode": "",
-                "Options": plain,
-                "RW": !m.options.iter().any(|o| o == "ro"),
-                "Propagation": propagation.cloned().unwrap_or_default(),
-            })
-        })
-        .collect()
+impl Engine {
+    fn mounts(&self, config: &Config) -> Vec<Value> {
+        config.mounts.iter().map(|mount| self.mount(mount)).collect()
+    }
+
+    fn mount(&self, mount: &Mount) -> Value {
+        let propagation =
+            mount.options.iter().find(|o| o.ends_with("private") || o.ends_with("shared") || o.ends_with("slave"));
+        let (kind, source) = match &mount.kind {
+            MountKind::Bind { source } => ("bind", source.to_string_lossy().into_owned()),
+            MountKind::Tmpfs => ("tmpfs", String::new()),
+            MountKind::Devpts => ("devpts", String::new()),
+            MountKind::Volume { name, .. } => ("volume", self.volume_data(name).to_string_lossy().into_owned()),
+            MountKind::Image { name, .. } => ("image", name.clone()),
+        };
+        let plain: Vec<&String> =
+            mount.options.iter().filter(|o| Some(*o) != propagation && !matches!(o.as_str(), "ro" | "rw")).collect();
+        let mut described = json!({
+            "Type": kind,
+            "Source": source,
+            "Destination": mount.destination,
+            "Driver": "",
+            "Mode": if mount.overlay.is_some() { "O" } else { "" },
+            "Options": plain,
+            "RW": !mount.options.iter().any(|o| o == "ro"),
+            "Propagation": propagation.cloned().unwrap_or_default(),
+        });
+        if let MountKind::Volume { name, .. } = &mount.kind {
+            described["Name"] = json!(name);
+            described["Driver"] = json!("local");
+        }
+        described
+    }
 }
 
 fn dependencies(config: &Config) -> Vec<String> {

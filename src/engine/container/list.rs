@@ -120,7 +120,14 @@ impl Engine {
                 )
             }
             "ancestor" => Filter::Image(owned.clone(), self.image_id(value).ok()),
-            "volume" => Filter::Volume(owned),
+            "volume" => {
+                let database = self.database()?;
+                let mut users: Vec<i64> = database.users_of_volume(value)?.into_iter().map(|(seq, _)| seq).collect();
+                if value.starts_with('/') {
+                    users.extend(database.users_of_directory(value)?);
+                }
+                Filter::Volume(owned, users)
+            }
             "network" => Filter::Network(owned),
             "before" => Filter::Before(seq()?),
             "since" | "after" => Filter::Since(seq()?),
@@ -141,7 +148,7 @@ enum Filter {
     Label(String, Option<String>),
     NoLabel(String, Option<String>),
     Image(String, Option<String>),
-    Volume(String),
+    Volume(String, Vec<i64>),
     Network(String),
     Until(i64),
     Before(i64),
@@ -177,7 +184,7 @@ impl Filter {
                     || record.image == *name
                     || record.image_id.starts_with(name.as_str())
             }
-            Filter::Volume(path) => record.mounts.contains(path),
+            Filter::Volume(path, users) => record.mounts.contains(path) || users.contains(&record.seq),
             Filter::Network(name) => record.networks.contains(name),
             Filter::Until(time) => record.created < *time,
             Filter::Before(seq) => record.seq < *seq,
@@ -187,7 +194,7 @@ impl Filter {
 }
 
 /// As Podman's regular expressions, of which `^` and `$` are understood and the rest stands for itself.
-fn matches_name(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches_name(pattern: &str, name: &str) -> bool {
     match (pattern.strip_prefix('^'), pattern.strip_suffix('$')) {
         (Some(_), Some(_)) => name == pattern[1..].trim_end_matches('$'),
         (Some(start), None) => name.starts_with(start),

@@ -4,6 +4,7 @@ mod mounts;
 
 use super::config::{Config, Namespace, Seccomp};
 use super::facts::Facts;
+use super::volumes::Realized;
 use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
 use ops::container::Resources;
 use ops::{Fault, Kind};
@@ -23,6 +24,8 @@ pub struct Place {
     pub directory: PathBuf,
     /// Files to be bound: path on the host and inside, /etc/hosts and the like.
     pub files: Vec<(PathBuf, &'static str)>,
+    /// What the mounts that are more than a directory of the host or memory have become, by their destination.
+    pub mounts: BTreeMap<String, Realized>,
     /// Device nodes of the host by path, for the devices of the configuration.
     pub devices: BTreeMap<PathBuf, DeviceNode>,
     /// First processes of the containers whose namespaces are joined.
@@ -66,7 +69,7 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         "process": process(config, &config.arguments, &config.environment, place.terminal_size),
         "root": { "path": "rootfs", "readonly": config.read_only },
         "hostname": hostname(config),
-        "mounts": mounts::mounts(config, facts, &place),
+        "mounts": mounts::mounts(config, facts, &place)?,
         "annotations": config.annotations,
         "linux": linux(config, facts, &place)?,
     });

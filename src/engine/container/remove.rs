@@ -56,17 +56,19 @@ impl Engine {
             finished: super::now(),
             ..Ended::default()
         });
-        self.remove_all(&record, running.and_then(|r| r.cgroup), ended.as_ref(), held)?;
+        self.remove_all(&record, running.and_then(|r| r.cgroup), ended.as_ref(), asked.volumes, held)?;
         Ok(Some(id))
     }
 
     /// Removes everything of a container that does not run, the record of its end and its row last: whoever is killed on
-    /// the way leaves a container that has ended, to be removed again. With the lock.
+    /// the way leaves a container that has ended, to be removed again. Anonymous volumes go with one that was made with `--rm`,
+    /// or if `volumes` says so. With the lock.
     pub(crate) fn remove_all(
         &self,
         record: &Record,
         cgroup: Option<String>,
         ended: Option<&Ended>,
+        volumes: bool,
         held: lock::Lock,
     ) -> Result<(), Fault> {
         if let Some(cgroup) = cgroup {
@@ -74,7 +76,13 @@ impl Engine {
         }
         let store = self.store()?;
         store.remove_snapshot_files(&record.id).map_err(crate::fault::store)?;
-        let cid_file = self.database()?.config(record.seq).ok().and_then(|c| c.cid_file);
+        let config = self.database()?.config(record.seq).ok();
+        // A configuration that cannot be read may have had volumes.
+        let has_volumes = config.as_ref().is_none_or(|c| crate::volume::table::of(c).next().is_some());
+        if let Some(config) = &config {
+            self.remove_image_mounts(config)?;
+        }
+        let cid_file = config.and_then(|c| c.cid_file);
         if let Some(path) = cid_file
             && std::fs::read_to_string(&path).is_ok_and(|t| t.trim() == record.id.as_str())
         {
@@ -88,8 +96,20 @@ impl Engine {
             _ => {}
         }
         self.free_run(record, None);
+        let mut gone = Vec::new();
+        if has_volumes && (volumes || record.remove) {
+            gone = self.database()?.claim_anonymous_volumes(record.seq)?;
+            for name in &gone {
+                self.remove_volume_directory(name)?;
+            }
+        }
         store
-            .forget_snapshot(&record.id, |change| Database::delete(change, record.seq, &record.id, ended))
+            .forget_snapshot(&record.id, |change| {
+                if has_volumes {
+                    crate::volume::table::leave_volumes(change, record.seq, &gone)?;
+                }
+                Database::delete(change, record.seq, &record.id, ended)
+            })
             .map_err(crate::fault::store)?;
         drop(held);
         Ok(())

@@ -1,6 +1,8 @@
 //! Asked → decided: a pure function, and the only place with defaults. They are Podman's wherever it has one.
 
+mod devices;
 mod limits;
+pub(crate) mod mount_flag;
 mod mounts;
 mod namespaces;
 pub(crate) mod networks;
@@ -91,9 +93,13 @@ pub fn resolve(
         interactive: asked.interactive,
         remove: asked.remove,
         read_only: asked.read_only,
-        mounts: mounts::mounts(asked, facts)?,
+        mounts: mounts::mounts(
+            asked,
+            &defaults.volumes,
+            mounts::Context { facts, id, has_user_namespace: namespaces.user.is_some() },
+        )?,
         shm_size: asked.shm_size.unwrap_or(SHM_SIZE),
-        devices: mounts::devices(asked, facts)?,
+        devices: devices::devices(asked, facts)?,
         capabilities: security.capabilities,
         user_capabilities: security.user_capabilities,
         no_new_privileges: security.no_new_privileges,

@@ -69,6 +69,21 @@ impl Engine {
                 facts.profiles.insert(path.to_owned(), text);
             }
         }
+        for text in &asked.volumes_from {
+            let name = text.split(':').next().unwrap_or_default();
+            let config = self.database()?.config(self.record_of(name)?.seq)?;
+            facts.volumes_from.insert(name.to_owned(), config.mounts);
+        }
+        for text in &asked.mounts {
+            use crate::container::resolve::mount_flag;
+            if let Some(name) = mount_flag::image_name(text) {
+                let image = self.store()?.find_image(name).map_err(crate::fault::store)?;
+                facts.images.insert(name.to_owned(), image.id.hex());
+            }
+            if let Some(pattern) = mount_flag::pattern(text) {
+                facts.globs.insert(pattern.to_owned(), super::glob::matching(pattern));
+            }
+        }
         if asked.privileged {
             facts.devices = devices();
         }

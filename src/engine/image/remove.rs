@@ -25,7 +25,13 @@ impl Engine {
         for _ in 0..ROUNDS {
             if asked.force {
                 for name in database.users_of(&id)? {
-                    self.remove(&ops::container::Remove { name, force: true, timeout: None, ignore: true })?;
+                    self.remove(&ops::container::Remove {
+                        name,
+                        force: true,
+                        timeout: None,
+                        ignore: true,
+                        volumes: true,
+                    })?;
                 }
             }
             match self.store()?.remove_image(removal) {

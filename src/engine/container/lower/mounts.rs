@@ -3,10 +3,11 @@
 use super::Place;
 use crate::container::config::{Config, MountKind, Namespace};
 use crate::container::facts::Facts;
+use ops::Fault;
 use serde_json::{Value, json};
 
 /// In the order in which they are made.
-pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Vec<Value> {
+pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value>, Fault> {
     let mut all = vec![proc(config, facts), dev(), pts(config, facts), sys(config, facts), mqueue(config), shm(config)];
     // What is bound from the host's /sys brings the host's cgroups with it.
     if !binds_sys(config, facts) && facts.controllers.version != 0 {
@@ -29,12 +30,23 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Vec<Value> {
         rest.push((depth(destination), bound));
     }
     for asked in &config.mounts {
-        let (kind, source) = match &asked.kind {
-            MountKind::Bind { source } => ("bind", json!(source)),
-            MountKind::Tmpfs => ("tmpfs", json!("tmpfs")),
+        let mount = match (place.mounts.get(&asked.destination), &asked.kind) {
+            (Some(made), _) => {
+                json!({ "type": made.kind, "source": made.source, "destination": asked.destination, "options": made.options })
+            }
+            (None, MountKind::Bind { source }) => {
+                json!({ "type": "bind", "source": source, "destination": asked.destination, "options": asked.options })
+            }
+            (None, MountKind::Devpts) => {
+                json!({ "type": "devpts", "source": "devpts", "destination": asked.destination, "options": asked.options })
+            }
+            (None, MountKind::Tmpfs) => {
+                json!({ "type": "tmpfs", "source": "tmpfs", "destination": asked.destination, "options": asked.options })
+            }
+            (None, MountKind::Volume { .. } | MountKind::Image { .. }) => {
+                return Err(Fault::internal(format!("nothing was made ready for the mount at {}", asked.destination)));
+            }
         };
-        let mount =
-            json!({ "type": kind, "source": source, "destination": asked.destination, "options": asked.options });
         rest.push((depth(&asked.destination), mount));
     }
     rest.sort_by_key(|(depth, _)| *depth);
@@ -45,7 +57,7 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Vec<Value> {
             json!({ "type": "bind", "source": d.source, "destination": d.destination, "options": ["bind", "rprivate", "nosuid", "noexec", mode] })
         }));
     }
-    all
+    Ok(all)
 }
 
 fn mount(kind: &str, source: &str, destination: &str, options: &[&str]) -> Value {

@@ -18,6 +18,7 @@ fn lowered(asked: &Create, facts: &Facts) -> Value {
         files: vec![("/c/hosts".into(), "/etc/hosts"), ("/c/containerenv".into(), "/run/.containerenv")],
         devices: BTreeMap::from([("/dev/fuse".into(), fuse)]),
         joined: BTreeMap::new(),
+        mounts: BTreeMap::new(),
         terminal_size: Some((24, 80)),
     };
     serde_json::to_value(lower(&config, facts, place).unwrap()).unwrap()

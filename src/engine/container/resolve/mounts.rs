@@ -1,34 +1,71 @@
-//! `-v`, `--mount`, `--tmpfs`, `--read-only-tmpfs` and `--device`, in Podman's notation.
+//! Mounts: those of `-v`, `--tmpfs`, `--volumes-from` and the image's volumes, in Podman's notation; `--mount` is in
+//! [`super::mount_flag`]. What was asked for by `-v`, `--mount` and `--tmpfs` comes before what another container has, and
+//! that before what the image wishes.
 
-use crate::container::config::{Device, Mount, MountKind};
+use super::mount_flag;
+use crate::container::config::{Mount, MountKind, Overlay};
 use crate::container::facts::Facts;
 use ops::container::Create;
 use ops::{Fault, Kind};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use types::size;
+use types::{Digest, Id, size};
 
 /// What is written to when the root file system is read-only.
 const WRITABLE: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
 
-/// All mounts that were asked for, parents first.
-pub fn mounts(asked: &Create, facts: &Facts) -> Result<Vec<Mount>, Fault> {
+/// Where mounts come from, beside what was asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The host.
+    pub facts: &'a Facts,
+    /// The container: what it has by no name is named after it.
+    pub id: &'a Id,
+    /// The container has a user namespace of its own.
+    pub has_user_namespace: bool,
+}
+
+/// All mounts that were asked for, parents first. `wished` are the paths of the image's volumes.
+pub fn mounts(
+    asked: &Create,
+    wished: &BTreeMap<String, serde_json::Value>,
+    context: Context<'_>,
+) -> Result<Vec<Mount>, Fault> {
     let mut all: Vec<Mount> = Vec::new();
     for text in &asked.volumes {
-        add(&mut all, volume(text, facts)?)?;
+        add(&mut all, volume(text, context)?)?;
     }
     for text in &asked.mounts {
-        add(&mut all, mount(text, facts)?)?;
+        for mount in mount_flag::parse(text, context)? {
+            add(&mut all, mount)?;
+        }
     }
     for text in &asked.tmpfs {
         let (destination, options) = text.split_once(':').unwrap_or((text, ""));
         let options: Vec<&str> = options.split(',').filter(|o| !o.is_empty()).collect();
         add(&mut all, tmpfs(destination, &options)?)?;
     }
+    for text in &asked.volumes_from {
+        for mount in from_container(text, context.facts)? {
+            supplement(&mut all, mount);
+        }
+    }
+    let wish = asked.image_volume.as_deref().unwrap_or("anonymous");
+    for path in wished.keys() {
+        let path = destination(path)?;
+        match wish {
+            "" | "bind" | "anonymous" => supplement(&mut all, anonymous(path, context.id)),
+            "tmpfs" => supplement(&mut all, tmpfs(&path, &[])?),
+            "ignore" => {}
+            _ => {
+                return Err(Fault::invalid(format!("invalid --image-volume type {wish:?}"))
+                    .hint("use anonymous, tmpfs or ignore"));
+            }
+        }
+    }
     if asked.read_only && asked.read_only_tmpfs.unwrap_or(true) {
         for path in WRITABLE {
-            if all.iter().all(|m| m.destination != path) {
-                all.push(tmpfs(path, &[])?);
-            }
+            supplement(&mut all, tmpfs(path, &[])?);
         }
     }
     all.sort_by_key(|m| m.destination.matches('/').count());
@@ -43,8 +80,53 @@ fn add(all: &mut Vec<Mount>, mount: Mount) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Adds a mount unless there is one in its place.
+fn supplement(all: &mut Vec<Mount>, mount: Mount) {
+    if all.iter().all(|m| m.destination != mount.destination) {
+        all.push(mount);
+    }
+}
+
+/// A volume without a name, known by the container and its place there.
+pub fn anonymous(destination: String, id: &Id) -> Mount {
+    let name = Digest::of(format!("{id}{destination}").as_bytes()).hex();
+    let options = ["nosuid", "nodev", "rbind", "rprivate"].map(String::from).to_vec();
+    Mount::new(MountKind::Volume { name, anonymous: true }, destination, options)
+}
+
+/// `--volumes-from`: what another container has of volumes and of the host.
+fn from_container(text: &str, facts: &Facts) -> Result<Vec<Mount>, Fault> {
+    let (name, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut mode = None;
+    for option in options.split(',').filter(|o| !o.is_empty()) {
+        match option {
+            "ro" | "rw" if mode.is_none() => mode = Some(option),
+            "z" if !facts.selinux => {}
+            _ => {
+                return Err(Fault::invalid(format!("invalid options {options:?} for --volumes-from {name}"))
+                    .hint("use ro, rw or z"));
+            }
+        }
+    }
+    let mounts = facts.volumes_from.get(name).ok_or_else(|| {
+        Fault::new(Kind::NotFound, format!("no container with name or ID {name:?} found: no such container"))
+    })?;
+    Ok(mounts
+        .iter()
+        .filter(|m| matches!(m.kind, MountKind::Bind { .. } | MountKind::Volume { .. }))
+        .map(|mount| {
+            let mut mount = mount.clone();
+            if let Some(mode) = mode {
+                mount.options.retain(|o| o != "ro" && o != "rw");
+                mount.options.push(mode.to_owned());
+            }
+            mount
+        })
+        .collect())
+}
+
 /// A clean absolute path: no `.`, no empty parts; `..` is refused rather than guessed at.
-fn destination(text: &str) -> Result<String, Fault> {
+pub fn destination(text: &str) -> Result<String, Fault> {
     if !text.starts_with('/') {
         return Err(Fault::invalid(format!("invalid container path {text:?}, must be an absolute path")));
     }
@@ -58,18 +140,19 @@ fn destination(text: &str) -> Result<String, Fault> {
     Ok(format!("/{}", parts.join("/")))
 }
 
-fn source(text: &str, flag: &str) -> Result<PathBuf, Fault> {
+/// An absolute path of the host, or the name of a volume.
+pub fn source(text: &str) -> Result<MountKind, Fault> {
     if text.starts_with('/') {
-        return Ok(PathBuf::from(text));
+        return Ok(MountKind::Bind { source: PathBuf::from(text) });
     }
-    Err(Fault::new(Kind::Unsupported, format!("{flag}: {text:?} names a volume, and volumes are not supported yet"))
-        .hint("give the absolute path of a directory of the host"))
+    Ok(MountKind::Volume { name: crate::volume::checked(text)?.to_owned(), anonymous: false })
 }
 
-fn volume(text: &str, facts: &Facts) -> Result<Mount, Fault> {
+/// `-v`.
+fn volume(text: &str, context: Context<'_>) -> Result<Mount, Fault> {
     let parts: Vec<&str> = text.split(':').collect();
     let (from, to, options) = match parts.as_slice() {
-        [_] => return Err(source("", "--volume").unwrap_err()),
+        [to] => return Ok(anonymous(destination(to)?, context.id)),
         [from, to] => (from, to, ""),
         [from, to, options] => (from, to, *options),
         _ => {
@@ -82,24 +165,26 @@ fn volume(text: &str, facts: &Facts) -> Result<Mount, Fault> {
         return Err(Fault::invalid("host directory cannot be empty"));
     }
     let options: Vec<&str> = options.split(',').filter(|o| !o.is_empty()).collect();
-    let kind = MountKind::Bind { source: source(from, "--volume")? };
-    Ok(Mount { kind, destination: destination(to)?, options: bind_options(&options, facts)? })
+    bound(source(from)?, destination(to)?, &options, context)
 }
 
 const PROPAGATIONS: [&str; 8] =
     ["private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"];
 
-fn bind_options(asked: &[&str], facts: &Facts) -> Result<Vec<String>, Fault> {
-    let mut options: Vec<String> = Vec::new();
+/// A directory of the host or a volume, with options as `-v` has them.
+pub fn bound(kind: MountKind, destination: String, asked: &[&str], context: Context<'_>) -> Result<Mount, Fault> {
+    let is_volume = matches!(kind, MountKind::Volume { .. });
+    let mut mount = Mount::new(kind, destination, Vec::new());
     let mut groups: Vec<&str> = Vec::new();
     for option in asked {
-        let group = match *option {
+        let mut word = *option;
+        let group = match word {
             "ro" | "rw" => "ro or rw",
             "bind" | "rbind" => "bind or rbind",
             "exec" | "noexec" => "exec or noexec",
             "suid" | "nosuid" => "suid or nosuid",
             "dev" | "nodev" => "dev or nodev",
-            "z" | "Z" if facts.selinux => {
+            "z" | "Z" if context.facts.selinux => {
                 return Err(Fault::new(
                     Kind::Unsupported,
                     format!("mount option {option:?} is not supported yet: files are not relabelled"),
@@ -108,29 +193,78 @@ fn bind_options(asked: &[&str], facts: &Facts) -> Result<Vec<String>, Fault> {
             }
             // Without SELinux there is nothing to relabel, and nothing is lost.
             "z" | "Z" => continue,
+            "copy" | "nocopy" if is_volume => {
+                mount.no_copy = word == "nocopy";
+                continue;
+            }
             "copy" | "nocopy" => continue,
-            "U" | "O" | "idmap" | "chown" => {
-                return Err(Fault::new(Kind::Unsupported, format!("mount option {option:?} is not supported yet")));
+            "U" | "chown" => {
+                mount.chown = true;
+                continue;
+            }
+            "O" => {
+                mount.overlay.get_or_insert_with(Overlay::default);
+                continue;
+            }
+            "idmap" if !context.has_user_namespace => {
+                return Err(Fault::invalid("mount option \"idmap\" needs a user namespace of the container's own")
+                    .hint("use it with --userns auto or --uidmap"));
+            }
+            "idmap" => "idmap",
+            "no-dereference" => {
+                word = "src-nofollow";
+                "no-dereference"
             }
             option if PROPAGATIONS.contains(&option) => "one propagation",
-            option => return Err(Fault::invalid(format!("invalid mount option {option:?}"))),
+            option => match option.split_once('=') {
+                Some((key @ ("upperdir" | "workdir"), path)) if path.starts_with('/') => {
+                    let overlay = mount.overlay.get_or_insert_with(Overlay::default);
+                    if key == "upperdir" {
+                        overlay.upper = Some(path.into())
+                    } else {
+                        overlay.work = Some(path.into())
+                    }
+                    continue;
+                }
+                Some(("idmap", _)) => {
+                    return Err(Fault::new(
+                        Kind::Unsupported,
+                        format!("mount option {option:?}: a map of a mount's own is not supported yet"),
+                    )
+                    .hint("use idmap, which is the container's map"));
+                }
+                _ => return Err(Fault::invalid(format!("invalid mount option {option:?}"))),
+            },
         };
         if groups.contains(&group) {
             return Err(Fault::invalid(format!("invalid option {option:?}: cannot pass more than one of {group}")));
         }
         groups.push(group);
-        options.push((*option).to_owned());
+        mount.options.push(word.to_owned());
+    }
+    if let Some(overlay) = &mount.overlay
+        && overlay.upper.is_some() != overlay.work.is_some()
+    {
+        return Err(Fault::invalid("must specify both upperdir and workdir"));
+    }
+    if is_volume {
+        for (group, word) in [("suid or nosuid", "nosuid"), ("dev or nodev", "nodev")] {
+            if !groups.contains(&group) {
+                mount.options.push(word.into());
+            }
+        }
     }
     if !groups.contains(&"bind or rbind") {
-        options.insert(0, "rbind".into());
+        mount.options.insert(0, "rbind".into());
     }
     if !groups.contains(&"one propagation") {
-        options.push("rprivate".into());
+        mount.options.push("rprivate".into());
     }
-    Ok(options)
+    Ok(mount)
 }
 
-fn tmpfs(path: &str, asked: &[&str]) -> Result<Mount, Fault> {
+/// `--tmpfs`: memory at `path`.
+pub fn tmpfs(path: &str, asked: &[&str]) -> Result<Mount, Fault> {
     let mut options: Vec<String> = Vec::new();
     for option in asked {
         let (key, value) = option.split_once('=').map_or((*option, None), |(k, v)| (k, Some(v)));
@@ -169,86 +303,5 @@ fn tmpfs(path: &str, asked: &[&str]) -> Result<Mount, Fault> {
         options.push("tmpcopyup".into());
     }
     options.retain(|o| o != "notmpcopyup");
-    Ok(Mount { kind: MountKind::Tmpfs, destination: destination(path)?, options })
-}
-
-fn mount(text: &str, facts: &Facts) -> Result<Mount, Fault> {
-    let (mut kind, mut from, mut to) = ("volume", None, None);
-    let mut rest: Vec<(&str, Option<&str>)> = Vec::new();
-    for part in text.split(',') {
-        let (key, value) = part.split_once('=').map_or((part, None), |(k, v)| (k, Some(v)));
-        match (key, value) {
-            ("type", Some(value)) => kind = value,
-            ("source" | "src", Some(value)) => from = Some(value),
-            ("destination" | "dst" | "target", Some(value)) => to = Some(value),
-            _ => rest.push((key, value)),
-        }
-    }
-    let to = to.ok_or_else(|| Fault::invalid(format!("invalid mount {text:?}: must set volume destination")))?;
-    let switch = |value: Option<&str>| match value {
-        None | Some("true" | "1") => Ok(true),
-        Some("false" | "0") => Ok(false),
-        Some(other) => Err(Fault::invalid(format!("invalid mount {text:?}: {other:?} is not a boolean"))),
-    };
-    let mut options: Vec<String> = Vec::new();
-    for (key, value) in rest {
-        match (kind, key) {
-            (_, "ro" | "readonly") => options.push(if switch(value)? { "ro" } else { "rw" }.into()),
-            (_, "rw") => options.push(if switch(value)? { "rw" } else { "ro" }.into()),
-            ("bind", "bind-propagation") => options.push(value.unwrap_or_default().into()),
-            ("bind", "bind-nonrecursive") => options.push(if switch(value)? { "bind" } else { "rbind" }.into()),
-            ("bind", "relabel") => options.push(if value == Some("private") { "Z" } else { "z" }.into()),
-            ("tmpfs", "tmpfs-size") => options.push(format!("size={}", value.unwrap_or_default())),
-            ("tmpfs", "tmpfs-mode") => options.push(format!("mode={}", value.unwrap_or_default())),
-            (_, key) => options.push(value.map_or_else(|| key.to_owned(), |v| format!("{key}={v}"))),
-        }
-    }
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    match kind {
-        "bind" => {
-            let from =
-                from.ok_or_else(|| Fault::invalid(format!("invalid mount {text:?}: must set source for bind mounts")))?;
-            Ok(Mount {
-                kind: MountKind::Bind { source: source(from, "--mount")? },
-                destination: destination(to)?,
-                options: bind_options(&options, facts)?,
-            })
-        }
-        "tmpfs" if from.is_some() => Err(Fault::invalid(format!(
-            "invalid mount {text:?}: \"source\" option not supported for \"tmpfs\" mount types"
-        ))),
-        "tmpfs" => tmpfs(to, &options),
-        "volume" | "image" | "devpts" | "glob" | "ramfs" | "artifact" => {
-            Err(Fault::new(Kind::Unsupported, format!("mounts of type {kind:?} are not supported yet"))
-                .hint("use bind or tmpfs"))
-        }
-        other => Err(Fault::invalid(format!("invalid filesystem type {other:?}"))),
-    }
-}
-
-/// The devices that were asked for, or with `--privileged` all of the host.
-pub fn devices(asked: &Create, facts: &Facts) -> Result<Vec<Device>, Fault> {
-    let all = |path: &String| Device { source: path.into(), destination: path.clone(), permissions: "rwm".into() };
-    let mut devices: Vec<Device> = if asked.privileged { facts.devices.iter().map(all).collect() } else { Vec::new() };
-    for text in &asked.devices {
-        let invalid =
-            || Fault::invalid(format!("invalid device specification: {text}")).hint("expected HOST[:CONTAINER][:rwm]");
-        let permissions = |p: &str| !p.is_empty() && p.bytes().all(|b| b"rwm".contains(&b));
-        let parts: Vec<&str> = text.split(':').collect();
-        let (from, to, mode) = match parts.as_slice() {
-            [from] => (*from, *from, "rwm"),
-            [from, mode] if permissions(mode) => (*from, *from, *mode),
-            [from, to] => (*from, *to, "rwm"),
-            [from, to, mode] if permissions(mode) => (*from, *to, *mode),
-            _ => return Err(invalid()),
-        };
-        if from.contains('=') {
-            return Err(Fault::new(Kind::Unsupported, format!("device {text:?}: CDI devices are not supported yet")));
-        }
-        if !from.starts_with('/') {
-            return Err(invalid());
-        }
-        devices.push(Device { source: from.into(), destination: destination(to)?, permissions: mode.into() });
-    }
-    Ok(devices)
+    Ok(Mount::new(MountKind::Tmpfs, destination(path)?, options))
 }

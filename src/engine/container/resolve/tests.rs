@@ -1,7 +1,7 @@
 //! What is decided for what was asked.
 
 use super::*;
-use crate::container::config::{MountKind, Namespace, Seccomp};
+use crate::container::config::{Mount, MountKind, Namespace, Seccomp};
 use crate::container::facts::Controllers;
 use types::{IdMap, IdRange, capability};
 
@@ -286,7 +286,7 @@ fn mounts_are_parsed_and_sorted() {
             MountKind::Bind { source } => {
                 format!("bind {} {} {}", source.display(), m.destination, m.options.join(","))
             }
-            MountKind::Tmpfs => format!("tmpfs {} {}", m.destination, m.options.join(",")),
+            other => format!("{} {} {}", word(other), m.destination, m.options.join(",")),
         })
         .collect();
     assert_eq!(
@@ -319,18 +319,115 @@ fn mounts_are_parsed_and_sorted() {
         ("/h:/", "root itself"),
         ("/h:rel", "absolute"),
         ("/h:/c:bad", "invalid mount option"),
-        ("name:/c", "not supported yet"),
+        ("na/me:/c", "names must match"),
+        ("../x:/c", "names must match"),
         ("/h:/c:ro,rw", "more than one"),
         (":/c", "cannot be empty"),
         ("/h:/a/../b", ".."),
         ("/a:/b:ro:x", "incorrect volume format"),
-        ("/h:/c:U", "not supported yet"),
+        ("/h:/c:O,upperdir=/u", "both upperdir and workdir"),
+        ("/h:/c:idmap", "needs a user namespace"),
+        ("rel", "absolute"),
     ] {
         let text = refused(|a| a.volumes = vec![bad.into()]);
         assert!(text.contains(why), "{bad}: {text}");
     }
     assert!(refused(|a| a.volumes = vec!["/h:/c".into(), "/i:/c/".into()]).contains("duplicate mount destination"));
-    assert!(refused(|a| a.mounts = vec!["type=image,dst=/x,src=y".into()]).contains("not supported yet"));
+    for (bad, why) in [
+        ("type=image,dst=/x,src=y", "image not known"),
+        ("type=glob,dst=/x,src=/none*", "no file paths matching"),
+        ("type=bind,dst=/x,src=rel", "absolute path"),
+        ("type=volume,src=v", "must set volume destination"),
+        ("type=volume,src=v,dst=/v,subpath=a", "cannot be mounted yet"),
+        ("type=devpts,dst=/x,colour=1", "invalid mount option"),
+        ("type=tmpfs,dst=/x,src=/y", "not supported for"),
+        ("type=artifact,dst=/x,src=y", "not supported yet"),
+    ] {
+        let text = refused(|a| a.mounts = vec![bad.into()]);
+        assert!(text.contains(why), "{bad}: {text}");
+    }
+}
+
+fn word(kind: &MountKind) -> String {
+    match kind {
+        MountKind::Bind { source } => source.display().to_string(),
+        MountKind::Tmpfs => "tmpfs".into(),
+        MountKind::Volume { anonymous: true, name } => format!("anonymous {}", name.len()),
+        MountKind::Volume { name, .. } => format!("volume {name}"),
+        MountKind::Image { name, id } => format!("image {name} {id}"),
+        MountKind::Devpts => "devpts".into(),
+    }
+}
+
+#[test]
+fn volumes_of_every_kind() {
+    let mut facts = host();
+    let lent = vec![
+        Mount::new(
+            MountKind::Volume { name: "lent".into(), anonymous: true },
+            "/lent".into(),
+            vec!["rbind".into(), "rw".into()],
+        ),
+        Mount::new(MountKind::Bind { source: "/lent-host".into() }, "/data".into(), Vec::new()),
+        Mount::new(MountKind::Tmpfs, "/not-lent".into(), Vec::new()),
+    ];
+    facts.volumes_from.insert("other".into(), lent);
+    facts.images.insert("img".into(), "ab".into());
+    facts.globs.insert("/g/*".into(), vec!["/g/one".into(), "/g/two".into()]);
+    let image = Image {
+        config: serde_json::from_str(r#"{"config":{"Cmd":["sh"],"Volumes":{"/data":{},"/wish":{}}}}"#).unwrap(),
+        ..image()
+    };
+    let asked = Create {
+        volumes: vec!["data:/data:ro,U,nocopy".into(), "/anon".into(), "/src:/over:O".into()],
+        mounts: vec![
+            "type=volume,src=vol,dst=/v,ro=true".into(),
+            "dst=/v2".into(),
+            "type=image,src=img,dst=/i,rw=true".into(),
+            "type=devpts,dst=/pts,uid=3,mode=620".into(),
+            "type=glob,src=/g/*,dst=/globbed,ro".into(),
+        ],
+        volumes_from: vec!["other:ro".into()],
+        ..Create::default()
+    };
+    let config = decide(&asked, &image, &facts).unwrap();
+    let golden: Vec<String> = config
+        .mounts
+        .iter()
+        .map(|m| {
+            let marks = [(m.chown, "U"), (m.no_copy, "nocopy"), (m.overlay.is_some(), "O")];
+            let marks: Vec<&str> = marks.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
+            format!("{} {} {} {}", word(&m.kind), m.destination, m.options.join(","), marks.join(","))
+                .trim_end()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(
+        golden,
+        [
+            "volume data /data rbind,ro,nosuid,nodev,rprivate U,nocopy",
+            "anonymous 64 /anon nosuid,nodev,rbind,rprivate",
+            "/src /over rbind,rprivate O",
+            "volume vol /v rbind,ro,nosuid,nodev,rprivate",
+            "anonymous 64 /v2 rbind,nosuid,nodev,rprivate",
+            "image img ab /i rw",
+            "devpts /pts newinstance,ptmxmode=0666,nosuid,noexec,uid=3,mode=620",
+            "anonymous 4 /lent rbind,ro",
+            "anonymous 64 /wish nosuid,nodev,rbind,rprivate",
+            "/g/one /globbed/one rbind,ro,rprivate",
+            "/g/two /globbed/two rbind,ro,rprivate",
+        ]
+    );
+    let wished = |how: &str| {
+        let asked = Create { image_volume: Some(how.into()), ..Create::default() };
+        decide(&asked, &image, &host()).map(|c| c.mounts.iter().map(|m| word(&m.kind)).collect::<Vec<_>>())
+    };
+    assert_eq!(wished("tmpfs").unwrap(), ["tmpfs", "tmpfs"]);
+    assert_eq!(wished("ignore").unwrap(), [""; 0]);
+    assert!(wished("what").unwrap_err().message.contains("invalid --image-volume"));
+    let from = |text: &str| decide(&Create { volumes_from: vec![text.into()], ..Create::default() }, &plain(), &facts);
+    assert!(from("nobody").unwrap_err().message.contains("no such container"));
+    assert!(from("other:exec").unwrap_err().message.contains("invalid options"));
 }
 
 #[test]

@@ -1,0 +1,338 @@
+//! A container's volumes, images and overlays of directories, made ready for one run: what they are mounted from, who owns
+//! them, and what the image brings into a volume that is new.
+
+use super::config::{Config, Mount, MountKind};
+use super::lock;
+use crate::volume::options;
+use crate::volume::table::Row;
+use crate::{Engine, fault};
+use ops::{Fault, Kind};
+use runtime::Rootfs;
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use store::Mounts;
+use sys::beneath::Root;
+use types::{Digest, Id};
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// What a mount of the configuration has become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Realized {
+    /// Type of a mount of the runtime specification.
+    pub kind: String,
+    /// Its source.
+    pub source: PathBuf,
+    /// Its options.
+    pub options: Vec<String>,
+}
+
+/// The container's root, mounted where nobody sees it for as long as somebody looks into it.
+struct View<'a> {
+    rootfs: &'a Rootfs,
+    config: &'a Config,
+    root: OnceCell<OwnedFd>,
+}
+
+impl View<'_> {
+    fn root(&self) -> Result<&OwnedFd, Fault> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let mut rootfs = self.rootfs.clone();
+        if let Rootfs::Overlay { volatile, .. } = &mut rootfs {
+            *volatile = false;
+        }
+        let root = runtime::mount_detached(&rootfs).map_err(|e| Fault::internal(fault::sentence(&e)))?;
+        Ok(self.root.get_or_init(|| root))
+    }
+
+    /// The ids of the container's user as they are outside of its own user namespace.
+    fn owner(&self) -> Result<(u32, u32), Fault> {
+        let user = &self.config.user;
+        let (uid, gid) = if matches!(user.as_str(), "" | "0" | "root" | "0:0") {
+            (0, 0)
+        } else {
+            let who = runtime::user::resolve(self.root()?.as_fd(), user, &[])
+                .map_err(|e| Fault::invalid(fault::sentence(&e)))?;
+            (who.uid, who.gid)
+        };
+        Ok(match &self.config.namespaces.user {
+            Some(map) => (
+                types::idmap::to_host(&map.uids, uid).unwrap_or(uid),
+                types::idmap::to_host(&map.gids, gid).unwrap_or(gid),
+            ),
+            None => (uid, gid),
+        })
+    }
+}
+
+impl Engine {
+    /// Makes the mounts ready that are more than a directory of the host, and gives each by its destination.
+    pub(crate) fn realize(
+        &self,
+        config: &Config,
+        rootfs: &Rootfs,
+        run_directory: &Path,
+    ) -> Result<BTreeMap<String, Realized>, Fault> {
+        let mut realized = BTreeMap::new();
+        let mut held = Vec::new();
+        let view = View { rootfs, config, root: OnceCell::new() };
+        for (number, mount) in config.mounts.iter().enumerate() {
+            let made = match &mount.kind {
+                MountKind::Tmpfs | MountKind::Devpts => continue,
+                MountKind::Bind { .. } if !mount.chown && mount.overlay.is_none() => continue,
+                MountKind::Bind { source } => plain(source.clone(), mount),
+                MountKind::Volume { name, .. } => self.realize_volume(name, mount, &view, &mut held)?,
+                MountKind::Image { id, .. } => self.realize_image(id, mount, config)?,
+            };
+            if mount.chown && made.kind == "bind" && !self.host()?.single_id {
+                give(&made.source, view.owner()?)?;
+            }
+            let made = if mount.overlay.is_some() { self.overlay_of(made, mount, number, &view)? } else { made };
+            realized.insert(mount.destination.clone(), made);
+        }
+        if !held.is_empty() {
+            self.note_held_volumes(run_directory, &held)?;
+        }
+        Ok(realized)
+    }
+
+    fn realize_volume(
+        &self,
+        name: &str,
+        mount: &Mount,
+        view: &View<'_>,
+        held: &mut Vec<String>,
+    ) -> Result<Realized, Fault> {
+        let row =
+            self.database()?.volume(name)?.filter(|row| !row.removing).ok_or_else(|| crate::volume::no_such(name))?;
+        let needs_mount = options::needs_mount(&row.options);
+        if !needs_mount && !row.needs_copy {
+            return Ok(plain(self.make_volume_directory(&row)?, mount));
+        }
+        let _lock = lock::wait(&self.volume_directory(name))?;
+        let in_user_namespace = self.host()?.in_user_namespace;
+        if needs_mount && in_user_namespace && !options::is_bind(&row.options) {
+            return self.private_volume(&row, mount, &view.config.id);
+        }
+        let source = if needs_mount && in_user_namespace {
+            PathBuf::from(&row.options["device"])
+        } else {
+            if self.mount_volume_locked(&row)? {
+                held.push(name.to_owned());
+            }
+            self.volume_data(name)
+        };
+        // Somebody may have come first while we waited for the lock.
+        if self.database()?.volume(name)?.is_some_and(|row| row.needs_copy) {
+            let copy = !mount.no_copy && !row.options.contains_key("nocopy");
+            fill(&source, mount, &row, view, copy)?;
+            self.database()?.volume_is_filled(name)?;
+        }
+        Ok(plain(source, mount))
+    }
+
+    /// A file system in memory that lives in one container: that of a user without root, whose mounts nobody else sees.
+    fn private_volume(&self, row: &Row, mount: &Mount, id: &Id) -> Result<Realized, Fault> {
+        let kind = row.options.get("type").map(String::as_str).unwrap_or_default();
+        if kind != "tmpfs" {
+            return Err(Fault::new(
+                Kind::Denied,
+                format!("volume {} is a file system of type {kind:?}, which only root can mount", row.name),
+            )
+            .hint("use a volume of type tmpfs or bind, or run as root"));
+        }
+        if self.database()?.volume_is_held(&row.name, id)? {
+            return Err(Fault::new(
+                Kind::Unsupported,
+                format!(
+                    "volume {} is memory that another running container of this user has, and cannot be shared",
+                    row.name
+                ),
+            )
+            .hint("use a volume without type=tmpfs, or run as root"));
+        }
+        let words = options::words(&row.options).into_iter().map(str::to_owned);
+        let asked = mount.options.iter().filter(|o| !matches!(o.as_str(), "bind" | "rbind")).cloned();
+        Ok(Realized { kind: kind.to_owned(), source: kind.into(), options: words.chain(asked).collect() })
+    }
+
+    /// An image's files: its layers stay for as long as the container is there.
+    fn realize_image(&self, id: &str, mount: &Mount, config: &Config) -> Result<Realized, Fault> {
+        let store = self.store()?;
+        let own = image_snapshot(&config.id, &mount.destination);
+        let snapshot = match store.snapshot(&own).map_err(fault::store)? {
+            Some(snapshot) => snapshot,
+            None => {
+                let image: Digest = format!("sha256:{id}").parse()?;
+                store.create_snapshot(&own, &image).map_err(fault::store)?
+            }
+        };
+        let writable = mount.options.iter().any(|o| o == "rw");
+        let made = match snapshot.mounts {
+            Mounts::Directory(path) => {
+                let options = ["bind", "rprivate", if writable { "rw" } else { "ro" }].map(String::from).to_vec();
+                return Ok(Realized { kind: "bind".into(), source: path, options });
+            }
+            Mounts::Overlay { base, lower, upper, work, user_xattr } => {
+                let mut layers: Vec<PathBuf> = lower.iter().map(|l| base.join(l)).collect();
+                if layers.len() == 1 && !writable {
+                    // Overlay wants two where nothing is written.
+                    layers.push(self.settings.root.join(store::format::EMPTY));
+                }
+                let writable = writable.then_some((upper.as_path(), work.as_path()));
+                overlay(&layers, writable, user_xattr)?
+            }
+        };
+        Ok(made)
+    }
+
+    /// Takes away what the container's image mounts keep of layers.
+    pub(crate) fn remove_image_mounts(&self, config: &Config) -> Result<(), Fault> {
+        for mount in config.mounts.iter().filter(|m| matches!(m.kind, MountKind::Image { .. })) {
+            let own = image_snapshot(&config.id, &mount.destination);
+            self.store()?.remove_snapshot(&own).map_err(fault::store)?;
+        }
+        Ok(())
+    }
+
+    /// The same directory, with all that is written going elsewhere.
+    fn overlay_of(&self, lower: Realized, mount: &Mount, number: usize, view: &View<'_>) -> Result<Realized, Fault> {
+        let config = view.config;
+        let asked = mount.overlay.clone().unwrap_or_default();
+        let own = self.container_directory(&config.id).join("overlay").join(number.to_string());
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |e: std::io::Error| Fault::internal(format!("cannot make {path:?} anew: {e}"))
+        };
+        let (upper, work) = match (asked.upper, asked.work) {
+            (Some(upper), Some(work)) => (upper, work),
+            _ => {
+                match std::fs::remove_dir_all(&own) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fail(&own)(e)),
+                    _ => {}
+                }
+                let (upper, work) = (own.join("upper"), own.join("work"));
+                std::fs::create_dir_all(&upper).map_err(fail(&upper))?;
+                std::fs::create_dir_all(&work).map_err(fail(&work))?;
+                // Its root is the upper directory's.
+                let stat = rustix::fs::stat(&lower.source)
+                    .map_err(|e| Fault::new(Kind::NotFound, format!("statfs {}: {e}", lower.source.display())))?;
+                let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
+                let _ = rustix::fs::chown(&upper, owner.0, owner.1);
+                rustix::fs::chmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777))
+                    .map_err(|e| fail(&upper)(e.into()))?;
+                (upper, work)
+            }
+        };
+        let in_user_namespace = self.host()?.in_user_namespace || config.namespaces.user.is_some();
+        let mut made = overlay(&[lower.source], Some((&upper, &work)), in_user_namespace)?;
+        made.options
+            .extend(lower.options.iter().filter(|o| matches!(o.as_str(), "nosuid" | "nodev" | "noexec")).cloned());
+        Ok(made)
+    }
+}
+
+/// The id under which the layers of an image mount are kept.
+fn image_snapshot(container: &Id, destination: &str) -> Id {
+    Id::from_random(*Digest::of(format!("image mount {container}{destination}").as_bytes()).as_bytes())
+}
+
+fn plain(source: PathBuf, mount: &Mount) -> Realized {
+    Realized { kind: "bind".into(), source, options: mount.options.clone() }
+}
+
+/// An overlay as a mount of the specification; `lower` is top first.
+fn overlay(lower: &[PathBuf], writable: Option<(&Path, &Path)>, user_xattr: bool) -> Result<Realized, Fault> {
+    let text = |path: &Path| {
+        path.to_str().filter(|p| !p.contains([':', ',', '\\'])).map(str::to_owned).ok_or_else(|| {
+            Fault::invalid(format!("{path:?} cannot be part of an overlay: it holds a colon, a comma or a backslash"))
+        })
+    };
+    let layers = lower.iter().map(|l| text(l)).collect::<Result<Vec<_>, _>>()?;
+    let joined = layers.join(":");
+    let mut options = Vec::new();
+    // A string of fsconfig(2) has at most 255 bytes; since kernel 6.5 layers can be named one by one.
+    if joined.len() < 256 {
+        options.push(format!("lowerdir={joined}"));
+    } else {
+        options.extend(layers.iter().map(|l| format!("lowerdir+={l}")));
+    }
+    match writable {
+        Some((upper, work)) => {
+            options.push(format!("upperdir={}", text(upper)?));
+            options.push(format!("workdir={}", text(work)?));
+        }
+        None => options.push("ro".into()),
+    }
+    if user_xattr {
+        options.push("userxattr".into());
+    }
+    Ok(Realized { kind: "overlay".into(), source: "overlay".into(), options })
+}
+
+/// Brings what the image has at the mount's destination into a new volume that is empty; where it has nothing, the volume
+/// gets the container's user for its owner.
+fn fill(volume: &Path, mount: &Mount, row: &Row, view: &View<'_>, copy: bool) -> Result<(), Fault> {
+    let fail = |what: &str, e: Errno| Fault::internal(format!("cannot {what} volume {}: {e}", row.name));
+    let to = rustix::fs::open(volume, DIRECTORY, Mode::empty()).map_err(|e| fail("open", e))?;
+    if !sys::removal::names(to.as_fd()).map_err(|e| fail("list", e))?.is_empty() {
+        return Ok(());
+    }
+    let root = Root::new(view.root()?.try_clone().map_err(Fault::internal)?);
+    let own =
+        row.uid.is_some() || row.gid.is_some() || options::words(&row.options).iter().any(|w| w.starts_with("uid="));
+    match root.resolve(mount.destination.as_bytes(), DIRECTORY) {
+        Ok(from) if copy => store::copy_tree(&from, &to, !own).map_err(fault::store),
+        Ok(from) if !own => store::take_attributes(&from, &to).map_err(fault::store),
+        Ok(_) => Ok(()),
+        // It is not there, or is no directory: the runtime says so.
+        Err(_) if own || options::needs_mount(&row.options) => Ok(()),
+        Err(_) => {
+            let (uid, gid) = view.owner()?;
+            match rustix::fs::fchown(&to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
+                // An id that is not mapped here, as with one id nothing else can be.
+                Ok(()) | Err(Errno::INVAL | Errno::PERM) => Ok(()),
+                Err(e) => Err(fail("give away", e)),
+            }
+        }
+    }
+}
+
+/// Gives `top` and all that is in it to an owner. No link is followed, and mounts in it are not entered by name.
+fn give(top: &Path, (uid, gid): (u32, u32)) -> Result<(), Fault> {
+    let fail = |path: &[u8], e: Errno| {
+        Fault::internal(format!("cannot give {:?} in {top:?} to {uid}:{gid}: {e}", String::from_utf8_lossy(path)))
+    };
+    let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    let stat = rustix::fs::stat(top).map_err(|e| fail(b"", e))?;
+    rustix::fs::chown(top, user, group).map_err(|e| fail(b"", e))?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::Directory {
+        return Ok(());
+    }
+    let root = Root::open(top).map_err(|e| fail(b"", e))?;
+    let mut waiting: Vec<Vec<u8>> = vec![Vec::new()];
+    while let Some(path) = waiting.pop() {
+        let directory = match root.resolve(&path, DIRECTORY | OFlags::NOFOLLOW) {
+            // Somebody else removed it meanwhile.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !path.is_empty() => continue,
+            other => other.map_err(|e| fail(&path, e))?,
+        };
+        for (name, kind) in sys::removal::names(directory.as_fd()).map_err(|e| fail(&path, e))? {
+            let below = [&path[..], if path.is_empty() { b"" } else { b"/" }, name.as_bytes()].concat();
+            match rustix::fs::chownat(&directory, &name, user, group, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(e) => return Err(fail(&below, e)),
+            }
+            if kind == rustix::fs::FileType::Directory || kind == rustix::fs::FileType::Unknown {
+                waiting.push(below);
+            }
+        }
+    }
+    Ok(())
+}
