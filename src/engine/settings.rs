@@ -23,6 +23,8 @@ pub struct Settings {
     pub proxies: Vec<String>,
     /// Files with credentials for registries (containers-auth.json(5)), the first that knows a registry counts.
     pub auth_files: Vec<PathBuf>,
+    /// Policies (containers-policy.json(5)), of which the first that exists counts.
+    pub policies: Vec<PathBuf>,
     /// Directories with certificates for registries (containers-certs.d(5)).
     pub certificate_roots: Vec<PathBuf>,
     /// Where registries are described (containers-registries.conf(5)).
@@ -104,6 +106,11 @@ impl Settings {
             path: std::env::var_os("PATH"),
             auth_files: auth_files(uid, home.as_deref(), absolute("REGISTRY_AUTH_FILE"), absolute("XDG_RUNTIME_DIR")),
             registries: registries(uid, home.as_deref(), absolute("CONTAINERS_REGISTRIES_CONF")),
+            policies: home
+                .iter()
+                .map(|home| home.join(".config/containers/policy.json"))
+                .chain(["/etc/containers/policy.json".into()])
+                .collect(),
             certificate_roots: [home.as_ref().filter(|_| uid != 0).map(|home| home.join(".config/containers/certs.d"))]
                 .into_iter()
                 .flatten()

@@ -30,6 +30,8 @@ pub struct Access {
     pub auth_file: Option<String>,
     /// Directory with certificates: `*.crt` are trusted, `*.cert` with `*.key` are shown.
     pub certificates: Option<std::path::PathBuf>,
+    /// File that says which images are accepted, in place of the user's and the host's.
+    pub signature_policy: Option<std::path::PathBuf>,
     /// Check the registry's certificate and demand TLS (default true).
     pub tls_verify: Option<bool>,
     /// How often a request that failed is tried again (default 3).
@@ -98,6 +100,8 @@ pub struct Pushed {
 pub struct Load {
     /// A file, or an OCI layout directory.
     pub input: Option<std::path::PathBuf>,
+    /// File that says which images are accepted, in place of the user's and the host's.
+    pub signature_policy: Option<std::path::PathBuf>,
 }
 
 /// An image is in the store.

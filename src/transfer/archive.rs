@@ -1,9 +1,10 @@
 //! Loads all images of an archive, and fetches one image from wherever it is.
 
-use crate::parts::{Archive, Demand, Parts, Pending};
-use crate::plan::{self, Found, Wanted};
+use crate::parts::{Archive, Demand, Layout, Parts, Pending};
+use crate::plan::{self, Documents, Found, Wanted};
 use crate::registry::{self, Repository};
 use crate::shelf::Shelf;
+use crate::trust::{Policy, Subject};
 use crate::{Choice, Error, Input, Loaded, Options, Progress, Result, Source, intake, stream};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
@@ -17,14 +18,14 @@ use types::{Digest, Reference};
 ///
 /// # Errors
 /// The first that was met. If one of several images is damaged, none is loaded.
-pub fn load(store: &Store, input: Input<'_>, progress: &dyn Progress) -> Result<Vec<Loaded>> {
+pub fn load(store: &Store, input: Input<'_>, policy: Option<&Policy>, progress: &dyn Progress) -> Result<Vec<Loaded>> {
     match input {
         Input::Reader(reader) => {
-            all(store, &stream::pass(store, reader, "standard input", progress)?, Demand::Any, progress)
+            all(store, &stream::pass(store, reader, "standard input", progress)?, None, policy, progress)
         }
         Input::Path(path) => match open(store, &path, progress)? {
-            Opened::Shelf(shelf) => all(store, &shelf, Demand::Any, progress),
-            Opened::Passed(passed) => all(store, &passed, Demand::Any, progress),
+            Opened::Shelf(shelf) => all(store, &shelf, Some(&path), policy, progress),
+            Opened::Passed(passed) => all(store, &passed, Some(&path), policy, progress),
         },
     }
 }
@@ -56,8 +57,8 @@ pub fn fetch(store: &Store, source: &Source, options: &Options, progress: &dyn P
             archive: path.display().to_string(),
             why: "it is no directory: write `oci-archive:` or `docker-archive:` for files".into(),
         }),
-        Opened::Shelf(shelf) => one(store, &shelf, demand, choice, &wanted, progress),
-        Opened::Passed(passed) => one(store, &passed, demand, choice, &wanted, progress),
+        Opened::Shelf(shelf) => one(store, &shelf, demand, (source, choice), options, progress),
+        Opened::Passed(passed) => one(store, &passed, demand, (source, choice), options, progress),
     }
 }
 
@@ -91,13 +92,20 @@ fn open(store: &Store, path: &Path, progress: &dyn Progress) -> Result<Opened> {
     Ok(Opened::Passed(stream::pass(store, &mut { file }, &title, progress)?))
 }
 
-fn all(store: &Store, parts: &dyn Parts, demand: Demand, progress: &dyn Progress) -> Result<Vec<Loaded>> {
+fn all(
+    store: &Store,
+    parts: &dyn Parts,
+    path: Option<&Path>,
+    policy: Option<&Policy>,
+    progress: &dyn Progress,
+) -> Result<Vec<Loaded>> {
     let wanted = Wanted::new(None);
-    let archive = Archive::open(parts, demand)?;
+    let archive = Archive::open(parts, Demand::Any)?;
     let mut loaded = Vec::new();
     let mut images = Vec::new();
     let mut budget = plan::Budget::new(parts.title());
     for pending in archive.all(&wanted)? {
+        archive.judge(&pending, policy, &subject(&archive, path, &pending))?;
         let known = known(store, &archive, &pending)?;
         if known.is_none() {
             let image = archive.complete(pending, &wanted)?;
@@ -122,12 +130,14 @@ fn one(
     store: &Store,
     parts: &dyn Parts,
     demand: Demand,
-    choice: &Choice,
-    wanted: &Wanted,
+    (source, choice): (&Source, &Choice),
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<Loaded> {
+    let wanted = &Wanted::new(options.platform.as_ref());
     let archive = Archive::open(parts, demand)?;
     let pending = archive.chosen(choice, wanted)?;
+    archive.judge(&pending, options.policy.as_ref(), &Subject::of(source))?;
     let known = known(store, &archive, &pending)?;
     if let (Some(known), false) = (&known, wanted.asked) {
         return Ok(known.clone());
@@ -153,6 +163,10 @@ fn pull(
 ) -> Result<Loaded> {
     let repository = Repository::new(name, &options.registry)?;
     let found = repository.find(wanted)?;
+    if let Some(policy) = &options.policy {
+        let subject = Subject::of(&Source::Registry(name.clone()));
+        policy.check(&subject, Some(&found.digest), &|digest| repository.signatures(digest))?;
+    }
     let known = known_manifest(store, &found)?;
     if let (Some(known), false) = (&known, wanted.asked) {
         return Ok(known.clone());
@@ -164,6 +178,28 @@ fn pull(
     progress.begin();
     let supply = |layer: &plan::Layer| repository.layer(layer);
     single(intake::bring(store, vec![image], &supply, registry::THREADS, progress)?)
+}
+
+/// How policies see an image of an archive that was given without a transport.
+fn subject(archive: &Archive<'_>, path: Option<&Path>, pending: &Pending<'_>) -> Subject {
+    let is_directory = path.is_some_and(Path::is_dir);
+    let transport = match archive.layout {
+        Layout::Oci(_) if is_directory => "oci",
+        Layout::Oci(_) => "oci-archive",
+        Layout::Docker(_) => "docker-archive",
+        Layout::Directory(_) => "dir",
+    };
+    let title = archive.title().to_owned();
+    match path {
+        Some(path) if transport != "docker-archive" => {
+            let name = match pending {
+                Pending::Found(found) => found.names.first().map(|name| format!(":{name}")),
+                Pending::Saved(_) => None,
+            };
+            Subject::path(transport, title, path, &name.unwrap_or_default())
+        }
+        _ => Subject::unnamed(transport, title),
+    }
 }
 
 fn single(mut loaded: Vec<Loaded>) -> Result<Loaded> {

@@ -10,6 +10,7 @@ use crate::parts::{Archive, Demand, Layout, Whole};
 use crate::plan::{self, Documents, Wanted};
 use crate::registry::Repository;
 use crate::shelf::Shelf;
+use crate::trust::Subject;
 use crate::{Choice, Error, Options, Progress, Result, Source, Wishes, reel, send, stream};
 use std::fs::File;
 use std::io::Seek;
@@ -43,6 +44,17 @@ pub fn copy(
     progress: &dyn Progress,
 ) -> Result<Written> {
     reading(from, from_options, |whole, documents, origin| {
+        if let Some(policy) = &from_options.policy {
+            let digest = match &whole {
+                Whole::Saved(_) => None,
+                Whole::Document { bytes, .. } if all => Some(types::Digest::of(bytes)),
+                Whole::Document { bytes, media_type } => {
+                    let wanted = Wanted::new(from_options.platform.as_ref());
+                    Some(plan::top(documents, media_type, bytes.clone(), &wanted)?.digest)
+                }
+            };
+            policy.check(&Subject::of(from), digest.as_ref(), &|digest| documents.signatures(digest))?;
+        }
         let destination = send::open(to, to_options, wishes)?;
         progress.begin();
         let written = one(whole, documents, origin, from_options, &*destination, wishes, all, progress)?;

@@ -44,6 +44,16 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The policy does not accept an image.
+    #[error("Source image rejected: {image} is refused by {}: {why}", file.display())]
+    Refused {
+        /// The image.
+        image: String,
+        /// The policy.
+        file: PathBuf,
+        /// Which requirement does not hold.
+        why: String,
+    },
     /// A file of the web could not be had.
     #[error("cannot get {url}: {why}")]
     Page {

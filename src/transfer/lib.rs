@@ -28,6 +28,7 @@ pub mod source;
 mod stream;
 mod tape;
 mod tarball;
+mod trust;
 
 pub use archive::{fetch, load};
 
@@ -42,6 +43,7 @@ pub use registries::Registries;
 pub use send::{Output, Saving, Wishes, push, save};
 pub use source::{Choice, Source};
 pub use tarball::{Tarball, import};
+pub use trust::Policy;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -63,6 +65,8 @@ pub struct Options {
     pub platform: Option<Platform>,
     /// What only registries need.
     pub registry: Registry,
+    /// Which images are accepted; none means all.
+    pub policy: Option<Policy>,
 }
 
 /// How registries are talked to. Read from the environment by nobody in this room.

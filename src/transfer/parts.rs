@@ -11,6 +11,7 @@
 use crate::document::{self, Descriptor, Index, Saved};
 use crate::intake::Compression;
 use crate::plan::{self, Documents, Found, Image, Layer, Place, Wanted};
+use crate::trust::{self, Policy, Signature, Subject};
 use crate::{Choice, Error, Result};
 use std::io::Read;
 use store::Candidate;
@@ -68,6 +69,8 @@ pub enum Demand {
 pub struct Archive<'a> {
     parts: &'a dyn Parts,
     pub layout: Layout,
+    /// Manifests of signatures, in an OCI layout.
+    signed: Vec<Descriptor>,
 }
 
 /// What an archive holds for a name, as it stands there.
@@ -98,8 +101,11 @@ impl<'a> Archive<'a> {
         if matches!(demand, Demand::Any | Demand::Oci)
             && let Some(bytes) = parts.read("index.json", document::MANIFEST)?
         {
-            let index = document::read("index", "index.json", &bytes)?;
-            return Ok(Archive { parts, layout: Layout::Oci(index) });
+            let mut index: Index = document::read("index", "index.json", &bytes)?;
+            // They are told from images by their names, and are none.
+            let (signed, manifests) = index.manifests.into_iter().partition(plan::is_signature);
+            index.manifests = manifests;
+            return Ok(Archive { parts, layout: Layout::Oci(index), signed });
         }
         if demand == Demand::Oci {
             return Err(missing("index.json"));
@@ -125,9 +131,11 @@ impl<'a> Archive<'a> {
                     let why = format!("it lists {} images, at most {} are accepted", saved.len(), document::ENTRIES);
                     return Err(Error::Document { what: "manifest", name: "manifest.json".into(), why });
                 }
-                Ok(Archive { parts, layout: Layout::Docker(saved) })
+                Ok(Archive { parts, layout: Layout::Docker(saved), signed: Vec::new() })
             }
-            (Demand::Any | Demand::Directory, false) => Ok(Archive { parts, layout: Layout::Directory(bytes) }),
+            (Demand::Any | Demand::Directory, false) => {
+                Ok(Archive { parts, layout: Layout::Directory(bytes), signed: Vec::new() })
+            }
             (demand, _) => Err(Error::Unknown {
                 archive: title.into(),
                 why: format!(
@@ -149,6 +157,15 @@ impl<'a> Archive<'a> {
             return Err(Error::Unknown { archive: self.title().into(), why: "it holds no image".into() });
         }
         Ok(images)
+    }
+
+    /// Judges an image by `policy`; `subject` is how it is called there.
+    pub fn judge(&self, pending: &Pending<'_>, policy: Option<&Policy>, subject: &Subject) -> Result<()> {
+        let manifest = match pending {
+            Pending::Found(found) => Some(&found.digest),
+            Pending::Saved(_) => None,
+        };
+        policy.map_or(Ok(()), |policy| policy.check(subject, manifest, &|digest| self.signatures(digest)))
     }
 
     /// The image that `choice` means.
@@ -242,6 +259,18 @@ impl Documents for Archive<'_> {
             return Ok(bytes);
         }
         self.part(&format!("{what} {}", descriptor.digest), &name, limit)
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        let mut found = Vec::new();
+        for descriptor in
+            self.signed.iter().filter(|d| plan::name_of(d).is_some_and(|n| n.ends_with(&trust::tag(manifest))))
+        {
+            let bytes = self.blob("manifest", descriptor, document::MANIFEST)?;
+            document::verify("manifest", descriptor, &bytes)?;
+            found.extend(trust::of_manifest(&bytes, &|layer, limit| self.blob("signature", layer, limit))?);
+        }
+        Ok(found)
     }
 
     fn title(&self) -> &str {

@@ -8,6 +8,7 @@
 //! Must not know: tar, files, HTTP, the store.
 
 use crate::document::{self, Configuration, Descriptor, Either, Index, Manifest, Saved};
+use crate::trust::Signature;
 use crate::{Choice, Error, Result};
 use types::{Digest, Platform, Reference};
 
@@ -15,6 +16,10 @@ use types::{Digest, Platform, Reference};
 pub trait Documents {
     /// The bytes of the blob, of which at most `limit` are accepted; not verified yet.
     fn blob(&self, what: &'static str, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>>;
+    /// The signatures of a manifest that lie beside it.
+    fn signatures(&self, _manifest: &Digest) -> Result<Vec<Signature>> {
+        Ok(Vec::new())
+    }
     /// What is read, for errors: an archive, a directory, a name in a registry.
     fn title(&self) -> &str;
 }
@@ -119,6 +124,18 @@ pub fn docker_name(name: &str) -> Result<String> {
 fn annotated(descriptor: &Descriptor) -> Option<&str> {
     let known = |key: &str| descriptor.annotations.get(key).map(String::as_str).filter(|name| !name.is_empty());
     known("io.containerd.image.name").or_else(|| known("org.opencontainers.image.ref.name"))
+}
+
+/// The same, for who looks for signatures.
+pub fn name_of(descriptor: &Descriptor) -> Option<&str> {
+    annotated(descriptor)
+}
+
+/// True if an entry of a layout's index is a manifest of signatures, by its name.
+pub fn is_signature(descriptor: &Descriptor) -> bool {
+    let tag = annotated(descriptor).map(|name| name.rsplit([':', '/']).next().unwrap_or(name));
+    let hex = tag.and_then(|tag| tag.strip_prefix("sha256-")?.strip_suffix(".sig"));
+    hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Signatures and attestations sit among the images of an index and are none.

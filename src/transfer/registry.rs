@@ -15,6 +15,7 @@ use crate::document::{self, Descriptor};
 use crate::parts::Supply;
 use crate::plan::{self, Documents, Found, Layer, Wanted};
 use crate::registries::Place;
+use crate::trust::{self, Signature};
 use crate::{Error, Registry, Result};
 pub use address::full_name;
 use blob::Blob;
@@ -149,6 +150,14 @@ impl<'a> Repository<'a> {
         }
     }
 
+    fn blob_bytes(&self, what: &str, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+        let action = format!("read {what} {}", descriptor.digest);
+        let mut answer = self.client().get(&action, &format!("blobs/{}", descriptor.digest), &[])?;
+        // What is longer than announced is wrong, and need not be read.
+        let limit = limit.min(descriptor.size);
+        client::read(answer.body_mut(), limit).map_err(|why| self.client().failed(&action, why))
+    }
+
     fn manifest(&self, reference: &str) -> Result<(Vec<u8>, String)> {
         let accept =
             [document::OCI_INDEX, document::OCI_MANIFEST, document::DOCKER_LIST, document::DOCKER_MANIFEST].join(", ");
@@ -174,11 +183,15 @@ impl Documents for Repository<'_> {
         if what == "manifest" {
             return Ok(self.manifest(&descriptor.digest.to_string())?.0);
         }
-        let action = format!("read {what} {}", descriptor.digest);
-        let mut answer = self.client().get(&action, &format!("blobs/{}", descriptor.digest), &[])?;
-        // What is longer than announced is wrong, and need not be read.
-        let limit = limit.min(descriptor.size);
-        client::read(answer.body_mut(), limit).map_err(|why| self.client().failed(&action, why))
+        self.blob_bytes(what, descriptor, limit)
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        match self.manifest(&trust::tag(manifest)) {
+            Ok((bytes, _)) => trust::of_manifest(&bytes, &|layer, limit| self.blob_bytes("signature", layer, limit)),
+            Err(Error::ManifestUnknown { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     fn title(&self) -> &str {

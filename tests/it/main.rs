@@ -37,6 +37,7 @@ mod runtime;
 mod security;
 mod terminal;
 mod transports;
+mod trust;
 mod usernet;
 mod userns;
 mod vm;

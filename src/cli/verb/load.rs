@@ -22,6 +22,10 @@ const FLAGS: &[Flag<Asked>] = &[
             Ok(())
         }),
     ),
+    value("signature-policy", "path", "File that says which images are accepted", |r, v| {
+        r.load.signature_policy = Some(v.into());
+        Ok(())
+    }),
     short('q', switch("quiet", "Print nothing but the names", |r, on| r.quiet = on)),
 ];
 

@@ -31,6 +31,7 @@ const FLAGS: &[Flag<Asked>] = &[
     registry_flags::creds(),
     registry_flags::retry(),
     registry_flags::retry_delay(),
+    registry_flags::signature_policy(),
     registry_flags::tls_verify(),
     switch("disable-content-trust", "Accepted for Docker's sake, has no effect", |_, _| {}),
     short('a', switch("all-tags", "Pull all tags of the repository", |r, on| r.pull.all_tags = on)),

@@ -54,6 +54,14 @@ pub const fn retry_delay<R: HasAccess>() -> Flag<R> {
     })
 }
 
+/// `--signature-policy`.
+pub const fn signature_policy<R: HasAccess>() -> Flag<R> {
+    value("signature-policy", "path", "File that says which images are accepted", |r: &mut R, v| {
+        r.access().signature_policy = Some(v.into());
+        Ok(())
+    })
+}
+
 /// `--tls-verify`.
 pub const fn tls_verify<R: HasAccess>() -> Flag<R> {
     switch("tls-verify", "Demand TLS and check certificates (default true)", |r: &mut R, on| {

@@ -114,7 +114,8 @@ impl Engine {
 
     fn transfer_options(&self, platform: Option<&str>, access: &Access) -> Result<transfer::Options, Fault> {
         let platform: Option<Platform> = platform.map(str::parse).transpose()?;
-        Ok(transfer::Options { platform, registry: self.registry_options(access)? })
+        let policy = self.policy(access.signature_policy.as_deref())?;
+        Ok(transfer::Options { platform, registry: self.registry_options(access)?, policy })
     }
 }
 

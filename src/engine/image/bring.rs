@@ -6,6 +6,7 @@ use crate::{Engine, fault};
 use ops::container::Create;
 use ops::image::{Advance, Load, Loaded, Pull, Watch};
 use ops::{Fault, Kind};
+use std::path::Path;
 use store::Configuration;
 use transfer::Source;
 use types::{Platform, Reference};
@@ -80,7 +81,8 @@ impl Engine {
         if transfer::source::has_transport(text) || name.tag.is_some() || name.digest.is_some() {
             return Err(Fault::invalid("--all-tags needs the name of a repository, without a tag"));
         }
-        let options = transfer::Options { platform: None, registry: self.registry_options(&asked.access)? };
+        let registry = self.registry_options(&asked.access)?;
+        let options = transfer::Options { platform: None, registry, policy: None };
         let name = options.registry.registries.meanings(&name).map_err(fault::transfer)?.swap_remove(0);
         let tags = transfer::tags(&name, &options).map_err(fault::transfer)?;
         Ok(tags
@@ -94,9 +96,22 @@ impl Engine {
         watch(Advance::Trying(source.strip_prefix("docker://").unwrap_or(source).to_owned()));
         let platform =
             asked.platform.as_deref().map(str::parse).transpose().map_err(|e: types::Invalid| Fault::from(e))?;
-        let options = transfer::Options { platform, registry: self.registry_options(&asked.access)? };
+        let registry = self.registry_options(&asked.access)?;
+        let policy = self.policy(asked.access.signature_policy.as_deref())?;
+        let options = transfer::Options { platform, registry, policy };
         let loaded = transfer::fetch(self.store()?, &parsed, &options, &Told(watch)).map_err(fault::transfer)?;
         Ok(Loaded { id: loaded.id, names: loaded.names })
+    }
+
+    /// Which images are accepted: what `file` says, or the user's policy or the host's. Where there is none, all are.
+    pub(crate) fn policy(&self, file: Option<&Path>) -> Result<Option<transfer::Policy>, Fault> {
+        let Some(file) = file else {
+            return transfer::Policy::read(&self.settings.policies).map_err(fault::transfer);
+        };
+        match transfer::Policy::read(&[file.to_owned()]).map_err(fault::transfer)? {
+            None => Err(Fault::new(Kind::NotFound, format!("the policy {file:?} does not exist"))),
+            policy => Ok(policy),
+        }
     }
 
     /// Brings all images of an archive into the store; standard input if no file was named.
@@ -107,7 +122,8 @@ impl Engine {
             Some(path) => transfer::Input::Path(path.clone()),
             None => transfer::Input::Reader(&mut standard_input),
         };
-        let loaded = transfer::load(store, input, &Told(watch)).map_err(fault::transfer)?;
+        let policy = self.policy(asked.signature_policy.as_deref())?;
+        let loaded = transfer::load(store, input, policy.as_ref(), &Told(watch)).map_err(fault::transfer)?;
         Ok(loaded.into_iter().map(|l| Loaded { id: l.id, names: l.names }).collect())
     }
 

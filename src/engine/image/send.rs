@@ -78,7 +78,8 @@ impl Engine {
             Source::Name(name) => Source::Registry(name),
             other => other,
         };
-        let options = transfer::Options { platform: None, registry: self.registry_options(&asked.access)? };
+        let registry = self.registry_options(&asked.access)?;
+        let options = transfer::Options { platform: None, registry, policy: None };
         let wishes = wishes(asked.format.as_deref(), &asked.compression)?;
         let written =
             transfer::push(self.store()?, &image, &to, &options, &wishes, &Told(watch)).map_err(fault::transfer)?;

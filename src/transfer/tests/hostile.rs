@@ -92,9 +92,9 @@ proptest! {
         let scratch = Scratch::new();
         let store = scratch.store();
         let loaded = if streamed {
-            load(&store, Input::Reader(&mut &bytes[..]), &())
+            load(&store, Input::Reader(&mut &bytes[..]), None, &())
         } else {
-            load(&store, Input::Path(scratch.write("archive", &bytes)), &())
+            load(&store, Input::Path(scratch.write("archive", &bytes)), None, &())
         };
         match loaded {
             Ok(loaded) => {
