@@ -58,8 +58,8 @@ fn history_and_tree_tell_what_an_image_is_made_of() {
     let said = home.run(&["import", "-m", "the first", text(&one), "base"]).ok();
     let id = said.trim().strip_prefix("sha256:").expect("an id").to_owned();
     home.run(&["tag", "base", "other:name"]).quiet();
-    home.run(&["create", "--name", "c", "base", "/one"]).ok();
-    home.run(&["commit", "-q", "-m", "the second", "-c", "LABEL a=b", "c", "child"]).ok();
+    home.run(&["create", "--name", "ctr", "base", "/one"]).ok();
+    home.run(&["commit", "-q", "-m", "the second", "-c", "LABEL a=b", "ctr", "child"]).ok();
     let rows = home.run(&["history", "--format", "{{.ID}}|{{.Comment}}|{{.Size}}|{{.Tags}}", "child"]).quiet();
     let rows: Vec<Vec<&str>> = rows.lines().map(|line| line.split('|').collect()).collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
@@ -82,7 +82,7 @@ fn history_and_tree_tell_what_an_image_is_made_of() {
     assert_eq!(tree.lines().count(), 5, "{tree}");
     assert!(tree.lines().last().unwrap().ends_with("[localhost/child:latest]"), "{tree}");
     assert_eq!(home.run(&["image", "diff", "child"]).quiet(), home.run(&["diff", "child"]).quiet());
-    home.run(&["image", "diff", "c"]).fails(125, &["c: image not known"]);
+    home.run(&["image", "diff", "ctr"]).fails(125, &["ctr: image not known"]);
     home.run(&["history", "nothing"]).fails(125, &["image not known"]);
 }
 
