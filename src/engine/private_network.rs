@@ -28,6 +28,8 @@ pub(crate) struct Begun {
 
 /// Name of the file with the plan, in the directory of a run.
 const FILE: &str = "network";
+/// Name of the file that says, in the run directory, why there is no network of this kind.
+const MISSING: &str = "no-network";
 
 impl Engine {
     /// Starts what the container's network needs; `None` if it needs no router.
@@ -38,21 +40,38 @@ impl Engine {
             None if bridged => Options::default(),
             None => return Ok(None),
         };
-        let world = World::read(&options.template).map_err(failed)?;
+        let begun = self.join_router(config, &options);
+        match begun {
+            // Nobody asked for a network: a kernel that has none of this kind runs containers all the same, and `info` says
+            // what it lacks.
+            Err(error) if config.network_by_default && config.ports.is_empty() && lacks(&error) => {
+                let _ = std::fs::write(self.settings.run_root.join(MISSING), fault::sentence(&error));
+                Ok(None)
+            }
+            other => other.map(Some).map_err(failed),
+        }
+    }
+
+    /// Why containers of a user without root had no network when the last was started; empty if they had.
+    pub(crate) fn missing_network(&self) -> String {
+        std::fs::read_to_string(self.settings.run_root.join(MISSING)).unwrap_or_default()
+    }
+
+    fn join_router(&self, config: &Config, options: &Options) -> Result<Begun, usernet::Error> {
+        let world = World::read(&options.template)?;
         let holders = || rootless::living(&self.settings.run_root).into_iter().map(|(pid, _)| pid).collect();
         let stack = Stack::join(&self.router_directory(), holders, || {
             // The bridges of an earlier router went with it.
             let _ = std::fs::remove_dir_all(self.holdings());
             usernet::router::make()
-        })
-        .map_err(failed)?;
-        let mut plan = usernet::plan(&options, &world);
+        })?;
+        let mut plan = usernet::plan(options, &world);
         if config.private_network.is_none() {
             // Its addresses are those of its networks, and its gateways too.
             (plan.addresses, plan.gateways) = Default::default();
             (plan.policy.router, plan.policy.gateway) = Default::default();
         }
-        Ok(Some(Begun { stack, plan }))
+        Ok(Begun { stack, plan })
     }
 
     fn router_directory(&self) -> PathBuf {
@@ -202,6 +221,25 @@ fn single(ports: &Published, interface: &str, to: &[IpAddr]) -> Vec<Port> {
         to: to.to_vec(),
     };
     (0..ports.count).map(one).collect()
+}
+
+/// True if it is the kernel that cannot do this, however often it is tried.
+fn lacks(error: &usernet::Error) -> bool {
+    match error {
+        usernet::Error::NoTransparentProxy => true,
+        usernet::Error::Router { source, .. } => matches!(
+            *source,
+            Errno::NOENT
+                | Errno::OPNOTSUPP
+                | Errno::PROTONOSUPPORT
+                | Errno::AFNOSUPPORT
+                | Errno::NODEV
+                | Errno::NOSYS
+                | Errno::INVAL
+                | Errno::PERM
+        ),
+        _ => false,
+    }
 }
 
 /// Errors of the room.

@@ -107,6 +107,9 @@ pub struct Config {
     /// A private network behind the user's router (users without root); without one it has the loopback device only.
     #[serde(default)]
     pub private_network: Option<usernet::options::Options>,
+    /// Nobody asked for that network: where it cannot be had, there is none.
+    #[serde(default)]
+    pub network_by_default: bool,
     /// Cgroup under which its own is made; empty is the default place.
     pub cgroup_parent: String,
     /// File to which its id was written; removed with it.

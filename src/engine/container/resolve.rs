@@ -119,6 +119,7 @@ pub fn resolve(
         stop_timeout: asked.stop_timeout.unwrap_or(STOP_TIMEOUT),
         log: log(asked)?,
         names: names(asked)?,
+        network_by_default: asked.networks.iter().all(String::is_empty),
         private_network,
         cgroup_parent: asked.cgroup_parent.clone().unwrap_or_default(),
         cid_file: asked.cid_file.clone(),

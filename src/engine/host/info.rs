@@ -45,6 +45,7 @@ impl Engine {
             ranges.iter().map(|r| json!({ "container_id": r.container, "host_id": r.host, "size": r.size })).collect()
         };
         let native = Platform::native();
+        let backend = network_backend(host.in_user_namespace, self.missing_network());
         let document = json!({
             "host": {
                 "arch": native.architecture,
@@ -61,8 +62,8 @@ impl Engine {
                 "logDriver": "k8s-file",
                 "memFree": bytes("MemFree:"),
                 "memTotal": bytes("MemTotal:"),
-                "networkBackend": network_backend(host.in_user_namespace).0,
-                "networkMissing": network_backend(host.in_user_namespace).1,
+                "networkBackend": backend.0,
+                "networkMissing": backend.1,
                 "ociRuntime": { "name": "monopod", "package": "built in", "path": std::env::current_exe().unwrap_or_default(), "version": env!("CARGO_PKG_VERSION") },
                 "os": "linux",
                 "pid": std::process::id(),
@@ -121,9 +122,10 @@ fn text(path: &str) -> String {
 }
 
 /// How networks are made, and if they are not, why.
-fn network_backend(rootless: bool) -> (&'static str, String) {
+fn network_backend(rootless: bool, missing: String) -> (&'static str, String) {
     match network::available() {
-        _ if rootless => ("none", "networks of ordinary users are not built yet".into()),
+        _ if !missing.is_empty() => ("none", missing),
+        _ if rootless => ("monopod", String::new()),
         Ok(()) => ("monopod", String::new()),
         Err(error) => ("none", crate::fault::network(error).to_string()),
     }
