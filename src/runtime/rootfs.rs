@@ -355,7 +355,7 @@ pub fn change_root(root: BorrowedFd<'_>, interface: Interface, no_pivot: bool) -
             rustix::process::chdir("/").root("new root", "enter")
         }
         Err(Errno::INVAL) => {
-            hide_host(interface)?;
+            hide_host()?;
             const MS_MOVE: u64 = 1 << 13;
             match mount::classic(c".", c"/", c"", MS_MOVE, c"") {
                 // It is there already.
@@ -370,21 +370,34 @@ pub fn change_root(root: BorrowedFd<'_>, interface: Interface, no_pivot: bool) -
 }
 
 /// Takes every procfs and sysfs that is mounted outside of the new root (the working directory) away.
-fn hide_host(_interface: Interface) -> Result<(), Error> {
+fn hide_host() -> Result<(), Error> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").map_err(sys::process::errno).root("mounts", "read")?;
     let paths: Vec<String> = table.lines().filter_map(full_kernel_filesystem).collect();
     for path in paths.iter().rev() {
         match rustix::mount::unmount(path.as_str(), UnmountFlags::DETACH) {
             // Paths of mounts below the new root do not resolve from the old one: there is a directory at most. What is
-            // locked to this mount namespace says the same, and is found below.
-            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+            // locked to this mount namespace, made by a user without root, says the same or EPERM, and is found below.
+            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::NOENT) => {}
             Err(error) => return Err(error).root(path, "unmount"),
+        }
+    }
+    // A parent comes before what is mounted in it, which is not seen any more then.
+    for path in &paths {
+        if is_kernel_filesystem(path) {
+            cover(path)?;
         }
     }
     match paths.iter().find(|path| is_kernel_filesystem(path)) {
         Some(path) => Err(Errno::BUSY).root(path, "take it away from the container"),
         None => Ok(()),
     }
+}
+
+/// Puts an empty directory over what is seen at `path`.
+fn cover(path: &str) -> Result<(), Error> {
+    const READ_ONLY_AND_NOTHING_SPECIAL: u64 = 1 | 2 | 4 | 8;
+    let place = CString::new(path).map_err(|_| Errno::INVAL).root(path, "read the path")?;
+    mount::classic(c"tmpfs", &place, c"tmpfs", READ_ONLY_AND_NOTHING_SPECIAL, c"mode=0").root(path, "cover")
 }
 
 /// Whether procfs or sysfs is what is seen at `path`.
