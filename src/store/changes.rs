@@ -3,7 +3,7 @@
 //! With overlay that is what the upper directory holds. A root that is a copy is compared with its layers, file by
 //! file: by kind, owner, mode, time, size and link, as every tool that has no overlay does.
 
-use crate::pack::{Packing, pack};
+use crate::pack::{Packing, is_opaque, pack};
 use crate::unpack::is_whiteout;
 use crate::{Driver, Error, Mounts, Result, Store, format};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
@@ -116,12 +116,6 @@ fn open(layer: &Path, path: &[u8]) -> Option<OwnedFd> {
         directory = fs::openat(&directory, component, DIRECTORY, Mode::empty()).ok()?;
     }
     Some(directory)
-}
-
-fn is_opaque(directory: &OwnedFd) -> bool {
-    [format::TRUSTED, format::USER].iter().any(|prefix| {
-        sys::xattr::get(directory, format!("{prefix}opaque").as_bytes()).is_ok_and(|v| v.as_deref() == Some(b"y"))
-    })
 }
 
 fn join(path: &[u8], name: &[u8]) -> Vec<u8> {

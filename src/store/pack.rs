@@ -463,7 +463,8 @@ fn override_stat(text: &[u8]) -> Option<(u32, u32, u32)> {
     Some((uid, gid, mode & 0o7777))
 }
 
-fn is_opaque(directory: &OwnedFd) -> bool {
+/// True if a directory of a layer hides what lower layers have in it.
+pub(crate) fn is_opaque(directory: &OwnedFd) -> bool {
     [format::TRUSTED, format::USER].iter().any(|prefix| {
         sys::xattr::get(directory, format!("{prefix}opaque").as_bytes()).is_ok_and(|v| v.as_deref() == Some(b"y"))
     })
