@@ -37,6 +37,7 @@ pub(crate) fn network_names(config: &Config) -> Vec<String> {
         }
         Namespace::Private => match &config.private_network {
             Some(options) => vec![options.style.word().into()],
+            None if config.unconnected => Vec::new(),
             None => vec!["none".into()],
         },
         Namespace::Host => vec!["host".into()],

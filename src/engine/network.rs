@@ -1,6 +1,8 @@
 //! Networks: made, listed, removed, and containers that join and leave them while they run.
 
+use crate::container::config::Config;
 use crate::container::network_names;
+use crate::database::Record;
 use crate::{Engine, fault};
 use network::create::{Asked, Facts, create};
 use network::{Attachment, Definition, Holding};
@@ -144,7 +146,7 @@ impl Engine {
         self.host()?;
         let definition = self.networks().find(&asked.network).map_err(fault::network)?;
         let (record, mut config, _held) = self.held(&asked.container)?;
-        if config.attachments.is_empty() {
+        if config.attachments.is_empty() && !config.unconnected {
             let mode = network_names(&config).join(",");
             return Err(Fault::invalid(format!("{mode:?} is not supported: invalid network mode")));
         }
@@ -166,11 +168,11 @@ impl Engine {
             interface: String::new(),
         };
         if self.observe_locked(&record).running.is_some() {
-            self.settled(&record.id)?;
-            self.ground()?.connect(&record.id, &attachment, &definition).map_err(fault::network)?;
+            self.join_now(&record, &config, &attachment, &definition)?;
             self.rewrite_files(&record, &config)?;
         }
         config.attachments.push(attachment);
+        config.unconnected = false;
         self.database()?.reconfigure(record.seq, &config)
     }
 
@@ -185,41 +187,41 @@ impl Engine {
                 format!("container {} is not connected to network {name}: network is not connected", record.id),
             ));
         }
-        if config.attachments.len() == 1 {
-            return Err(Fault::new(
-                Kind::Unsupported,
-                format!("{name:?} is the only network of the container: leaving it is not built yet"),
-            )
-            .hint("connect it to another network first"));
-        }
         if self.observe_locked(&record).running.is_some() {
-            self.settled(&record.id)?;
-            self.ground()?.disconnect(&record.id, &name).map_err(fault::network)?;
+            self.leave_now(&record, &config, &name)?;
             self.rewrite_files(&record, &config)?;
         }
         config.attachments.retain(|a| a.network != name);
+        config.unconnected = config.attachments.is_empty();
         self.database()?.reconfigure(record.seq, &config)
     }
 
-    /// Refuses where a container cannot change its networks while it runs.
-    fn settled(&self, id: &types::Id) -> Result<(), Fault> {
+    fn join_now(
+        &self,
+        record: &Record,
+        config: &Config,
+        asked: &Attachment,
+        definition: &Definition,
+    ) -> Result<(), Fault> {
         if !self.host()?.in_user_namespace {
-            return Ok(());
+            return self.ground()?.connect(&record.id, asked, definition).map_err(fault::network);
         }
-        Err(Fault::new(
-            Kind::Unsupported,
-            format!(
-                "container {id} runs, and containers of an ordinary user join and leave networks only while they do not"
-            ),
-        )
-        .hint("stop it first"))
+        let begun = self.rejoin_router(config)?;
+        self.on_routed_ground(&begun.stack, |ground| ground.connect(&record.id, asked, definition))?;
+        self.serve_bridges(&begun, config, record)
+    }
+
+    fn leave_now(&self, record: &Record, config: &Config, network: &str) -> Result<(), Fault> {
+        if !self.host()?.in_user_namespace {
+            return self.ground()?.disconnect(&record.id, network).map_err(fault::network);
+        }
+        let begun = self.rejoin_router(config)?;
+        self.on_routed_ground(&begun.stack, |ground| ground.disconnect(&record.id, network))?;
+        self.serve_bridges(&begun, config, record)
     }
 
     /// A container with its lock, and its configuration.
-    fn held(
-        &self,
-        name: &str,
-    ) -> Result<(crate::database::Record, crate::container::config::Config, crate::container::lock::Lock), Fault> {
+    fn held(&self, name: &str) -> Result<(Record, Config, crate::container::lock::Lock), Fault> {
         let found = self.record_of(name)?;
         let held = crate::container::lock::wait(&self.container_directory(&found.id))?;
         let record = self.record_of(found.id.as_str())?;

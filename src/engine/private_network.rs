@@ -5,6 +5,7 @@
 //! `RUNROOT/networks`, see [`network::ground`]; what a run got is in `network` of its directory.
 
 use crate::container::config::Config;
+use crate::database::Record;
 use crate::{Engine, fault, rootless};
 use monitor::record::Running;
 use network::{Allotment, Ground, Holding};
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 use types::Id;
 use types::port::{Protocol, Published};
 use usernet::options::Options;
-use usernet::{Attachment, Interface, Plan, Policy, Port, Stack, Told, World};
+use usernet::router::LOOPBACK;
+use usernet::{Attachment, Interface, Plan, Policy, Port, RESOLVER, Stack, Told, World};
 
 /// What is there before the container.
 pub(crate) struct Begun {
@@ -50,6 +52,38 @@ impl Engine {
             }
             other => other.map(Some).map_err(failed),
         }
+    }
+
+    /// What there is before a container that runs, and is or was in bridges.
+    pub(crate) fn rejoin_router(&self, config: &Config) -> Result<Begun, Fault> {
+        self.join_router(config, &Options::default()).map_err(failed)
+    }
+
+    /// The bridges and ports of a container that runs are served as it holds them now.
+    pub(crate) fn serve_bridges(&self, begun: &Begun, config: &Config, record: &Record) -> Result<(), Fault> {
+        let running = Running::read(&self.run_directory(&record.id, record.run));
+        let (Some(running), Some(allotment)) = (running, self.present_allotment(record)) else { return Ok(()) };
+        let (interfaces, ports) = bridged(begun, config, &allotment);
+        self.serve(begun, config.id.as_str(), &running, interfaces, ports)
+    }
+
+    fn serve(
+        &self,
+        begun: &Begun,
+        id: &str,
+        running: &Running,
+        interfaces: Vec<Interface>,
+        ports: Vec<Port>,
+    ) -> Result<(), Fault> {
+        let (pid, start_time) = (running.pid, running.start_time);
+        let attachment = Attachment { id: id.to_owned(), pid, start_time, interfaces, ports };
+        begun.stack.attach(&attachment).map_err(|error| self.refused(error, id))
+    }
+
+    /// What a container that runs got in its private network, or behind its bridges.
+    pub(crate) fn private_plan(&self, record: &Record) -> Option<Plan> {
+        let path = self.run_directory(&record.id, record.run).join(FILE);
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }
 
     /// Why containers of a user without root had no network when the last was started; empty if they had.
@@ -120,9 +154,7 @@ impl Engine {
                 (vec![begun.plan.interface(name)], ports)
             }
         };
-        let (pid, start_time) = (running.pid, running.start_time);
-        let attachment = Attachment { id: id.to_owned(), pid, start_time, interfaces, ports };
-        begun.stack.attach(&attachment).map_err(|error| self.refused(error, id))?;
+        self.serve(begun, id, running, interfaces, ports)?;
         let path = run_directory.join(FILE);
         let text = serde_json::to_vec(&begun.plan).map_err(Fault::internal)?;
         std::fs::write(&path, text).map_err(|e| Fault::internal(format!("cannot write {path:?}: {e}")))
@@ -166,17 +198,22 @@ impl Engine {
     ) -> Result<T, Fault> {
         let (base, boot) = (self.holdings(), self.boot().to_owned());
         let done = usernet::router::inside(stack.namespace().as_fd(), || {
-            Ok(Ground::here(&base, &boot).and_then(|ground| work(&ground)))
+            Ok(Ground::here(&base, &boot).and_then(|ground| work(&ground.asking(RESOLVER))))
         });
         done.map_err(failed)?.map_err(fault::network)
     }
 
-    /// Takes back what a container holds in the router's bridges. A router that is gone has taken all with it.
+    /// Takes back what a container holds in the router's bridges. A router that nobody serves is on its way out, and takes
+    /// with it what is in the kernel.
     pub(crate) fn release_routed(&self, id: &Id) {
-        if self.holdings().exists()
-            && let Some(stack) = self.router()
-        {
-            let _ = self.on_routed_ground(&stack, |ground| ground.release(id));
+        if !self.holdings().exists() {
+            return;
+        }
+        match self.router() {
+            Some(stack) => {
+                let _ = self.on_routed_ground(&stack, |ground| ground.release(id));
+            }
+            None => Ground::forget(&self.holdings(), self.boot(), id),
         }
     }
 
@@ -189,6 +226,9 @@ impl Engine {
 
 /// What is served of a container in bridges: what comes by these, and its ports, at its first address of each version.
 fn bridged(begun: &Begun, config: &Config, allotment: &Allotment) -> (Vec<Interface>, Vec<Port>) {
+    let answered = allotment.networks.values().any(|network| network.dns_enabled);
+    // Whoever answers for names there asks the host's servers this way.
+    let questions = answered.then(|| Interface { name: LOOPBACK.to_owned(), policy: begun.plan.policy.clone() });
     let interfaces = allotment.networks.values().map(|network| {
         let gateways: Vec<IpAddr> = network.subnets.iter().filter_map(|pool| pool.gateway).collect();
         let (router, gateway) = (gateways.clone(), gateways);
@@ -201,7 +241,7 @@ fn bridged(begun: &Begun, config: &Config, allotment: &Allotment) -> (Vec<Interf
         let to: Vec<IpAddr> = joint.addresses.iter().map(|a| a.address).collect();
         Some(config.ports.iter().flat_map(|port| single(port, bridge, &to)).collect())
     });
-    (interfaces.collect(), ports.unwrap_or_default())
+    (interfaces.chain(questions).collect(), ports.unwrap_or_default())
 }
 
 /// Each of some published ports, at `to` behind the router's link `interface`.

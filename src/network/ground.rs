@@ -29,6 +29,8 @@ const FILE: &str = "holdings";
 pub struct Ground {
     directory: PathBuf,
     boot: String,
+    /// Who is asked about names that no container has, by way of the loopback device; the host's servers otherwise.
+    resolver: Option<IpAddr>,
 }
 
 /// Contents of the file.
@@ -78,12 +80,23 @@ impl Ground {
     /// That of the calling thread's network namespace, in a directory below `base`.
     pub fn here(base: &Path, boot: &str) -> Result<Ground, Error> {
         let number = rustix::fs::stat("/proc/thread-self/ns/net").map_err(Error::Socket)?.st_ino;
-        Ok(Ground { directory: base.join(number.to_string()), boot: boot.to_owned() })
+        Ok(Ground { directory: base.join(number.to_string()), boot: boot.to_owned(), resolver: None })
+    }
+
+    /// The same in a namespace that leads nowhere: names that no container has are asked of `resolver`, and of no others,
+    /// by sockets that are tied to the loopback device.
+    pub fn asking(self, resolver: IpAddr) -> Ground {
+        Ground { resolver: Some(resolver), ..self }
+    }
+
+    /// See [`Ground::asking`].
+    pub(crate) fn resolver(&self) -> Option<IpAddr> {
+        self.resolver
     }
 
     /// The one in this directory.
     pub(crate) fn at(directory: PathBuf, boot: &str) -> Ground {
-        Ground { directory, boot: boot.to_owned() }
+        Ground { directory, boot: boot.to_owned(), resolver: None }
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -237,6 +250,24 @@ impl Ground {
         locked.collect()?;
         locked.write()?;
         locked.keep()
+    }
+
+    /// A container holds nothing any more in the grounds below `base`, whose namespaces are gone or about to: only told to
+    /// who keeps one of them.
+    pub fn forget(base: &Path, boot: &str, id: &Id) {
+        for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+            let ground = Ground::at(entry.path(), boot);
+            if ground.holding(id).is_none() {
+                continue;
+            }
+            let Ok(mut locked) = ground.lock() else { continue };
+            locked.state.holdings.retain(|holding| holding.id != *id);
+            if locked.state.holdings.is_empty() && crate::keeper::lock(&ground).is_some() {
+                // Nobody else is there to take it down.
+                locked.state.networks.clear();
+            }
+            let _ = locked.write();
+        }
     }
 
     /// The keeper's lock, if it is free.

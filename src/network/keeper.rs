@@ -8,6 +8,7 @@
 
 use crate::Error;
 use crate::ground::Ground;
+use crate::names::forward::Way;
 use crate::names::serve::Server;
 use crate::names::{Names, servers_of};
 use rustix::fs::inotify::{CreateFlags, WatchFlags};
@@ -40,7 +41,8 @@ pub(crate) fn start(ground: &Ground) -> Result<(), Error> {
             .or_else(|_| rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map(|(read, _)| read))
     };
     let (input, output) = (nothing().map_err(Error::Socket)?, nothing().map_err(Error::Socket)?);
-    let arguments = [ground.directory().as_os_str(), OsStr::new(ground.boot())];
+    let resolver = ground.resolver().map(|ip| ip.to_string()).unwrap_or_default();
+    let arguments = [ground.directory().as_os_str(), OsStr::new(ground.boot()), OsStr::new(&resolver)];
     let fail = |source| Error::File { what: "start the keeper of", path: ground.directory().to_owned(), source };
     sys::role::spawn(Role::Ground, &arguments, input, output).map(drop).map_err(fail)
 }
@@ -60,14 +62,18 @@ pub(crate) fn wait_until_served(ground: &Ground, networks: &[String]) -> Result<
     }
 }
 
-/// The role's `main`: its arguments are the directory of the ground and the boot.
+/// The role's `main`: its arguments are the directory of the ground, the boot, and whom to ask ([`Ground::asking`]).
 pub fn main() -> u8 {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let [directory, boot] = words.as_slice() else { return 125 };
+    let [directory, boot, resolver] = words.as_slice() else { return 125 };
     // Whoever started it may have a terminal, which is not ours to end with.
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");
     let ground = Ground::at(directory.into(), &boot.to_string_lossy());
+    let ground = match resolver.to_string_lossy().parse() {
+        Ok(resolver) => ground.asking(resolver),
+        Err(_) => ground,
+    };
     let Ok(Some(lock)) = ground.keeper() else { return 0 };
     let mut lock = Some(lock);
     loop {
@@ -94,7 +100,7 @@ fn work(ground: &Ground, lock: &mut Option<OwnedFd>, alive: &OwnedFd) -> u8 {
         Ok(watch)
     };
     let Ok(watch) = watch() else { return 1 };
-    let mut server = Server::new();
+    let mut server = Server::new(if ground.resolver().is_some() { Way::Loopback } else { Way::Free });
     let mut written: Option<String> = None;
     let mut idle_since: Option<Instant> = None;
     loop {
@@ -102,7 +108,10 @@ fn work(ground: &Ground, lock: &mut Option<OwnedFd>, alive: &OwnedFd) -> u8 {
         let idle = networks.keys().any(|n| !holdings.iter().flat_map(|h| &h.joints).any(|j| j.network == *n));
         let answers = networks.values().any(|n| n.dns_enabled);
         // The host's servers are looked up again whenever a container comes or goes.
-        let host = servers_of(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+        let host = match ground.resolver() {
+            Some(resolver) => vec![resolver],
+            None => servers_of(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
+        };
         let served = server.reload(Names::new(&networks, &holdings, host)).join("\n");
         if written.as_ref() != Some(&served) {
             let temporary = ground.path("served.new");

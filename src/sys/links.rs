@@ -495,6 +495,17 @@ pub fn add_own_rule(requests: &mut Requests, ipv6: bool, table: u32) {
     });
 }
 
+/// What sockets that are tied to the loopback device send is routed by table `table` before others, of IPv6 if `ipv6`.
+pub fn add_loopback_rule(requests: &mut Requests, ipv6: bool, table: u32) {
+    const FR_ACT_TO_TBL: u8 = 1;
+    let family = if ipv6 { AF_INET6 } else { AF_INET };
+    let header = [family, 0, 0, 0, u8::try_from(table).unwrap_or(0), 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
+    // fib_rules.h: FRA_TABLE 15, FRA_OIFNAME 17.
+    requests.add(NEW_RULE, CREATE | EXCLUSIVE, &header, |a| {
+        a.number(15, table).text(17, "lo");
+    });
+}
+
 /// Frames of this link bear its own hardware address as their destination, and nobody is asked for theirs: both ends of a
 /// pair that has one address.
 pub fn without_questions(requests: &mut Requests, index: u32) {

@@ -50,16 +50,23 @@ pub(crate) struct Door {
 }
 
 impl Server {
-    /// Serves a container from now on, or says why not; then nothing of it is left.
+    /// Serves a container from now on, or says why not; then nothing of it is left. One that is served already has other
+    /// interfaces or ports from now on: what goes by those that stay does not notice.
     pub fn attach(&mut self, attachment: Attachment) -> Result<(), Error> {
-        if let Some(old) = self.attached.keys(|a| a.id == attachment.id).pop() {
-            self.detach(old);
+        let old = self.attached_id(&attachment.id).and_then(|old| self.attached.remove(old));
+        let attached = self.attach_anew(&attachment);
+        for name in old.iter().flat_map(|old| &old.interfaces) {
+            self.leave_gate(name);
         }
+        attached
+    }
+
+    fn attach_anew(&mut self, attachment: &Attachment) -> Result<(), Error> {
         let life = sys::process::open(attachment.pid, attachment.start_time)
             .map_err(|source| Error::Process { pid: attachment.pid, source })?;
         let interfaces = attachment.interfaces.iter().map(|i| i.name.clone()).collect();
         let key = self.attached.insert(Attached { id: attachment.id.clone(), _life: life, interfaces });
-        let opened = self.open(key, &attachment);
+        let opened = self.open(key, attachment);
         if opened.is_err() {
             self.detach(key);
         }
@@ -73,10 +80,34 @@ impl Server {
         for interface in &attachment.interfaces {
             self.open_gate(interface)?;
         }
+        let owned = |door: &Door, port: &Port| door.owner == attachment.id && door.port.is_at(port);
+        for door in self.doors.keys(|d| d.owner == attachment.id && !attachment.ports.iter().any(|p| owned(d, p))) {
+            self.doors.remove(door);
+        }
         for port in &attachment.ports {
-            self.make_door(port, &attachment.id)?;
+            match self.doors.keys(|door| owned(door, port)).pop() {
+                Some(key) => self.lead_elsewhere(key, port)?,
+                None => self.make_door(port, &attachment.id)?,
+            }
         }
         Ok(())
+    }
+
+    /// A door leads to another place from now on.
+    fn lead_elsewhere(&mut self, key: Key, port: &Port) -> Result<(), Error> {
+        let gate = self.gate_of(port)?;
+        if let Some(door) = self.doors.get_mut(key)
+            && door.port != *port
+        {
+            (door.port, door.gate) = (port.clone(), gate);
+            self.drop_flows_of_door(key);
+        }
+        Ok(())
+    }
+
+    fn gate_of(&self, port: &Port) -> Result<Key, Error> {
+        let found = self.gates.keys(|gate| gate.name == port.interface).pop();
+        found.ok_or_else(|| Error::Port { port: Box::new(port.clone()), source: Errno::NODEV })
     }
 
     /// Serves a container no longer. Its connections may still bring what it has sent to where it belongs.
@@ -86,16 +117,20 @@ impl Server {
             self.doors.remove(door);
         }
         for name in &attached.interfaces {
-            for key in self.gates.keys(|gate| gate.name == *name) {
-                let Some(gate) = self.gates.get_mut(key) else { continue };
-                gate.users = gate.users.saturating_sub(1);
-                if gate.users == 0 {
-                    self.take_the_rest(key);
-                    self.gates.remove(key);
-                }
-            }
+            self.leave_gate(name);
         }
         self.forget(&attached.id);
+    }
+
+    fn leave_gate(&mut self, name: &str) {
+        for key in self.gates.keys(|gate| gate.name == name) {
+            let Some(gate) = self.gates.get_mut(key) else { continue };
+            gate.users = gate.users.saturating_sub(1);
+            if gate.users == 0 {
+                self.take_the_rest(key);
+                self.gates.remove(key);
+            }
+        }
     }
 
     /// What came in just before the end goes out too.
@@ -207,7 +242,7 @@ impl Server {
 
     fn make_door(&mut self, port: &Port, owner: &str) -> Result<(), Error> {
         let failed = |source| Error::Port { port: Box::new(port.clone()), source };
-        let gate = self.gates.keys(|gate| gate.name == port.interface).pop().ok_or_else(|| failed(Errno::NODEV))?;
+        let gate = self.gate_of(port)?;
         let socket = listen(port).map_err(failed)?;
         let word_of = |key| Word { kind: kind::DOOR, part: u8::from(port.protocol == Protocol::Udp), key };
         let key = self.doors.insert(Door { socket, port: port.clone(), gate, owner: owner.to_owned() });

@@ -11,8 +11,8 @@
 //! container ── veth ── router: sockets that stand in for clients  ─────┘
 //! ```
 //!
-//! The process ends with the last container. It may be killed: its namespace is held by the containers' monitors, and the
-//! next process goes on with the same records.
+//! The process ends with the last container. It may be killed: its namespace is held by the containers' monitors, and by a
+//! process that stands by to go on with the same records.
 //!
 //! Must not know: what a container is beyond its first process and its addresses; flags; images.
 

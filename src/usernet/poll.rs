@@ -42,6 +42,11 @@ impl Poll {
         epoll::add(&self.epoll, socket, EventData::new_u64(word.to_number()), EventFlags::IN)
     }
 
+    /// Tells of its end only.
+    pub fn end(&self, socket: impl AsFd, word: Word) -> Result<()> {
+        epoll::add(&self.epoll, socket, EventData::new_u64(word.to_number()), EventFlags::empty())
+    }
+
     /// Tells nothing of this one any more.
     pub fn forget(&self, socket: impl AsFd) {
         // One that it does not know is forgotten already.

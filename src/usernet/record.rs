@@ -54,6 +54,13 @@ pub struct Port {
     pub to: Vec<IpAddr>,
 }
 
+impl Port {
+    /// True if `other` is the same port of the host.
+    pub fn is_at(&self, other: &Port) -> bool {
+        (self.protocol, self.host_ip, self.host) == (other.protocol, other.host_ip, other.host)
+    }
+}
+
 /// Protocols whose ports can be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

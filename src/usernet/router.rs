@@ -5,8 +5,9 @@
 //! sysctl   no reverse path filter (containers may have the host's addresses), forwarding between bridges,
 //!          no answers to echoes: the process gives them
 //! table    inet monopod-out: what comes by a link `u…` gets the mark 1, and goes to port 1 of a transparent socket of
-//!          that link; so does what comes by another link, unless it is for the router or a network in here
-//! rules    what has mark 1 is taken as this host's own (table 100)
+//!          that link; so does what comes by another link, unless it is for the router or a network in here; and
+//!          questions about names that somebody in here asks others, by a socket that is tied to `lo`
+//! rules    what has mark 1, or is sent by way of `lo`, is taken as this host's own (table 100)
 //!          what this host sends goes by the link that the socket is tied to, if a container there has that address (101)
 //! ```
 //!
@@ -102,6 +103,7 @@ fn furnish() -> Result<(), Error> {
         links::add_route(&mut requests, &everywhere(v6));
         links::add_mark_rule(&mut requests, v6, MARK, OWN);
         links::add_own_rule(&mut requests, v6, LINKS);
+        links::add_loopback_rule(&mut requests, v6, OWN);
         match socket.carry_out(&mut requests) {
             Ok(()) => {}
             // No IPv6 here.
@@ -152,6 +154,7 @@ fn filter() -> Result<(), Error> {
     };
     hand_over(&mut batch, &BY_LINK);
     batch.rule("prerouting", &[&BY_LINK[..], &set_mark, &accept].concat());
+    hand_over(&mut batch, &QUESTIONS_OUT);
     stays_inside(&mut batch, "prerouting");
     hand_over(&mut batch, &[]);
     batch.carry_out(&mut socket).map_err(|refusal| match refusal.errno {
@@ -191,14 +194,30 @@ fn hold() -> Batch {
 const BY_LINK: [Expression<'_>; 2] =
     [Expression::Meta(Meta::InName, register(0)), Expression::Compare(register(0), Is::Equal, b"u")];
 
+/// What answers for names in here asks others by way of the loopback device ([`LOOPBACK`]).
+const QUESTIONS_OUT: [Expression<'_>; 6] = [
+    Expression::Meta(Meta::InName, register(0)),
+    Expression::Compare(register(0), Is::Equal, b"lo\0"),
+    Expression::RouteType { source: false, register: register(0) },
+    Expression::Compare(register(0), Is::NotEqual, &LOCAL),
+    Expression::Payload { base: Base::Transport, offset: 2, length: 2, register: register(0) },
+    Expression::Compare(register(0), Is::Equal, &53u16.to_be_bytes()),
+];
+
+/// `RTN_LOCAL`.
+const LOCAL: [u8; 4] = 2u32.to_ne_bytes();
+
+/// The link by which processes in the router ask servers of names outside: [`Interface`](crate::Interface) of containers in
+/// networks where names are answered.
+pub const LOOPBACK: &str = "lo";
+
 /// Of what comes by bridges: what is for the router itself, or for a network that it has a route to, stays in here.
 fn stays_inside(batch: &mut Batch, chain: &str) {
-    const LOCAL: u32 = 2;
-    let (local, to_us, none) = (LOCAL.to_ne_bytes(), [0u8], 0u32.to_ne_bytes());
+    let (to_us, none) = ([0u8], 0u32.to_ne_bytes());
     let first = register(0);
     for (load, is, value) in [
         (Expression::Meta(Meta::InName, first), Is::Equal, &b"lo\0"[..]),
-        (Expression::RouteType { source: false, register: first }, Is::Equal, &local),
+        (Expression::RouteType { source: false, register: first }, Is::Equal, &LOCAL),
         (Expression::Meta(Meta::PacketType, first), Is::NotEqual, &to_us),
         (Expression::RouteLink(first), Is::NotEqual, &none),
     ] {

@@ -5,6 +5,7 @@ use crate::attach::{Attached, Door, Gate};
 use crate::attempt::{Attempt, Pair};
 use crate::control::Client;
 use crate::echo::Echo;
+use crate::launch::Standby;
 use crate::poll::{Happened, Poll};
 use crate::relay::Pipes;
 use crate::resolver::Resolvers;
@@ -33,6 +34,7 @@ pub(crate) mod kind {
     pub const ECHO: u8 = 9;
     pub const QUEUE: u8 = 10;
     pub const ATTEMPT: u8 = 11;
+    pub const STANDBY: u8 = 12;
 }
 
 /// Between two looks at what has to be given up some time. Without such things there are none.
@@ -69,11 +71,17 @@ pub(crate) struct Server {
     pub buffer: Vec<u8>,
     pub now: Instant,
     swept: Instant,
+    standby: Standby,
 }
 
 impl Server {
     /// Begins with those containers that a predecessor knew and that still live.
-    pub fn start(directory: PathBuf, namespace: OwnedFd, resolv_conf: PathBuf) -> Result<Server, Error> {
+    pub fn start(
+        directory: PathBuf,
+        namespace: OwnedFd,
+        resolv_conf: PathBuf,
+        standby: Standby,
+    ) -> Result<Server, Error> {
         let listener = crate::control::listen(&directory)?;
         let poll = Poll::new().map_err(Error::Start)?;
         poll.source(&listener, Word { kind: kind::CONTROL, part: 0, key: Key::ONLY }).map_err(Error::Start)?;
@@ -102,11 +110,13 @@ impl Server {
             buffer: Vec::new(),
             now: Instant::now(),
             swept: Instant::now(),
+            standby,
             directory,
         };
         if let Some(queue) = &server.queue {
             server.poll.source(queue, Word { kind: kind::QUEUE, part: 0, key: Key::ONLY }).map_err(Error::Start)?;
         }
+        server.watch_standby()?;
         for attachment in Attachment::all(&server.directory) {
             // One that ended meanwhile, or whose port somebody else took: nobody is there to be told.
             if server.attach(attachment.clone()).is_err() {
@@ -158,6 +168,19 @@ impl Server {
         sweep.into_iter().chain(pause).chain(look_again).min()
     }
 
+    fn watch_standby(&self) -> Result<(), Error> {
+        self.poll.end(self.standby.pipe(), Word { kind: kind::STANDBY, part: 0, key: Key::ONLY }).map_err(Error::Start)
+    }
+
+    /// Nobody would step in any more if this process were killed.
+    fn renew_standby(&mut self) {
+        self.poll.forget(self.standby.pipe());
+        if self.standby.renew(&self.directory, &self.namespace).is_ok() {
+            // One that is not watched is not renewed again.
+            let _ = self.watch_standby();
+        }
+    }
+
     fn handle(&mut self, event: Happened) {
         let Word { kind, part, key } = event.word;
         match kind {
@@ -172,6 +195,7 @@ impl Server {
             kind::FLOW => self.pass(key, usize::from(part)),
             kind::ECHO => self.return_echo(key),
             kind::QUEUE => self.take_openings(),
+            kind::STANDBY => self.renew_standby(),
             kind::ATTEMPT => self.answered(key, event.writable),
             // Words are made here only.
             _ => {}

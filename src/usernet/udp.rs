@@ -304,6 +304,13 @@ impl Server {
         }
     }
 
+    /// A published port leads elsewhere: its clients begin anew.
+    pub fn drop_flows_of_door(&mut self, door: Key) {
+        for key in self.flows.keys(|flow| flow.place.door && flow.place.at == door) {
+            self.drop_flow(key);
+        }
+    }
+
     /// Ends flows that nobody uses.
     pub fn sweep_flows(&mut self) {
         let now = self.now;

@@ -243,7 +243,7 @@ impl Home {
         let (base, variables) = (directory.clone(), Vec::new());
         let mut home =
             Home { base, directory, who, file, identity, holder: None, networked, variables, emptied: false };
-        for part in ["root", "run", "home"] {
+        for part in ["networks", "root", "run", "home"] {
             fs::create_dir(home.path(part)).expect("own directory");
             if who != Who::Me {
                 std::os::unix::fs::chown(home.path(part), Some(STRANGER), Some(STRANGER)).expect("root may chown");

@@ -86,31 +86,46 @@ fn options_that_cannot_be_served_are_named() {
 }
 
 #[test]
-fn what_was_killed_is_there_again_with_the_next_command() {
+fn what_was_killed_is_there_again() {
     let Some(world) = World::of(Who::Subuid, "") else { return };
     let home = &world.home;
     let _server = world.serve_who(world.far(&[]), "80", FAR);
-    home.run(&["run", "-d", "--name", "one", "busybox", "sleep", "1000"]).quiet();
+    home.run(&["run", "-d", "--name", "one", "-p", "8080:80", "busybox", "sh", "-c", SERVE_WHO]).quiet();
     let question = who(FAR);
-    let ask = ["exec", "one", "sh", "-c", &question];
-    assert_eq!(home.run(&ask).quiet(), HOST);
+    let asks = |as_expected: &str| home.run(&["exec", "one", "sh", "-c", &question]).out.trim_end() == as_expected;
+    assert!(asks(HOST));
     let before = home.run(&["exec", "one", "ip", "-o", "-4", "addr"]).quiet();
-    let stack = stack(home);
-    rustix::process::kill_process(stack, rustix::process::Signal::KILL).unwrap();
-    home.until("it is gone", || rustix::process::test_kill_process(stack).is_err());
-    // Another container brings it back, for the first one too.
+    let kill = |pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let named = |name: &str| stack(home, name).pop();
+    let mut serving = named("monopod-network").unwrap();
+    for _ in 0..3 {
+        // Nobody is asked: who stands by steps in, with the same addresses and ports.
+        kill(serving);
+        home.until("another serves", || named("monopod-network").is_some_and(|now| now != serving));
+        serving = named("monopod-network").unwrap();
+        home.until("it carries", || asks(HOST));
+        assert_eq!(ask(&world, true, &format!("{HOST}:8080")), FAR);
+    }
+    // And who stands by is not the last one.
+    let standby = named("monopod-standby").unwrap();
+    kill(standby);
+    home.until("another stands by", || named("monopod-standby").is_some_and(|now| now != standby));
+    // With both gone the next container brings it back, for the first one too.
+    kill(named("monopod-standby").unwrap());
+    kill(named("monopod-network").unwrap());
     assert_eq!(home.sh(&[], &question).quiet(), HOST);
-    assert_eq!(home.run(&ask).quiet(), HOST);
+    home.until("it carries", || asks(HOST));
+    assert_eq!(stack(home, "monopod-network").len(), 1, "one process for all containers of a user");
     assert_eq!(home.run(&["exec", "one", "ip", "-o", "-4", "addr"]).quiet(), before);
+    home.run(&["rm", "-f", "-t", "0", "one"]).quiet();
+    home.until("both end with the last container", || stack(home, "monopod-").is_empty());
 }
 
-/// The process that serves the containers of a home.
-fn stack(home: &crate::home::Home) -> rustix::process::Pid {
-    let is_it =
-        |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.starts_with(b"monopod-network"));
-    let found: Vec<i32> = home.processes().into_iter().filter(is_it).collect();
-    assert_eq!(found.len(), 1, "one process for all containers of a user");
-    rustix::process::Pid::from_raw(found[0]).unwrap()
+/// The processes that serve the containers of a home, or stand by to do so, by the beginning of their name.
+fn stack(home: &crate::home::Home, name: &str) -> Vec<rustix::process::Pid> {
+    let read = |pid: &i32, file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let is_it = |pid: &i32| read(pid, "cmdline").starts_with("monopod-network") && read(pid, "comm").starts_with(name);
+    home.processes().into_iter().filter(is_it).filter_map(rustix::process::Pid::from_raw).collect()
 }
 
 /// `httpd` in a container, which answers `/cgi-bin/who` with who asks.
@@ -197,4 +212,94 @@ fn containers_meet_in_bridges_and_reach_the_world_from_there() {
     assert_eq!(said.replace("::ffff:", "").replace(['[', ']'], ""), format!("{HOST}\n{own}"));
     // A private container is in no bridge, and cannot reach one.
     assert_eq!(home.sh(&[], &format!("timeout 3 wget -qO- http://{address}/cgi-bin/who 2>/dev/null; :")).ok(), "");
+}
+
+#[test]
+fn containers_of_bridges_know_each_other_and_come_and_go() {
+    let more = "echo 'nameserver 127.0.0.53' >$HOME_DIR/resolv; mount --bind $HOME_DIR/resolv /etc/resolv.conf";
+    let Some(world) = World::of(Who::Subuid, more) else { return };
+    let home = &world.home;
+    let knows = "--address=/thing.example/203.0.113.5";
+    let server = [
+        "dnsmasq",
+        "-k",
+        "--listen-address=127.0.0.53",
+        "--bind-interfaces",
+        "-R",
+        "-h",
+        knows,
+        "-u",
+        "root",
+        "-x",
+        "",
+    ];
+    let _server = world.serve(world.near(&server));
+    world.until(|| world.near(&["busybox", "nslookup", "-type=a", "thing.example", "127.0.0.53"]));
+    for name in ["lan", "other"] {
+        home.run(&["network", "create", name]).quiet();
+    }
+    let serve = [
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "lan:alias=www",
+        "-p",
+        "8080:80",
+        "-p",
+        "[::1]:8081:80",
+        "busybox",
+        "sh",
+        "-c",
+        SERVE_WHO,
+    ];
+    home.run(&serve).quiet();
+    home.run(&["run", "-d", "--name", "two", "--network", "other", "busybox", "sleep", "1000"]).quiet();
+    let client = "nslookup -type=a web | tail -n +3; nslookup -type=a thing.example | tail -n +3; wget -qO- http://www/cgi-bin/who";
+    let out = home.sh(&["--network", "lan"], client).quiet();
+    let address = home.inspect("web", "{{.NetworkSettings.Networks.lan.IPAddress}}");
+    assert!(out.contains(&format!("Address: {address}")) && out.contains("203.0.113.5"), "{out}");
+    // Over TCP too, from the name server of the network.
+    let pid = home.inspect("two", "{{.State.Pid}}");
+    let dig = |name: &str| {
+        let output = std::process::Command::new("nsenter")
+            .args(["--net", "-t", &pid, "--", "dig", "+tcp", "+short", "+tries=1", "+time=3", "@10.89.1.1", name])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(dig("thing.example"), "203.0.113.5");
+    // Another network's names are not told.
+    assert_eq!(dig("web"), "");
+    assert_eq!(ask(&world, false, "[::1]:8081"), "10.89.0.1");
+    let two = |script: &str| home.run(&["exec", "two", "sh", "-c", script]).out.trim_end().to_owned();
+    assert_eq!(two("timeout 3 wget -qO- http://web/cgi-bin/who 2>/dev/null"), "");
+    home.run(&["network", "connect", "lan", "two"]).quiet();
+    let own = home.inspect("two", "{{.NetworkSettings.Networks.lan.IPAddress}}");
+    assert_eq!(two("timeout 5 wget -qO- http://web/cgi-bin/who").replace("::ffff:", "").replace(['[', ']'], ""), own);
+    // Its ports go with it to the network that is left, and nowhere when it has left all.
+    home.run(&["network", "connect", "other", "web"]).quiet();
+    home.run(&["network", "disconnect", "lan", "web"]).quiet();
+    assert_eq!(ask(&world, true, &format!("{HOST}:8080")), FAR);
+    home.run(&["network", "disconnect", "other", "web"]).quiet();
+    let words = ["curl", "-s", "--noproxy", "*", "-m", "5", &format!("http://{HOST}:8080/")];
+    assert!(!world.far(&words).output().unwrap().status.success());
+    assert_eq!(home.inspect("web", "{{len .NetworkSettings.Networks}}"), "0");
+    home.run(&["network", "connect", "lan", "web"]).quiet();
+    assert_eq!(ask(&world, true, &format!("{HOST}:8080")), FAR);
+    home.run(&["rm", "-f", "-t", "0", "-a"]).quiet();
+    home.until("nothing is left", || {
+        let own = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.starts_with(b"monopod-"));
+        home.processes().iter().filter(|pid| own(pid)).count() == 0
+    });
+}
+
+#[test]
+fn inspect_tells_the_addresses_of_private_networks() {
+    let Some(world) = World::of(Who::Subuid, "") else { return };
+    let home = &world.home;
+    home.run(&["run", "-d", "--name", "one", "busybox", "sleep", "1000"]).quiet();
+    let settings = "{{.NetworkSettings.IPAddress}} {{.NetworkSettings.Gateway}} {{.NetworkSettings.GlobalIPv6Address}}";
+    assert_eq!(home.inspect("one", settings), format!("{HOST} {FAR} {HOST_6}"));
 }

@@ -110,6 +110,9 @@ pub struct Config {
     /// Nobody asked for that network: where it cannot be had, there is none.
     #[serde(default)]
     pub network_by_default: bool,
+    /// It has left all networks that it was in, and may join others.
+    #[serde(default)]
+    pub unconnected: bool,
     /// Cgroup under which its own is made; empty is the default place.
     pub cgroup_parent: String,
     /// File to which its id was written; removed with it.

@@ -75,12 +75,7 @@ impl Engine {
         let networks = config
             .attachments
             .iter()
-            .map(|a| {
-                let mut definition = definitions.find(&a.network)?;
-                // The router does not reach the host's resolvers, so nobody in it could pass questions on.
-                definition.dns_enabled &= behind.is_none();
-                Ok((a.clone(), definition))
-            })
+            .map(|a| Ok((a.clone(), definitions.find(&a.network)?)))
             .collect::<Result<Vec<_>, network::Error>>()
             .map_err(fault::network)?;
         let servers = config.names.dns.iter().filter_map(|s| s.parse().ok()).collect();
@@ -140,14 +135,20 @@ impl Engine {
 
     /// Writes the files of a container that runs anew, after its networks have changed: in place, since they are mounted.
     pub(crate) fn rewrite_files(&self, record: &Record, config: &Config) -> Result<(), Fault> {
-        let Some(holding) = self.holding(record) else { return Ok(()) };
+        let Some(allotment) = self.present_allotment(record) else { return Ok(()) };
+        let directory = self.container_directory(&record.id);
+        let rootless = self.host()?.in_user_namespace;
+        let plan = self.private_plan(record);
+        super::files::write(config, &directory, rootless, plan.as_ref(), Some(&allotment)).map(drop)
+    }
+
+    /// What a container that runs holds in networks, with their definitions.
+    pub(crate) fn present_allotment(&self, record: &Record) -> Option<Allotment> {
+        let holding = self.holding(record)?;
         let definitions = self.networks();
         let networks = holding.joints.iter().filter_map(|j| definitions.find(&j.network).ok());
         let networks = networks.map(|n| (n.name.clone(), n)).collect();
-        let allotment = Allotment { holding, networks };
-        let directory = self.container_directory(&record.id);
-        let rootless = self.host()?.in_user_namespace;
-        super::files::write(config, &directory, rootless, None, Some(&allotment)).map(drop)
+        Some(Allotment { holding, networks })
     }
 
     /// What a container that runs holds in networks.

@@ -20,7 +20,10 @@ impl Engine {
             Namespace::Path(path) => path.to_string_lossy().into_owned(),
             _ => String::new(),
         };
-        let mut all = addresses(config.attachments.first().and_then(joint));
+        let mut all = match config.private_network.as_ref().and_then(|_| self.private_plan(record)) {
+            Some(plan) => addresses(Some(&private(&plan))),
+            None => addresses(config.attachments.first().and_then(joint)),
+        };
         all.extend([
             ("EndpointID".to_owned(), json!("")),
             ("Bridge".to_owned(), json!("")),
@@ -49,6 +52,18 @@ impl Engine {
             ("Aliases".to_owned(), json!(aliases)),
         ]);
         Value::Object(all)
+    }
+}
+
+/// A private network as a place in one.
+fn private(plan: &usernet::Plan) -> Joint {
+    Joint {
+        network: String::new(),
+        interface: plan.interface.clone(),
+        addresses: plan.addresses.iter().map(|(ip, prefix)| types::Subnet { address: *ip, prefix: *prefix }).collect(),
+        gateways: plan.gateways.clone(),
+        mac: plan.hardware,
+        aliases: Vec::new(),
     }
 }
 

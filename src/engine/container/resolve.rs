@@ -120,6 +120,7 @@ pub fn resolve(
         log: log(asked)?,
         names: names(asked)?,
         network_by_default: asked.networks.iter().all(String::is_empty),
+        unconnected: false,
         private_network,
         cgroup_parent: asked.cgroup_parent.clone().unwrap_or_default(),
         cid_file: asked.cid_file.clone(),

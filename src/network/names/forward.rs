@@ -4,6 +4,7 @@
 //! Must not know: whose questions they are.
 
 use super::packet;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,6 +16,28 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 const TRIES: usize = 3;
 const PORT: u16 = 53;
 
+/// How servers are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As the kernel's routes lead.
+    Free,
+    /// By way of the loopback device, where somebody stands in for them.
+    Loopback,
+}
+
+impl Way {
+    fn prepare(self, socket: impl AsFd, v6: bool) -> Option<()> {
+        match self {
+            Way::Free => Some(()),
+            // The kernel gives it the server's address as its own, which this host need not have.
+            Way::Loopback => {
+                let tied = sys::transparent::to_device(&socket, "lo");
+                tied.and_then(|()| sys::transparent::transparent(socket, v6)).ok()
+            }
+        }
+    }
+}
+
 /// A question on its way over UDP.
 pub(crate) struct Pending {
     socket: UdpSocket,
@@ -22,6 +45,7 @@ pub(crate) struct Pending {
     end: usize,
     own: u16,
     servers: Vec<IpAddr>,
+    way: Way,
     asked: usize,
     until: Instant,
     /// Which listener it came by.
@@ -36,13 +60,14 @@ impl Pending {
         query: &[u8],
         end: usize,
         servers: Vec<IpAddr>,
+        way: Way,
         listener: usize,
         client: SocketAddr,
     ) -> Option<Pending> {
         for asked in 0..servers.len().min(TRIES) {
-            if let Some((socket, own)) = send(query, servers[asked]) {
+            if let Some((socket, own)) = send(query, servers[asked], way) {
                 let (query, until) = (query.to_vec(), Instant::now() + PATIENCE);
-                return Some(Pending { socket, query, end, own, servers, asked, until, listener, client });
+                return Some(Pending { socket, query, end, own, servers, way, asked, until, listener, client });
             }
         }
         None
@@ -86,7 +111,7 @@ impl Pending {
     pub fn next(&mut self) -> Option<Vec<u8>> {
         while self.asked + 1 < self.servers.len().min(TRIES) {
             self.asked += 1;
-            if let Some((socket, own)) = send(&self.query, self.servers[self.asked]) {
+            if let Some((socket, own)) = send(&self.query, self.servers[self.asked], self.way) {
                 (self.socket, self.own, self.until) = (socket, own, Instant::now() + PATIENCE);
                 return None;
             }
@@ -96,9 +121,10 @@ impl Pending {
 }
 
 /// From a port that the kernel chooses, with a number of its own: neither can be guessed.
-fn send(query: &[u8], server: IpAddr) -> Option<(UdpSocket, u16)> {
+fn send(query: &[u8], server: IpAddr, way: Way) -> Option<(UdpSocket, u16)> {
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).ok()?;
+    way.prepare(&socket, server.is_ipv6())?;
     socket.set_nonblocking(true).ok()?;
     socket.connect((server, PORT)).ok()?;
     let mut number = [0; 2];
@@ -110,9 +136,9 @@ fn send(query: &[u8], server: IpAddr) -> Option<(UdpSocket, u16)> {
 }
 
 /// Asks over TCP, one server after the other, and waits.
-pub(crate) fn over_tcp(query: &[u8], end: usize, servers: &[IpAddr]) -> Vec<u8> {
+pub(crate) fn over_tcp(query: &[u8], end: usize, servers: &[IpAddr], way: Way) -> Vec<u8> {
     let ask = |server: &IpAddr| -> Option<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(*server, PORT), PATIENCE).ok()?;
+        let mut stream = connect(*server, way)?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         stream.set_write_timeout(Some(PATIENCE)).ok()?;
         stream.write_all(&[&(query.len() as u16).to_be_bytes(), query].concat()).ok()?;
@@ -120,6 +146,16 @@ pub(crate) fn over_tcp(query: &[u8], end: usize, servers: &[IpAddr]) -> Vec<u8> 
         (answer.get(..2) == query.get(..2) && packet::answers(&answer, query, end)).then_some(answer)
     };
     servers.iter().take(TRIES).find_map(ask).unwrap_or_else(|| packet::refusal(query, end, packet::FAILED))
+}
+
+fn connect(server: IpAddr, way: Way) -> Option<TcpStream> {
+    let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).ok()?;
+    way.prepare(&socket, server.is_ipv6())?;
+    // What sending may take is what connecting may take (socket(7), SO_SNDTIMEO).
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(PATIENCE)).ok()?;
+    rustix::net::connect(&socket, &SocketAddr::new(server, PORT)).ok()?;
+    Some(socket.into())
 }
 
 /// A packet after its length (RFC 1035, 4.2.2).

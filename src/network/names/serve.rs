@@ -3,7 +3,7 @@
 //!
 //! Must not know: what names there are ([`super::Names`]).
 
-use super::forward::{Pending, over_tcp, read_frame};
+use super::forward::{Pending, Way, over_tcp, read_frame};
 use super::packet::{self, Wrong};
 use super::{Decision, Names};
 use rustix::event::{PollFd, PollFlags};
@@ -36,12 +36,14 @@ pub(crate) struct Server {
     listeners: Vec<Listener>,
     pending: Vec<Pending>,
     connections: Arc<AtomicUsize>,
+    way: Way,
 }
 
 impl Server {
-    /// One that listens nowhere yet.
-    pub fn new() -> Server {
+    /// One that listens nowhere yet, and asks others in this way.
+    pub fn new(way: Way) -> Server {
         Server {
+            way,
             names: Arc::new(Mutex::new(Arc::new(Names::default()))),
             listeners: Vec::new(),
             pending: Vec::new(),
@@ -123,7 +125,7 @@ impl Server {
                 Considered::Forward(end, _) if self.pending.len() >= PENDING => {
                     packet::refusal(query, end, packet::FAILED)
                 }
-                Considered::Forward(end, servers) => match Pending::start(query, end, servers, at, client) {
+                Considered::Forward(end, servers) => match Pending::start(query, end, servers, self.way, at, client) {
                     Some(pending) => {
                         self.pending.push(pending);
                         continue;
@@ -160,9 +162,9 @@ impl Server {
                 continue;
             }
             let (names, connections) = (self.names.clone(), self.connections.clone());
-            let network = self.listeners[at].network.clone();
+            let (network, way) = (self.listeners[at].network.clone(), self.way);
             let serve = move || {
-                converse(stream, client.ip(), &network, &names);
+                converse(stream, client.ip(), &network, &names, way);
                 connections.fetch_sub(1, Ordering::Relaxed);
             };
             if std::thread::Builder::new().stack_size(64 << 10).spawn(serve).is_err() {
@@ -173,7 +175,7 @@ impl Server {
 }
 
 /// Answers what comes by a connection, until it ends or is silent.
-fn converse(mut stream: TcpStream, client: IpAddr, network: &str, names: &Mutex<Arc<Names>>) {
+fn converse(mut stream: TcpStream, client: IpAddr, network: &str, names: &Mutex<Arc<Names>>, way: Way) {
     let ready = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(SILENCE)));
     if ready.and_then(|()| stream.set_write_timeout(Some(SILENCE))).is_err() {
         return;
@@ -183,7 +185,7 @@ fn converse(mut stream: TcpStream, client: IpAddr, network: &str, names: &Mutex<
         let answer = match consider(&now, network, client, &query, usize::from(u16::MAX)) {
             Considered::Answer(answer) => answer,
             Considered::Silent => return,
-            Considered::Forward(end, servers) => over_tcp(&query, end, &servers),
+            Considered::Forward(end, servers) => over_tcp(&query, end, &servers, way),
         };
         if stream.write_all(&[&(answer.len() as u16).to_be_bytes(), &answer[..]].concat()).is_err() {
             return;
