@@ -26,6 +26,7 @@ mod kill;
 mod load;
 mod login;
 mod logs;
+mod manifest;
 mod many;
 mod network;
 mod pause;
@@ -264,6 +265,21 @@ pub const GROUPS: &[Group] = &[
             ("untag", &tag::UNTAG),
         ],
         hidden: &[("ls", &images::VERB), ("remove", &rmi::VERB)],
+    },
+    Group {
+        name: "manifest",
+        about: "Manage lists of images for several platforms",
+        verbs: &[
+            ("add", &manifest::ADD),
+            ("annotate", &manifest::ANNOTATE),
+            ("create", &manifest::CREATE),
+            ("exists", &manifest::EXISTS),
+            ("inspect", &manifest::INSPECT),
+            ("push", &manifest::PUSH),
+            ("remove", &manifest::REMOVE),
+            ("rm", &manifest::RM),
+        ],
+        hidden: &[],
     },
     Group {
         name: "network",

@@ -6,6 +6,7 @@ pub(crate) mod change;
 mod history;
 mod import;
 mod list;
+mod lists;
 mod login;
 mod name;
 mod prune;

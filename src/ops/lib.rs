@@ -8,6 +8,7 @@ pub mod container;
 pub mod fault;
 pub mod host;
 pub mod image;
+pub mod manifest;
 pub mod network;
 pub mod volume;
 

@@ -35,7 +35,8 @@ const ROOM: u64 = 256 << 10;
 const STORE: u8 = 0;
 
 /// The tables, step by step: the version of a database is the number of steps it has seen.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE layers (name TEXT PRIMARY KEY, diff_id BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL,
         entries INTEGER NOT NULL, root_listed INTEGER NOT NULL, root_opaque INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE blobs (digest BLOB PRIMARY KEY, size INTEGER NOT NULL, diff_id BLOB NOT NULL) WITHOUT ROWID;
@@ -50,7 +51,13 @@ const STEPS: &[&str] = &["
     CREATE TABLE snapshot_layers (container TEXT, position INTEGER, layer TEXT NOT NULL,
         PRIMARY KEY (container, position)) WITHOUT ROWID;
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE lists (name TEXT PRIMARY KEY, id BLOB NOT NULL, bytes BLOB NOT NULL, sources TEXT NOT NULL)
+        WITHOUT ROWID;
+    CREATE TABLE signatures (manifest BLOB PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID;
+",
+];
 
 /// Path of the database of the store below `root`.
 pub fn path(root: &Path) -> PathBuf {

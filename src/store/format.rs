@@ -57,6 +57,8 @@
 //! snapshots(container, driver, image)
 //! snapshot_layers(container, position, layer)  position 0 is the top
 //! facts(name, value)                           what was probed, with the boot it is valid for
+//! lists(name, id, bytes, sources)              indexes that are put together here; sources: manifest → where it is, JSON
+//! signatures(manifest, bytes)                  those that came with an image; bytes: whatever the transfers make of them
 //! ```
 //!
 //! `PRAGMA user_version` holds one byte for the version of each room's tables; the store's is the lowest.

@@ -151,7 +151,7 @@ pub fn archive_tags(path: &Path) -> Result<Vec<String>> {
 }
 
 /// Opens `from`, and does something with what is in it.
-fn reading<T>(
+pub(crate) fn reading<T>(
     from: &Source,
     options: &Options,
     act: impl FnOnce(Whole, &dyn Documents, &dyn Origin) -> Result<T>,

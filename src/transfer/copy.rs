@@ -11,6 +11,7 @@ use crate::intake::Compression;
 use crate::origin::{Leaf, Origin, Original};
 use crate::plan::Place;
 use crate::{Error, Progress, Result};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -234,18 +235,32 @@ pub fn all(
     change: &Change,
     progress: &dyn Progress,
 ) -> Result<Written> {
-    let mut changed = std::collections::BTreeMap::new();
+    let mut changed = Changed::new();
     for entry in &index.manifests {
         let written = copy(origin, &read(entry)?, destination, change, false, progress)?;
         if written.digest != entry.digest {
             changed.insert(entry.digest, (written.digest, written.bytes.len() as u64, written.media_type));
         }
     }
+    self::index(bytes, media_type, &changed, destination, change)
+}
+
+/// Manifests that have become others: digest, size and media type by the digest they had.
+pub type Changed = BTreeMap<Digest, (Digest, u64, String)>;
+
+/// Writes an index, some of whose manifests have become others.
+pub fn index(
+    bytes: &[u8],
+    media_type: &str,
+    changed: &Changed,
+    destination: &dyn Destination,
+    change: &Change,
+) -> Result<Written> {
     let form = destination.form().or(change.form).unwrap_or(Form::of(media_type));
     let bytes = match changed.is_empty() && form == Form::of(media_type) {
         true => bytes.to_vec(),
         false if change.preserve => return Err(Error::NotPreserved { destination: destination.title() }),
-        false => convert::index(bytes, form, &changed)?,
+        false => convert::index(bytes, form, changed)?,
     };
     destination.manifest(&bytes, form.index(), true)?;
     Ok(Written { digest: Digest::of(&bytes), bytes, media_type: form.index().into() })

@@ -15,6 +15,7 @@ mod destination;
 mod document;
 mod error;
 mod intake;
+pub mod list;
 mod logins;
 mod origin;
 mod parts;

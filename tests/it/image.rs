@@ -126,6 +126,8 @@ pub struct Image {
     pub config: Value,
     /// How its layers are compressed.
     pub compression: Compression,
+    /// Architecture, if it is not this machine's.
+    pub architecture: Option<String>,
 }
 
 impl Image {
@@ -137,14 +139,15 @@ impl Image {
     /// An image of `layers` under `name`.
     pub fn of(name: &str, layers: Vec<Vec<u8>>) -> Image {
         let config = json!({"Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"]});
-        Image { name: Some(name.into()), layers, config, compression: Compression::Gzip }
+        Image { name: Some(name.into()), layers, config, compression: Compression::Gzip, architecture: None }
     }
 
     /// The whole configuration document.
     pub fn document(&self) -> Value {
         let diff_ids: Vec<_> = self.layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();
+        let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         json!({
-            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }, "os": "linux",
+            "architecture": self.architecture.as_deref().unwrap_or(own), "os": "linux",
             "created": "2023-11-14T22:13:20Z", "config": self.config,
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         })

@@ -22,6 +22,7 @@ mod image;
 mod inspect;
 mod lifecycle;
 mod limits;
+mod lists;
 mod local;
 mod logs;
 mod minimal;

@@ -112,7 +112,7 @@ impl Engine {
         transfer::source::has_transport(text)
     }
 
-    fn transfer_options(&self, platform: Option<&str>, access: &Access) -> Result<transfer::Options, Fault> {
+    pub(crate) fn transfer_options(&self, platform: Option<&str>, access: &Access) -> Result<transfer::Options, Fault> {
         let platform: Option<Platform> = platform.map(str::parse).transpose()?;
         let policy = self.policy(access.signature_policy.as_deref())?;
         Ok(transfer::Options { platform, registry: self.registry_options(access)?, policy })

@@ -145,7 +145,7 @@ impl Engine {
         }
         let policy = Policy::parse(asked.pull.as_deref(), Policy::Missing)?;
         let known = match self.store()?.find_image(&asked.image) {
-            Err(store::Error::NoSuchImage { .. }) => None,
+            Err(store::Error::NoSuchImage { .. }) => self.image_of_list(&asked.image, asked.platform.as_deref())?,
             other => Some(other.map_err(fault::store)?),
         };
         // An image for another platform is not the one that is meant.

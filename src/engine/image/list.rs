@@ -41,7 +41,7 @@ impl Engine {
     pub fn image_exists(&self, name: &str) -> Result<bool, Fault> {
         match self.store()?.find_image(name) {
             Ok(_) => Ok(true),
-            Err(store::Error::NoSuchImage { .. }) => Ok(false),
+            Err(store::Error::NoSuchImage { .. }) => self.list_exists(name),
             Err(error) => Err(fault::store(error)),
         }
     }

@@ -13,7 +13,10 @@ impl Engine {
     /// Removes an image, or one of its names if it has several.
     pub fn remove_image(&self, asked: &Remove) -> Result<Removed, Fault> {
         let image = match self.store()?.find_image(&asked.name) {
-            Err(store::Error::NoSuchImage { .. }) if asked.ignore => return Ok(Removed::default()),
+            Err(store::Error::NoSuchImage { .. }) if asked.ignore || self.list_exists(&asked.name)? => {
+                let list = self.remove_list(&asked.name, true)?;
+                return Ok(list.map(|l| Removed { untagged: vec![l.name], deleted: vec![l.id] }).unwrap_or_default());
+            }
             other => other.map_err(fault::store)?,
         };
         let database = self.database()?;

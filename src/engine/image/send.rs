@@ -67,7 +67,12 @@ impl Engine {
 
     /// Writes an image to a registry, or to wherever the destination says.
     pub fn push(&self, asked: &Push, watch: &Watch<'_>) -> Result<Pushed, Fault> {
-        let image = self.store()?.find_image(&asked.image).map_err(fault::store)?;
+        let image = match self.store()?.find_image(&asked.image) {
+            Err(store::Error::NoSuchImage { .. }) if self.list_exists(&asked.image)? => {
+                return self.push_list(&asked.clone().into(), watch);
+            }
+            found => found.map_err(fault::store)?,
+        };
         let destination = match &asked.destination {
             Some(destination) => destination.clone(),
             None => image.matched.clone().or_else(|| image.names.first().cloned()).ok_or_else(|| {
@@ -127,14 +132,7 @@ pub(crate) fn wishes(format: Option<&str>, compression: &Compression) -> Result<
         }
         Some(other) => return Err(Fault::invalid(format!("unknown format {other:?}: choose oci or v2s2"))),
     };
-    let wanted = match compression.format.as_deref() {
-        None => None,
-        Some("gzip") => Some(transfer::Compression::Gzip),
-        Some("zstd") => Some(transfer::Compression::Zstd),
-        Some(other) => {
-            return Err(Fault::invalid(format!("unknown compression format {other:?}: choose gzip or zstd")));
-        }
-    };
+    let wanted = compression.format.as_deref().map(self::compression).transpose()?;
     if let (Some(level), Some(wanted)) = (compression.level, wanted.or(Some(transfer::Compression::Gzip))) {
         let levels = if wanted == transfer::Compression::Zstd { 1..=20 } else { 1..=9 };
         if !levels.contains(&level) {
@@ -150,4 +148,13 @@ pub(crate) fn wishes(format: Option<&str>, compression: &Compression) -> Result<
         preserve: false,
     };
     Ok(Wishes { change, compress: compression.compress, ..Wishes::default() })
+}
+
+/// A compression by its name.
+pub(crate) fn compression(name: &str) -> Result<transfer::Compression, Fault> {
+    match name {
+        "gzip" => Ok(transfer::Compression::Gzip),
+        "zstd" => Ok(transfer::Compression::Zstd),
+        other => Err(Fault::invalid(format!("unknown compression format {other:?}: choose gzip or zstd"))),
+    }
 }

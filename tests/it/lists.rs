@@ -1,0 +1,107 @@
+//! Lists of images for several platforms: put together, changed, pushed and read by others.
+
+use crate::home::Home;
+use crate::image::{self, Image};
+use crate::peer::{self, Registry, digest, text};
+use serde_json::Value;
+
+/// A small image of its own for `architecture`, in an archive; gives the source.
+fn archive(home: &Home, architecture: &str) -> String {
+    let layer = image::Layer::new().file("which", architecture.as_bytes(), 0o644).done();
+    let mut image = Image::of("localhost/app:1", vec![layer]);
+    image.architecture = Some(architecture.into());
+    let file = home.write(&format!("{architecture}.tar"), &image::archive(&image::oci(&[image])));
+    format!("oci-archive:{}", text(&file))
+}
+
+fn inspect(home: &Home, name: &str) -> Value {
+    serde_json::from_str(&home.run(&["manifest", "inspect", name]).ok()).expect("JSON")
+}
+
+#[test]
+fn a_list_is_put_together_pushed_and_read_by_others() {
+    let home = Home::new();
+    let Some(registry) = Registry::start(&home, "", "") else { return };
+    home.load();
+    let id = home.run(&["manifest", "create", "mine"]).ok();
+    assert_eq!(id.len(), 64, "{id}");
+    home.run(&["manifest", "create", "mine"]).fails(125, &["mine", "--amend"]);
+    home.run(&["manifest", "create", "busybox"]).fails(125, &["busybox"]);
+    assert_eq!(home.run(&["manifest", "create", "--amend", "mine", "busybox"]).ok(), id);
+    let (arm, s390x) = (archive(&home, "arm64"), archive(&home, "s390x"));
+    assert_eq!(home.run(&["manifest", "add", "mine", &arm]).ok(), id);
+    let elsewhere = format!("{}/app:s390x", registry.address);
+    home.run(&["copy", "-q", &s390x, &format!("docker://{elsewhere}")]).quiet();
+    home.run(&["manifest", "add", "--annotation", "a=b", "--features", "x,y", "mine", &elsewhere]).ok();
+    let list = inspect(&home, "mine");
+    assert_eq!(list["manifests"][1]["platform"]["architecture"], "arm64");
+    assert_eq!(list["manifests"][2]["platform"]["architecture"], "s390x");
+    assert_eq!(list["manifests"][2]["platform"]["features"], serde_json::json!(["x", "y"]));
+    assert_eq!(list["manifests"][2]["annotations"]["a"], "b");
+    let second = list["manifests"][1]["digest"].as_str().unwrap().to_owned();
+    home.run(&["manifest", "annotate", "--variant", "v8", "--os-version", "1.2", "mine", &second]).ok();
+    home.run(&["manifest", "annotate", "--index", "--annotation", "all=yes", "mine"]).ok();
+    home.run(&["manifest", "annotate", "--index", "--arch", "arm64", "mine"]).fails(125, &["--index"]);
+    let list = inspect(&home, "mine");
+    assert_eq!(list["manifests"][1]["platform"]["os.version"], "1.2");
+    assert_eq!(list["annotations"]["all"], "yes");
+    // The list is run as the image of it that fits the machine.
+    assert_eq!(home.run(&["run", "--rm", "mine", "echo", "fine"]).quiet(), "fine");
+
+    let to = format!("{}/all:1", registry.address);
+    // The tag that was added moves on: what is pushed is what was added.
+    home.run(&["copy", "-q", &arm, &format!("docker://{elsewhere}")]).quiet();
+    let file = home.path("digest");
+    home.run(&["manifest", "push", "-q", "--digestfile", text(&file), "mine", &to]).quiet();
+    assert_eq!(inspect(&home, &format!("docker://{to}")), list);
+    if peer::installed("skopeo") {
+        assert_eq!(digest(&home, &format!("docker://{to}")), std::fs::read_to_string(&file).unwrap());
+        let copied = format!("oci:{}", text(&home.path("by-skopeo")));
+        peer::skopeo(&home, &["copy", "--all", "--src-tls-verify=false", &format!("docker://{to}"), &copied]);
+        // And what others have made is taken in whole.
+        home.run(&["manifest", "create", "--all", "theirs", &copied]).ok();
+        assert_eq!(inspect(&home, "theirs")["manifests"], list["manifests"]);
+    }
+    let local = format!("oci-archive:{}:all", text(&home.path("all.tar")));
+    home.run(&["manifest", "push", "-q", "--rm", "mine", &local]).quiet();
+    assert_eq!(
+        home.run(&["inspect", "--raw", &local]).ok(),
+        home.run(&["inspect", "--raw", &format!("docker://{to}")]).ok()
+    );
+    home.run(&["manifest", "exists", "mine"]).code(1);
+    home.run(&["manifest", "inspect", "localhost/mine"]).fails(125, &["localhost/mine is not in the store"]);
+}
+
+#[test]
+fn entries_and_lists_go() {
+    let home = Home::new();
+    let source = archive(&home, "arm64");
+    home.run(&["manifest", "create", "one", &source]).ok();
+    home.run(&["manifest", "exists", "one"]).ok();
+    let digest = inspect(&home, "one")["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    home.run(&["manifest", "remove", "one", &digest]).ok();
+    home.run(&["manifest", "remove", "one", &digest]).fails(125, &[&digest]);
+    assert_eq!(inspect(&home, "one")["manifests"], serde_json::json!([]));
+    home.run(&["manifest", "add", "two", &source]).fails(125, &["two"]);
+    assert!(home.run(&["manifest", "rm", "one"]).ok().starts_with("Untagged: localhost/one:latest"));
+    home.run(&["manifest", "rm", "one"]).fails(125, &["one"]);
+    home.run(&["manifest", "rm", "--ignore", "one"]).ok();
+    home.run(&["manifest", "create", "UPPER"]).fails(125, &["UPPER"]);
+}
+
+#[test]
+fn images_are_added_in_another_compression() {
+    let home = Home::new();
+    let source = archive(&home, "arm64");
+    home.run(&["manifest", "create", "one", &source]).ok();
+    let to = format!("oci:{}:all", text(&home.path("all")));
+    home.run(&["manifest", "push", "-q", "--add-compression", "zstd", "one", &to]).quiet();
+    let index: Value = serde_json::from_str(&home.run(&["inspect", "--raw", &to]).ok()).unwrap();
+    let manifests = index["manifests"].as_array().unwrap();
+    assert_eq!(manifests.len(), 2);
+    assert_eq!(manifests[1]["annotations"]["io.github.containers.compression.zstd"], "true");
+    let blob = manifests[1]["digest"].as_str().unwrap().replace(':', "/");
+    let manifest = std::fs::read_to_string(home.path(&format!("all/blobs/{blob}"))).unwrap();
+    assert!(manifest.contains("tar+zstd"), "{manifest}");
+    home.run(&["manifest", "push", "-q", "--add-compression", "rar", "one", &to]).fails(125, &["rar"]);
+}
