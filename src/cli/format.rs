@@ -1,6 +1,7 @@
 //! `--format`: JSON, or a template for each row, with a heading if it begins with `table`.
 
 use crate::failure::Failure;
+use crate::paint::Paint;
 use crate::table::align;
 use crate::template::Template;
 use serde::Serialize;
@@ -61,10 +62,12 @@ pub fn document(verb: &str, template: &str, value: &Value) -> Result<String, Fai
     Ok(align(&if text.ends_with('\n') { text } else { format!("{text}\n") }))
 }
 
-/// A table with headings, of rows of cells.
+/// A table with headings, of rows of cells; for people on a terminal the headings stand out.
 pub fn table_of(headings: &[&str], rows: &[Vec<String>], no_heading: bool) -> String {
+    let paint = Paint::stdout();
     let mut text = String::new();
     if !no_heading {
+        let headings: Vec<String> = headings.iter().map(|heading| paint.bold(heading)).collect();
         text.push_str(&headings.join("\t"));
         text.push('\n');
     }

@@ -9,6 +9,7 @@ mod failure;
 mod flag;
 mod format;
 pub mod init;
+mod paint;
 mod program;
 mod progress;
 mod stream;

@@ -21,7 +21,7 @@ pub fn align(text: &str) -> String {
         }
         for (cell, width) in line.iter().zip(widths.iter().map(Some).chain(std::iter::repeat(None))) {
             out.push_str(cell);
-            let length = cell.chars().count();
+            let length = crate::paint::width(cell);
             out.extend(std::iter::repeat_n(' ', width.map_or(0, |width| *width - length)));
         }
     }
@@ -38,7 +38,7 @@ fn measure(lines: &[Vec<&str>], widths: &mut [Vec<usize>], column: usize, from: 
             continue;
         }
         let end = (at..to).find(|line| !has(*line)).unwrap_or(to);
-        let longest = (at..end).map(|line| lines[line][column].chars().count() + PADDING).max().unwrap_or(0);
+        let longest = (at..end).map(|line| crate::paint::width(lines[line][column]) + PADDING).max().unwrap_or(0);
         (at..end).for_each(|line| widths[line].push(longest.max(MINIMUM)));
         measure(lines, widths, column + 1, at, end);
         at = end;

@@ -313,6 +313,10 @@ pub struct List {
     pub filters: Vec<String>,
     /// Only the newest of them.
     pub last: Option<usize>,
+    /// With the room that their files take, which has to be measured.
+    pub sizes: bool,
+    /// With the namespaces of those that run.
+    pub namespaces: bool,
 }
 
 /// One row of the list.
@@ -350,6 +354,32 @@ pub struct Summary {
     pub networks: Vec<String>,
     /// Its published ports.
     pub ports: Vec<types::port::Published>,
+    /// Room that its files take, if that was asked for.
+    pub size: Option<Size>,
+    /// Numbers of the namespaces of its first process, if they were asked for and it runs.
+    pub namespaces: Option<Namespaces>,
+}
+
+/// Room that the files of a container take, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// What it wrote.
+    pub written: u64,
+    /// All that it sees, its image's files too.
+    pub whole: u64,
+}
+
+/// Namespaces of a process, by the kernel's numbers of them; an empty text is one that cannot be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Namespaces {
+    pub cgroup: String,
+    pub ipc: String,
+    pub mount: String,
+    pub network: String,
+    pub pid: String,
+    pub user: String,
+    pub uts: String,
 }
 
 /// How a container ended.

@@ -289,7 +289,7 @@ fn compare(root: &Path, below: &Union) -> Result<Vec<Change>> {
 }
 
 /// Visits what is below `top`; `visit` says whether to go into it. What vanishes meanwhile is passed over.
-fn walk(top: &Path, mut visit: impl FnMut(&OwnedFd, &[u8], &[u8]) -> bool) -> Result<()> {
+pub(crate) fn walk(top: &Path, mut visit: impl FnMut(&OwnedFd, &[u8], &[u8]) -> bool) -> Result<()> {
     let root = sys::beneath::Root::open(top).map_err(Error::path("open", top))?;
     let mut waiting = vec![Vec::new()];
     while let Some(path) = waiting.pop() {

@@ -25,6 +25,7 @@ mod manifest;
 pub mod pack;
 mod place;
 mod removal;
+mod size;
 mod snapshot;
 pub mod spread;
 mod stream;
@@ -44,6 +45,7 @@ pub use image::{Image, ImageLayer, is_image};
 pub use list::List;
 pub use manifest::{DOCKER_MANIFEST, Descriptor, Manifest, OCI_CONFIGURATION, OCI_MANIFEST};
 pub use removal::{Removal, Removed, Users};
+pub use size::SnapshotSize;
 pub use snapshot::{Mounts, Snapshot};
 
 use rusqlite::Connection;

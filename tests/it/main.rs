@@ -31,6 +31,7 @@ mod network_verbs;
 mod networks;
 mod outward;
 mod peer;
+mod ps;
 mod registries;
 mod registry;
 mod rootless;

@@ -101,7 +101,7 @@ fn execute(program: &Program, asked: Asked, mut arguments: Vec<String>) -> Resul
 
 fn name_of(engine: &engine::Engine, name: &str) -> Result<String, Failure> {
     let id = engine.find(name).map_err(plain)?;
-    let list = engine.list(&List { all: true, filters: vec![format!("id={id}")], last: None }).map_err(plain)?;
+    let list = engine.list(&List { all: true, filters: vec![format!("id={id}")], ..List::default() }).map_err(plain)?;
     Ok(list.into_iter().find(|c| c.id == id).map_or_else(|| id.to_string(), |c| c.name))
 }
 

@@ -1,6 +1,7 @@
 //! Verbs that take several names: one operation each, all of them tried, every failure told.
 
 use crate::failure::Failure;
+use crate::program::plain;
 use engine::Engine;
 use ops::container::{List, Status, Summary};
 use std::path::PathBuf;
@@ -21,13 +22,19 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The names to act on. With `--all` and `--filter`, only containers in one of the states `fit`.
+    /// The names to act on. With `--all` and `--filter`, only containers in one of the states `fit`; names beside `--filter`
+    /// are those of them that it chooses.
     pub fn names(&self, engine: &Engine, named: Vec<String>, fit: &[Status]) -> Result<Vec<String>, Failure> {
-        let ways = [self.all || !self.filters.is_empty(), self.latest, !named.is_empty() || !self.id_files.is_empty()];
-        match ways.iter().filter(|way| **way).count() {
-            0 => return Err(Failure::new("you must provide at least one name or id")),
-            1 => {}
-            _ => return Err(Failure::new("--all, --latest, --filter and names cannot be used together")),
+        let conflict = match (self.all, self.latest, !self.id_files.is_empty(), !named.is_empty()) {
+            (true, true, false, _) => Some("--all and --latest cannot be used together"),
+            (true, _, true, _) | (_, true, true, _) => Some("--all, --latest, and --cidfile cannot be used together"),
+            (true, _, _, true) => Some("no arguments are needed with --all"),
+            (_, true, _, true) => Some("--latest and containers cannot be used together"),
+            (false, false, false, false) if self.filters.is_empty() => Some("you must provide at least one name or id"),
+            _ => None,
+        };
+        if let Some(conflict) = conflict {
+            return Err(Failure::new(conflict));
         }
         let mut names = named;
         for file in &self.id_files {
@@ -40,10 +47,12 @@ impl Choice {
         if self.latest {
             names.push(latest(engine)?.id.to_string());
         }
-        if ways[0] {
-            let list = engine.list(&List { all: true, filters: self.filters.clone(), last: None });
-            let list = list.map_err(crate::program::plain)?;
-            names.extend(list.iter().filter(|c| fit.contains(&c.status)).map(|c| c.id.to_string()));
+        if self.all || !self.filters.is_empty() {
+            let list = List { all: true, filters: self.filters.clone(), ..List::default() };
+            let list = engine.list(&list).map_err(plain)?;
+            let only = names.iter().map(|name| engine.find(name).map_err(plain)).collect::<Result<Vec<_>, _>>()?;
+            let chosen = |c: &&Summary| fit.contains(&c.status) && (only.is_empty() || only.contains(&c.id));
+            names = list.iter().filter(chosen).map(|c| c.id.to_string()).collect();
         }
         Ok(names)
     }
@@ -56,7 +65,9 @@ impl Choice {
 
 /// The container that was made last.
 pub fn latest(engine: &Engine) -> Result<Summary, Failure> {
-    let list = engine.list(&List { all: true, filters: Vec::new(), last: Some(1) }).map_err(crate::program::plain)?;
+    let list = engine
+        .list(&List { all: true, filters: Vec::new(), last: Some(1), ..List::default() })
+        .map_err(plain)?;
     list.into_iter().next().ok_or_else(|| Failure::new("no containers found: no such container"))
 }
 

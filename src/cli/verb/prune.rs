@@ -82,7 +82,7 @@ fn image(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, 
 
 /// Removes the containers that have ended or never ran, and prints their ids.
 pub fn containers(engine: &Engine, filters: &[String]) -> Result<u8, Failure> {
-    let list = List { all: true, filters: filters.to_vec(), last: None };
+    let list = List { all: true, filters: filters.to_vec(), ..List::default() };
     let stopped: Vec<String> = engine
         .list(&list)
         .map_err(plain)?

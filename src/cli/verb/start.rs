@@ -52,6 +52,12 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     if arguments.is_empty() && !chosen {
         return Err(Failure::new("start requires at least one argument"));
     }
+    if asked.choice.all && !arguments.is_empty() {
+        return Err(Failure::new("either start all containers or the container(s) provided in the arguments"));
+    }
+    if stays && asked.choice.all {
+        return Err(Failure::new("you cannot start and attach all containers at once"));
+    }
     if stays && arguments.len() > 1 {
         return Err(Failure::new("you cannot start and attach multiple containers at once"));
     }

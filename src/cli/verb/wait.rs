@@ -85,7 +85,7 @@ fn condition(text: &str) -> Result<Vec<Status>, Failure> {
 fn until(engine: &engine::Engine, name: &str, states: &[Status], interval: Duration) -> Result<i32, ops::Fault> {
     let id = engine.find(name)?;
     loop {
-        let list = engine.list(&List { all: true, filters: vec![format!("id={id}")], last: None })?;
+        let list = engine.list(&List { all: true, filters: vec![format!("id={id}")], ..List::default() })?;
         let Some(container) = list.into_iter().find(|c| c.id == id) else {
             return Err(ops::Fault::new(Kind::NotFound, format!("no container with ID {id} found: no such container")));
         };

@@ -92,8 +92,9 @@ impl Engine {
     /// waits for anybody.
     pub(crate) fn collect(&self) -> Result<(), Fault> {
         for record in self.database()?.unsettled(self.boot())? {
-            let lives = record.mark == Mark::Active && self.observe(&record).over.is_none();
-            if !lives {
+            let state = self.observe(&record);
+            let lives = record.mark == Mark::Active && state.over.is_none();
+            if !lives || state.status == Status::Removing {
                 // What cannot be collected is still listed, and its own removal says why; it must not keep others from
                 // being made.
                 let _ = self.collect_one(&record.id);
@@ -193,8 +194,15 @@ impl Engine {
         let record = self.record_of(name)?;
         let id = record.id.clone();
         let mut record = record;
+        let mut removing = None;
         loop {
             let state = self.observe(&record);
+            if record.mark == Mark::Active && state.status == Status::Removing {
+                // The exit code is told when the row goes. Somebody was killed over it if that takes so long.
+                if removing.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                    self.cleanup(&id)?;
+                }
+            }
             if let Some(super::state::Over::Ended(ended)) = &state.over {
                 return Ok(Exit { code: ended.exit_code, oom: ended.oom });
             }

@@ -3,7 +3,7 @@
 use super::init::no_such;
 use crate::Engine;
 use crate::database::{Mark, Record};
-use ops::container::{List, Status, Summary};
+use ops::container::{List, Namespaces, Size, Status, Summary};
 use ops::{Fault, Kind};
 use types::Id;
 
@@ -74,7 +74,21 @@ impl Engine {
         if let Some(last) = asked.last {
             all.truncate(last);
         }
+        for container in &mut all {
+            if asked.sizes {
+                container.size = Some(self.size_of(&container.id)?);
+            }
+            if asked.namespaces && container.pid > 0 {
+                container.namespaces = Some(namespaces(container.pid));
+            }
+        }
         Ok(all)
+    }
+
+    /// Room that the files of a container take.
+    pub(crate) fn size_of(&self, id: &Id) -> Result<Size, Fault> {
+        let size = self.store()?.snapshot_size(id).map_err(crate::fault::store)?;
+        Ok(Size { written: size.written, whole: size.whole })
     }
 
     fn filter(&self, text: &str) -> Result<Filter, Fault> {
@@ -91,8 +105,8 @@ impl Engine {
                 "initialized" => Status::Initialized,
                 "running" => Status::Running,
                 "paused" => Status::Paused,
-                "stopping" | "stopped" => Status::Stopping,
-                "exited" => Status::Exited,
+                "stopping" => Status::Stopping,
+                "exited" | "stopped" => Status::Exited,
                 "removing" => Status::Removing,
                 _ => {
                     return Err(Fault::invalid(format!(
@@ -216,6 +230,25 @@ fn with_running(mut record: Record, running: Option<monitor::record::Running>) -
     }
 }
 
+/// The namespaces of a process, which may have ended meanwhile.
+fn namespaces(pid: i32) -> Namespaces {
+    let number = |kind: &str| {
+        let link = std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap_or_default();
+        let text = link.to_string_lossy();
+        let inside = text.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']'));
+        inside.unwrap_or_default().to_owned()
+    };
+    Namespaces {
+        cgroup: number("cgroup"),
+        ipc: number("ipc"),
+        mount: number("mnt"),
+        network: number("net"),
+        pid: number("pid"),
+        user: number("user"),
+        uts: number("uts"),
+    }
+}
+
 fn summary(record: Record, pid: i32, status: Status) -> Summary {
     const SECOND: i64 = 1_000_000_000;
     Summary {
@@ -235,6 +268,8 @@ fn summary(record: Record, pid: i32, status: Status) -> Summary {
         mounts: record.mounts,
         networks: record.networks,
         ports: record.ports,
+        size: None,
+        namespaces: None,
     }
 }
 

@@ -5,7 +5,7 @@
 //! |---|---|---|---|---|---|---|
 //! | active | another | | | | | exited, 137 |
 //! | active | this | there | | | | exited, as recorded; not started at all if it has an error and no start |
-//! | active | this | – | – | | | being started if its lock is held, else as before |
+//! | active | this | – | – | | | being removed if it has no directory; being started if its lock is held, else as before |
 //! | active | this | – | there | lives | | running, or parked (initialized) while its start is not recorded |
 //! | active | this | – | there | – | lives | stopping: the record is about to be written |
 //! | active | this | – | there | – | – | exited, 137: its monitor was killed, so nobody knows better; as before if it was never released |
@@ -85,6 +85,10 @@ impl Engine {
             None if !locked && super::lock::is_held(&self.container_directory(&record.id)) => {
                 let status = if record.started == 0 { Status::Created } else { Status::Exited };
                 return State { status, running: None, over: None };
+            }
+            // Whoever removes it takes its directory away, and its row last of all.
+            None if !locked && !self.container_directory(&record.id).exists() => {
+                return State { status: Status::Removing, running: None, over: None };
             }
             // Whoever started it may have come to the end of that between both looks: it lets go of the lock last.
             None => match (Running::read(&directory), Exit::read(&directory)) {
