@@ -162,6 +162,9 @@ pub enum Rootfs {
         base: PathBuf,
         /// Lower directories, topmost first; short names relative to `base`, or absolute ones.
         lower: Vec<PathBuf>,
+        /// A directory that is not seen, but from which files of lower ones take their contents (a data layer, kernel 6.5).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<PathBuf>,
         /// The writable directory; without one the root is read-only.
         upper: Option<PathBuf>,
         /// Overlay's scratch directory, beside `upper`.
@@ -173,8 +176,7 @@ pub enum Rootfs {
         volatile: bool,
         /// Show the lower directories' owners through this map (idmapped mounts, kernel 5.19 and later): owner `container` on
         /// disk becomes `host`. The upper directory is not mapped: what the container writes is owned by `host` ids on disk. It
-        /// works in the initial user namespace only, so in a nested one (rootless `keep-id`) leave it out:
-        /// owners then are what the container's own map makes of them.
+        /// works in the initial user namespace only: in a nested one leave it out, and give the layers such owners.
         idmap: Option<IdMap>,
     },
 }

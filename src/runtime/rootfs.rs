@@ -31,13 +31,19 @@ pub enum Prepared {
     Classic(Rootfs),
 }
 
-/// The root of a container that has no process, mounted detached in the namespaces of the caller, whose working directory
-/// stays as it is. The mount goes with the descriptor. Kernels before 5.2, which have no such mounts, are an error.
+/// The root of a container that has no process, mounted detached in the namespaces of the caller, who keeps them and the
+/// working directory: what has to be mounted elsewhere on the way is seen by nobody. The mount goes with the descriptor.
+/// Kernels before 5.2, which have no such mounts, are an error.
 pub fn mount_detached(rootfs: &Rootfs) -> Result<OwnedFd, Error> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let here = rustix::fs::open(".", flags, Mode::empty()).root("working directory", "open")?;
-    let prepared = prepare(Interface::probe(), rootfs);
-    rustix::process::fchdir(&here).root("working directory", "enter")?;
+    // A mount namespace of its own (and with it a working directory) is left by ending the thread.
+    let prepared = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, || {
+            sys::userns::own_mounts().root("mount namespace", "make")?;
+            prepare(Interface::probe(), rootfs)
+        });
+        let thread = thread.map_err(sys::process::errno).root("thread", "start")?;
+        thread.join().unwrap_or_else(|_| Err(Errno::IO).root("thread", "wait for"))
+    });
     match prepared? {
         Prepared::Tree(tree, _) => Ok(tree),
         Prepared::Classic(_) => Err(Error::Unsupported {
@@ -84,13 +90,14 @@ pub fn prepare(interface: Interface, rootfs: &Rootfs) -> Result<Prepared, Error>
 /// The overlay, from directories named relative to `base`, which becomes the working directory meanwhile: so the options of
 /// many layers stay short.
 fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, Error> {
-    let Rootfs::Overlay { base, lower, upper, work, user_xattr, volatile, .. } = rootfs else {
+    let Rootfs::Overlay { base, lower, data, upper, work, user_xattr, volatile, .. } = rootfs else {
         unreachable!("an overlay")
     };
     let what = base.display().to_string();
     rustix::process::chdir(base).root(&what, "enter")?;
     let [upper, work] = [upper, work].map(|path| path.as_ref().map(|path| shorten(path, base)));
-    let mounted = overlay_here(lower, upper.as_deref(), work.as_deref(), *user_xattr, *volatile, &what);
+    let layers = Layers { lower, data: data.as_deref(), upper: upper.as_deref(), work: work.as_deref() };
+    let mounted = overlay_here(&layers, *user_xattr, *volatile, &what);
     rustix::process::chdir("/").root("/", "enter")?;
     mounted
 }
@@ -105,28 +112,34 @@ fn shorten(path: &Path, base: &Path) -> PathBuf {
     up.chain(path.components().skip(same).map(|part| Path::new(part.as_os_str()))).collect()
 }
 
-fn overlay_here(
-    lower: &[PathBuf],
-    upper: Option<&Path>,
-    work: Option<&Path>,
-    user_xattr: bool,
-    volatile: bool,
-    what: &str,
-) -> Result<OwnedFd, Error> {
+/// Directories of an overlay, as seen from the working directory.
+struct Layers<'a> {
+    lower: &'a [PathBuf],
+    data: Option<&'a Path>,
+    upper: Option<&'a Path>,
+    work: Option<&'a Path>,
+}
+
+fn overlay_here(layers: &Layers<'_>, user_xattr: bool, volatile: bool, what: &str) -> Result<OwnedFd, Error> {
+    let Layers { lower, data, upper, work } = *layers;
     let what = &format!("overlay in {what}");
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).root(what, "open the file system")?;
     let set = |key: &str, value: &Path| rustix::mount::fsconfig_set_string(&context, key, value);
     rustix::mount::fsconfig_set_string(&context, "source", "overlay").root(what, "set the source")?;
     let joined = join(lower);
-    if joined.len() < 256 && !has_separator(lower) {
+    if joined.len() < 256 && !has_separator(lower) && data.is_none() {
         // A string of fsconfig(2) has at most 255 bytes; few layers fit.
         set("lowerdir", Path::new(std::ffi::OsStr::from_bytes(&joined))).root(what, "set the lower directories")?;
     } else if let Err(error) = lower.iter().try_for_each(|directory| set("lowerdir+", directory)) {
-        if error != Errno::INVAL {
+        if error != Errno::INVAL || data.is_some() {
             return Err(error).root(what, "add a lower directory");
         }
         // No `lowerdir+` before kernel 6.5: a whole page of options by mount(2), in a place of our own.
         return overlay_by_page(lower, upper, work, user_xattr, volatile, what);
+    }
+    if let Some(data) = data {
+        // Last of the lower ones.
+        set("datadir+", data).root(what, "add a data layer")?;
     }
     if let (Some(upper), Some(work)) = (upper, work) {
         set("upperdir", upper).root(what, "set the upper directory")?;
@@ -257,7 +270,7 @@ fn overlay_of_mapped_layers(rootfs: &Rootfs, map: &IdMap, namespace: BorrowedFd<
     }
     let names: Vec<PathBuf> = (0..lower.len()).map(|n| n.to_string().into()).collect();
     let (upper, work) = writable.as_ref().map_or((None, None), |(u, w)| (Some(u.as_path()), Some(w.as_path())));
-    let mounted = overlay_here(&names, upper, work, *user_xattr, *volatile, &what);
+    let mounted = overlay_here(&Layers { lower: &names, data: None, upper, work }, *user_xattr, *volatile, &what);
     rustix::process::chdir("/").root("/", "enter")?;
     mounted
 }

@@ -3,9 +3,11 @@
 //! With overlay that is what the upper directory holds. A root that is a copy is compared with its layers, file by
 //! file: by kind, owner, mode, time, size and link, as every tool that has no overlay does.
 
+use crate::copy::Purpose;
 use crate::pack::{Packing, is_opaque, pack};
 use crate::unpack::is_whiteout;
 use crate::{Driver, Error, Mounts, Result, Store, format};
+use rusqlite::OptionalExtension;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -131,7 +133,9 @@ impl Store {
                 let layers = lower.iter().map(|layer| base.join(layer)).collect();
                 from_upper(&upper, &Union { layers })
             }
-            Mounts::Directory(root) => compare(&root, &Union { layers: self.layers_below(container)? }),
+            Mounts::Directory(root) => {
+                compare(&root, &Union { layers: self.layers_below(container)? }, self.map_of(container)?.as_ref())
+            }
         }
     }
 
@@ -176,12 +180,23 @@ impl Store {
         }
     }
 
+    /// The map whose owners the files of a snapshot have.
+    fn map_of(&self, container: &Id) -> Result<Option<IdMap>> {
+        let query = "SELECT map FROM snapshots WHERE container = ?1";
+        let map: Option<Option<String>> = self
+            .connection()
+            .query_row(query, [container.as_str()], |row| row.get(0))
+            .optional()
+            .map_err(self.failed("look up a snapshot in"))?;
+        Ok(map.flatten().map(|key| crate::mapped::map_of(&key)))
+    }
+
     fn layers_below(&self, container: &Id) -> Result<Vec<PathBuf>> {
         let query = "SELECT layer FROM snapshot_layers WHERE container = ?1 ORDER BY position";
         self.layer_paths(query, container.as_str().to_owned().into())
     }
 
-    fn layers_of(&self, image: &Digest) -> Result<Vec<PathBuf>> {
+    pub(crate) fn layers_of(&self, image: &Digest) -> Result<Vec<PathBuf>> {
         let query = "SELECT layer FROM image_layers JOIN images ON images.id = image_layers.image
              WHERE images.config = ?1 ORDER BY position DESC";
         self.layer_paths(query, image.as_bytes().to_vec().into())
@@ -231,7 +246,8 @@ fn from_upper(upper: &Path, below: &Union) -> Result<Vec<Change>> {
 }
 
 /// What a copy says, compared with what it was made of.
-fn compare(root: &Path, below: &Union) -> Result<Vec<Change>> {
+fn compare(root: &Path, below: &Union, owners: Option<&IdMap>) -> Result<Vec<Change>> {
+    let purpose = Purpose { owners, ..Purpose::default() };
     let mut changes = BTreeSet::new();
     let touch = |changes: &mut BTreeSet<Change>, path: &[u8], kind| {
         changes.insert(Change { path: path.to_vec(), kind });
@@ -259,8 +275,10 @@ fn compare(root: &Path, below: &Union) -> Result<Vec<Change>> {
                 open(&below.layers[layer], parent).and_then(|parent| fs::readlinkat(parent, name, Vec::new()).ok());
             old != fs::readlinkat(directory, name, Vec::new()).ok()
         };
-        let differs = (before.st_mode, before.st_uid, before.st_gid, before.st_rdev)
-            != (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_rdev)
+        let (uid, gid, mapped) = purpose.owner(&before);
+        let special = if mapped { 0 } else { 0o6000 };
+        let differs = (before.st_mode & !special, uid.as_raw(), gid.as_raw(), before.st_rdev)
+            != (stat.st_mode & !special, stat.st_uid, stat.st_gid, stat.st_rdev)
             || (!is_directory
                 && (before.st_size, before.st_mtime, before.st_mtime_nsec)
                     != (stat.st_size, stat.st_mtime, stat.st_mtime_nsec))

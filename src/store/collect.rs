@@ -39,24 +39,25 @@ impl Store {
 
     /// Takes layers and blobs that a place marks out of the store, unless the database knows them.
     pub(crate) fn discard(&self, place: &Place) -> Result<()> {
-        let (mut layers, mut blobs) = (vec![place.name().to_owned()], Vec::new());
+        // A name is one of a layer or of a mapped layer, and a place does not know which it becomes.
+        let mut trees = [format::LAYERS, format::MAPPED].map(|directory| (directory, vec![place.name().to_owned()]));
+        let mut blobs = Vec::new();
         for (name, _) in sys::removal::names(place.directory()).map_err(Error::path("list", place.path("")))? {
             let Ok(name) = name.into_string() else { continue };
             if let Some(layer) = name.strip_prefix(format::MARK) {
-                layers.push(layer.to_owned());
+                trees[0].1.push(layer.to_owned());
+            } else if let Some(layer) = name.strip_prefix(format::MAPPED_MARK) {
+                trees[1].1.push(layer.to_owned());
             } else if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 blobs.push(name);
             }
         }
-        let open = |path: &str| {
-            let path = self.root().join(path);
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            fs::open(&path, flags, Mode::empty()).map_err(Error::path("open", path))
-        };
-        let (layer_directory, blob_directory) = (open(format::LAYERS)?, open(format::BLOBS)?);
-        layers.retain(|layer| place::exists(&layer_directory, layer));
-        blobs.retain(|blob| place::exists(&blob_directory, blob));
-        if layers.is_empty() && blobs.is_empty() {
+        let path = |directory: &str, name: &str| self.root().join(directory).join(name);
+        for (directory, names) in &mut trees {
+            names.retain(|name| place::exists(fs::CWD, path(directory, name)));
+        }
+        blobs.retain(|blob| place::exists(fs::CWD, path(format::BLOBS, blob)));
+        if trees.iter().all(|(_, names)| names.is_empty()) && blobs.is_empty() {
             return Ok(());
         }
         // In a transaction, or somebody might publish an image with the blob between the look and the removal.
@@ -66,19 +67,21 @@ impl Store {
         let known = |query: &str, value: &str| -> Result<bool> {
             Ok(change.query_row(query, [value], |_| Ok(())).optional().map_err(&fail)?.is_some())
         };
-        for layer in layers {
-            if !known("SELECT 1 FROM layers WHERE name = ?1", &layer)? {
-                let gone = format!("gone-{layer}");
-                let moved = fs::renameat(&layer_directory, &layer, place.directory(), &gone);
-                moved.map_err(Error::path("remove", self.root().join(format::LAYERS).join(&layer)))?;
+        for ((directory, names), table) in trees.iter().zip(["layers", "mapped_layers"]) {
+            for name in names {
+                if !known(&format!("SELECT 1 FROM {table} WHERE name = ?1"), name)? {
+                    let gone = format!("gone-{directory}-{name}");
+                    let moved = fs::renameat(fs::CWD, path(directory, name), place.directory(), &gone);
+                    moved.map_err(Error::path("remove", path(directory, name)))?;
+                }
             }
         }
         for blob in blobs {
             if !known("SELECT 1 FROM blobs WHERE digest = unhex(?1)", &blob)? {
-                match fs::unlinkat(&blob_directory, &blob, AtFlags::empty()) {
+                match fs::unlinkat(fs::CWD, path(format::BLOBS, &blob), AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(errno) => {
-                        return Err(Error::path("remove", self.root().join(format::BLOBS).join(blob))(errno));
+                        return Err(Error::path("remove", path(format::BLOBS, &blob))(errno));
                     }
                 }
             }

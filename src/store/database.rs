@@ -57,6 +57,11 @@ const STEPS: &[&str] = &[
         WITHOUT ROWID;
     CREATE TABLE signatures (manifest BLOB PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE mapped_layers (name TEXT NOT NULL, layer TEXT, map TEXT, kept INTEGER NOT NULL,
+        referring INTEGER NOT NULL, PRIMARY KEY (layer, map)) WITHOUT ROWID;
+    ALTER TABLE snapshots ADD COLUMN map TEXT;
+",
 ];
 
 /// Path of the database of the store below `root`.
@@ -226,7 +231,7 @@ fn create_directories(root: &Path) -> Result<()> {
         create(root.join(private), 0o700)?;
     }
     // Containers in other user namespaces pass through these, so x for all; names cannot be listed.
-    for passed in [format::LAYERS, format::SNAPSHOTS, format::EMPTY] {
+    for passed in [format::LAYERS, format::MAPPED, format::SNAPSHOTS, format::EMPTY] {
         create(root.join(passed), 0o711)?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use crate::{Error, Result, Store};
 use rusqlite::OptionalExtension;
 use rustix::fs;
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// How snapshots are made.
@@ -48,18 +49,41 @@ pub struct DriverReport {
     pub filesystem: String,
 }
 
+/// How owners of files are shown through a container's map of ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnersReport {
+    /// Layers can be mounted with other owners.
+    pub mounts: bool,
+    /// Layers with other owners can take the contents of files from those that they are made of.
+    pub references: bool,
+    /// Why layers cannot be mounted with other owners; empty if they can.
+    pub reason: String,
+}
+
 /// What is remembered.
 #[derive(Serialize, Deserialize)]
-struct Remembered {
+struct Remembered<T> {
     boot: String,
     device: u64,
-    report: DriverReport,
+    report: T,
 }
 
 impl Store {
     /// How snapshots are made. The first time after a boot, an overlay is mounted where nobody sees it.
     pub fn driver(&self) -> Result<DriverReport> {
-        let fact = if self.options().in_user_namespace { "driver in a user namespace" } else { "driver" };
+        self.remembered(if self.options().in_user_namespace { "driver in a user namespace" } else { "driver" }, || {
+            self.probe()
+        })
+    }
+
+    /// How owners are shown through a map of ids, found out in the same way.
+    pub fn owners(&self) -> Result<OwnersReport> {
+        let in_user_namespace = self.options().in_user_namespace;
+        self.remembered(if in_user_namespace { "owners in a user namespace" } else { "owners" }, || self.probe_owners())
+    }
+
+    /// What is known of this boot and this device, or `probe` finds out.
+    fn remembered<T: Serialize + DeserializeOwned>(&self, fact: &str, probe: impl FnOnce() -> Result<T>) -> Result<T> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let device = fs::stat(self.root()).map_err(Error::path("look at", self.root()))?.st_dev;
         let connection = self.connection();
@@ -67,7 +91,7 @@ impl Store {
             .query_row("SELECT value FROM facts WHERE name = ?1", [fact], |row| row.get(0))
             .optional()
             .map_err(self.failed("read a fact from"))?;
-        if let Some(known) = value.and_then(|text| serde_json::from_str::<Remembered>(&text).ok())
+        if let Some(known) = value.and_then(|text| serde_json::from_str::<Remembered<T>>(&text).ok())
             && known.boot == boot
             && known.device == device
             && !boot.is_empty()
@@ -75,12 +99,32 @@ impl Store {
             return Ok(known.report);
         }
         drop(connection);
-        let report = self.probe()?;
-        let remembered = Remembered { boot, device, report: report.clone() };
+        let remembered = Remembered { boot, device, report: probe()? };
         let value = serde_json::to_string(&remembered).unwrap_or_default();
         // On a read-only disk it is probed every time.
         let _ = self.connection().execute("INSERT OR REPLACE INTO facts VALUES (?1, ?2)", [fact, &value]);
-        Ok(report)
+        Ok(remembered.report)
+    }
+
+    fn probe_owners(&self) -> Result<OwnersReport> {
+        let place = Place::create(self.root())?;
+        let scratch = |name: &str| -> Result<std::path::PathBuf> {
+            let path = place.path(name);
+            fs::mkdir(&path, fs::Mode::RWXU).map_err(Error::path("create", &path))?;
+            Ok(path)
+        };
+        let user_xattr = self.options().in_user_namespace;
+        let reason = if user_xattr {
+            "only root may mount files with other owners".to_owned()
+        } else {
+            match sys::overlay::probe_mapped_mounts(&scratch("mapped")?) {
+                Ok(()) => String::new(),
+                Err(Errno::NOSYS) => "idmapped mounts need Linux 5.12, and below overlay 5.19".to_owned(),
+                Err(errno) => format!("layers cannot be mounted with other owners here ({errno})"),
+            }
+        };
+        let references = sys::overlay::probe_references(&scratch("references")?, user_xattr).is_ok();
+        Ok(OwnersReport { mounts: reason.is_empty(), references, reason })
     }
 
     fn probe(&self) -> Result<DriverReport> {

@@ -7,6 +7,7 @@
 //!   ballast                 space given up when the disk is full
 //!   blobs/sha256/HEX        layers as they came (gzip, zstd or plain tar), named by the digest of exactly these bytes
 //!   layers/NAME/            one unpacked layer: what a lower directory of overlay looks like
+//!   mapped/NAME/            a layer as a container with a user namespace of its own needs it; see below
 //!   snapshots/ID/upper/     what container ID changed (overlay)
 //!   snapshots/ID/work/      overlay's own
 //!   snapshots/ID/root/      the whole root of container ID, where overlay cannot be had
@@ -23,15 +24,21 @@
 //! Where only one id is mapped, files and directories belong to it, and `user.containers.override_stat` =
 //! `UID:GID:0MODE` (mode in octal) says whose they are meant to be if that is not `0:0`.
 //!
+//! **Mapped layers** are layers whose files have the owners that they would have in a user namespace with a certain map of
+//! ids, for containers whose layers cannot be mounted with other owners. They are made when the first container with
+//! that map needs them, and go with the last one, or if they are kept, with the layer. Where overlay has data layers, their regular
+//! files are empty, with `redirect` = `/LAYER/PATH` (below `layers/`) and `metacopy`; else contents are copied.
+//!
 //! **Work.** Whatever is not complete yet, or not wanted any more, lies in `work/NAME/`, beside a file `lock` on which
 //! its owner holds `flock(LOCK_EX)`. A directory whose lock is free was left by a killed command: whoever opens the
 //! store takes the lock and removes it.
 //!
 //! ```text
 //!   work/NAME/lock
-//!   work/NAME/tree/         a layer being unpacked; it becomes layers/NAME
+//!   work/NAME/tree/         a layer being unpacked, or made of another; it becomes layers/NAME or mapped/NAME
 //!   work/NAME/HEX           its blob; linked to blobs/sha256/HEX (while it is being written: `blob`)
 //!   work/NAME/layer-OTHER   OTHER is a layer, HEX a blob to be removed once no row knows it
+//!   work/NAME/mapped-OTHER  OTHER is a mapped layer to be removed likewise
 //!   work/NAME/…             trash: other names do not matter
 //! ```
 //!
@@ -54,7 +61,8 @@
 //! images(id, config, manifest, media_type, created, size, labels, loaded)
 //! image_layers(image, position, layer, blob)   position 0 is the bottom
 //! names(name, image)
-//! snapshots(container, driver, image)
+//! mapped_layers(name, layer, map, kept, referring)    map: text of the map; referring: regular files are empty
+//! snapshots(container, driver, image, map)     map: that of its layers, if they are mapped
 //! snapshot_layers(container, position, layer)  position 0 is the top
 //! facts(name, value)                           what was probed, with the boot it is valid for
 //! lists(name, id, bytes, sources)              indexes that are put together here; sources: manifest → where it is, JSON
@@ -69,6 +77,8 @@ pub const DATABASE: &str = "monopod.db";
 pub const BLOBS: &str = "blobs/sha256";
 /// Directory of the unpacked layers.
 pub const LAYERS: &str = "layers";
+/// Directory of layers with other owners.
+pub const MAPPED: &str = "mapped";
 /// Directory of the containers' own files.
 pub const SNAPSHOTS: &str = "snapshots";
 /// Directory of what is incomplete or unwanted.
@@ -81,6 +91,8 @@ pub const TREE: &str = "tree";
 pub const BLOB: &str = "blob";
 /// Prefix of files in a directory of [`WORK`] that name a layer to be removed.
 pub const MARK: &str = "layer-";
+/// The same of mapped layers.
+pub const MAPPED_MARK: &str = "mapped-";
 /// An empty directory: the lower one of an image without layers.
 pub const EMPTY: &str = "empty";
 /// Bytes of the [`BALLAST`].

@@ -27,7 +27,7 @@ impl Place {
         for _ in 0..1000 {
             let name = random_name()?;
             let path = parent.join(&name);
-            if fs::stat(root.join(format::LAYERS).join(&name)).is_ok() {
+            if [format::LAYERS, format::MAPPED].iter().any(|made| exists(fs::CWD, root.join(made).join(&name))) {
                 continue;
             }
             // Nobody collects what is called `.NAME`, so that it is locked before it can be taken for a leftover.
@@ -150,6 +150,6 @@ fn random_name() -> Result<String> {
 }
 
 /// True if `name` exists in `directory`, whatever it is.
-pub(crate) fn exists(directory: impl AsFd, name: &str) -> bool {
+pub(crate) fn exists(directory: impl AsFd, name: impl rustix::path::Arg) -> bool {
     fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }

@@ -87,8 +87,12 @@ impl Store {
         };
         const LAYERS: &str = "FROM layers WHERE name NOT IN (SELECT layer FROM image_layers)
             AND name NOT IN (SELECT layer FROM snapshot_layers)";
+        const MAPPED: &str = "FROM mapped_layers WHERE NOT (kept AND layer IN (SELECT layer FROM image_layers))
+            AND (layer, map) NOT IN (SELECT layer, map FROM snapshot_layers JOIN snapshots USING (container)
+                WHERE map IS NOT NULL)";
         const BLOBS: &str = "FROM blobs WHERE digest NOT IN (SELECT blob FROM image_layers)";
         let layers = list(&format!("SELECT name {LAYERS}")).map_err(&fail)?;
+        let mapped = list(&format!("SELECT name {MAPPED}")).map_err(&fail)?;
         let blobs = list(&format!("SELECT lower(hex(digest)) {BLOBS}")).map_err(&fail)?;
         change
             .execute_batch(
@@ -96,17 +100,18 @@ impl Store {
                  AND digest NOT IN (SELECT manifest FROM images)",
             )
             .map_err(&fail)?;
-        if layers.is_empty() && blobs.is_empty() {
+        if layers.is_empty() && mapped.is_empty() && blobs.is_empty() {
             return Ok(Unused(None));
         }
         let place = Place::create(self.root())?;
         let marks = layers.iter().map(|layer| format!("{}{layer}", format::MARK)).chain(blobs);
+        let marks = marks.chain(mapped.iter().map(|layer| format!("{}{layer}", format::MAPPED_MARK)));
         for mark in marks {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
             fs::openat(place.directory(), &mark, flags, Mode::RUSR | Mode::WUSR)
                 .map_err(Error::path("create", place.path(&mark)))?;
         }
-        change.execute_batch(&format!("DELETE {LAYERS}; DELETE {BLOBS};")).map_err(&fail)?;
+        change.execute_batch(&format!("DELETE {LAYERS}; DELETE {MAPPED}; DELETE {BLOBS};")).map_err(&fail)?;
         Ok(Unused(Some(place)))
     }
 

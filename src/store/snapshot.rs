@@ -1,5 +1,7 @@
 //! Snapshots: the layers of an image with a writable one on top, for one container.
 
+use crate::copy::Purpose;
+use crate::mapped::Lowest;
 use crate::removal::Unused;
 use crate::{Driver, Error, Result, Store, format};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
@@ -7,7 +9,8 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use types::{Digest, Id};
+use types::idmap::to_host;
+use types::{Digest, Id, IdMap};
 
 /// The files of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +21,36 @@ pub struct Snapshot {
     pub driver: Driver,
     /// Its own directory, which [`Store::remove_snapshot`] removes.
     pub directory: PathBuf,
+    /// Files have the owners that they have in the container's user namespace: see [`Owners::Layers`].
+    pub mapped: bool,
     /// What is to be mounted. The store mounts nothing.
     pub mounts: Mounts,
+}
+
+/// Whose the files of a snapshot are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owners<'a> {
+    /// Those that the image says.
+    AsStored,
+    /// Those that they have in a user namespace with this map; whoever mounts the layers shows them with such owners.
+    Mounts(&'a IdMap),
+    /// The same, by layers that have such owners.
+    Layers {
+        /// The map.
+        map: &'a IdMap,
+        /// Layers that are made for it stay as long as the image, for the next container with this map.
+        kept: bool,
+    },
+}
+
+impl<'a> Owners<'a> {
+    /// The map, where there is one.
+    pub(crate) fn map(self) -> Option<&'a IdMap> {
+        match self {
+            Owners::AsStored => None,
+            Owners::Mounts(map) | Owners::Layers { map, .. } => Some(map),
+        }
+    }
 }
 
 /// What a container's root is.
@@ -33,6 +64,8 @@ pub enum Mounts {
         base: PathBuf,
         /// Lower directories, top first.
         lower: Vec<PathBuf>,
+        /// A data layer: what files of lower directories refer to. Relative to `base`, too.
+        data: Option<PathBuf>,
         /// Upper directory (absolute).
         upper: PathBuf,
         /// Work directory (absolute), of the same file system.
@@ -43,31 +76,36 @@ pub enum Mounts {
 }
 
 /// A layer below: its directory's name, and whether it says who owns the root.
-struct Lower {
-    name: String,
+pub(crate) struct Lower {
+    pub name: String,
     root_listed: bool,
 }
 
 impl Store {
     /// Makes a snapshot of an image for a container. Its layers stay until it is removed, even if the image is not. If the
     /// container has one already (left by a command that was killed), that is replaced.
-    pub fn create_snapshot(&self, container: &Id, image: &Digest) -> Result<Snapshot> {
+    pub fn create_snapshot(&self, container: &Id, image: &Digest, owners: Owners<'_>) -> Result<Snapshot> {
         // Given up on a full disk, and there is room again.
         self.keep_ballast();
         let driver = self.driver()?.driver;
         let directory = self.snapshot_directory(container);
-        let lower = self.record(container, image, driver)?;
+        let lower = self.record(container, image, driver, owners)?;
         let made = match fs::mkdir(&directory, Mode::from_raw_mode(0o711)) {
             Err(Errno::EXIST) => self.remove_files(container).and_then(|()| {
                 fs::mkdir(&directory, Mode::from_raw_mode(0o711)).map_err(Error::path("create", &directory))
             }),
             other => other.map_err(Error::path("create", &directory)),
         };
-        match made.and_then(|()| self.fill(&directory, driver, &lower)) {
-            Ok(()) => {
-                let names = lower.into_iter().map(|layer| layer.name);
-                let mounts = self.mounts(&directory, driver, names);
-                Ok(Snapshot { container: container.clone(), driver, directory, mounts })
+        let filled = made.and_then(|()| self.fill(&directory, driver, &lower, owners)).and_then(|()| match owners {
+            Owners::Layers { map, kept } if driver != Driver::Copy => self.map_layers(&lower, map, kept).map(Some),
+            _ => Ok(None),
+        });
+        match filled {
+            Ok(mapped) => {
+                let names = lower.into_iter().map(|layer| layer.name).collect();
+                let mounts = self.mounts(&directory, driver, mapped.unwrap_or(Lowest::stored(names)));
+                let mapped = matches!(owners, Owners::Layers { .. });
+                Ok(Snapshot { container: container.clone(), driver, directory, mapped, mounts })
             }
             Err(problem) => {
                 let _ = self.remove_snapshot(container);
@@ -80,18 +118,25 @@ impl Store {
     pub fn snapshot(&self, container: &Id) -> Result<Option<Snapshot>> {
         let connection = self.connection();
         let fail = self.failed("look up a snapshot in");
-        let query = "SELECT driver FROM snapshots WHERE container = ?1";
-        let driver: Option<String> =
-            connection.query_row(query, [container.as_str()], |row| row.get(0)).optional().map_err(&fail)?;
-        let Some(driver) = driver else { return Ok(None) };
+        let query = "SELECT driver, map FROM snapshots WHERE container = ?1";
+        let found: Option<(String, Option<String>)> = connection
+            .query_row(query, [container.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()
+            .map_err(&fail)?;
+        let Some((driver, map)) = found else { return Ok(None) };
         let driver = Driver::from_name(&driver);
-        let query = "SELECT layer FROM snapshot_layers WHERE container = ?1 ORDER BY position";
-        let mut statement = connection.prepare(query).map_err(&fail)?;
-        let layers = statement.query_map([container.as_str()], |row| row.get(0)).map_err(&fail)?;
-        let layers: Vec<String> = layers.collect::<rusqlite::Result<_>>().map_err(&fail)?;
+        let lowest = match &map {
+            Some(map) if driver != Driver::Copy => crate::mapped::lowest(&connection, container, map).map_err(&fail)?,
+            _ => {
+                let query = "SELECT layer FROM snapshot_layers WHERE container = ?1 ORDER BY position";
+                let mut statement = connection.prepare(query).map_err(&fail)?;
+                let layers = statement.query_map([container.as_str()], |row| row.get(0)).map_err(&fail)?;
+                Lowest::stored(layers.collect::<rusqlite::Result<_>>().map_err(&fail)?)
+            }
+        };
         let directory = self.snapshot_directory(container);
-        let mounts = self.mounts(&directory, driver, layers);
-        Ok(Some(Snapshot { container: container.clone(), driver, directory, mounts }))
+        let mounts = self.mounts(&directory, driver, lowest);
+        Ok(Some(Snapshot { container: container.clone(), driver, directory, mapped: map.is_some(), mounts }))
     }
 
     /// Containers that have a snapshot.
@@ -128,15 +173,15 @@ impl Store {
                 let fail = self.failed("remove a snapshot from");
                 let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
                 let query = "DELETE FROM snapshots WHERE container = ?1
-                    RETURNING EXISTS (SELECT 1 FROM images WHERE config = image)";
-                let has_image: Option<bool> =
+                    RETURNING map IS NULL AND EXISTS (SELECT 1 FROM images WHERE config = image)";
+                let all_used: Option<bool> =
                     change.query_row(query, [container.as_str()], |row| row.get(0)).optional().map_err(&fail)?;
-                if has_image.is_some() {
+                if all_used.is_some() {
                     let query = "DELETE FROM snapshot_layers WHERE container = ?1";
                     change.execute(query, [container.as_str()]).map_err(&fail)?;
                 }
-                // As long as the image is there, it uses all layers of the snapshot.
-                let unused = if has_image == Some(false) { self.forget_unused(&change)? } else { Unused::default() };
+                // As long as the image is there, it uses all layers of the snapshot, if they are its own.
+                let unused = if all_used == Some(false) { self.forget_unused(&change)? } else { Unused::default() };
                 also(&change).map_err(&fail)?;
                 change.commit().map_err(&fail)?;
                 unused
@@ -168,7 +213,7 @@ impl Store {
     }
 
     /// Writes down which layers the snapshot needs; they are returned, top first.
-    fn record(&self, container: &Id, image: &Digest, driver: Driver) -> Result<Vec<Lower>> {
+    fn record(&self, container: &Id, image: &Digest, driver: Driver, owners: Owners<'_>) -> Result<Vec<Lower>> {
         let connection = self.connection();
         let fail = self.failed("record a snapshot in");
         let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
@@ -197,8 +242,12 @@ impl Store {
                 }
             }
         }
-        let query = "INSERT OR REPLACE INTO snapshots VALUES (?1, ?2, ?3)";
-        change.execute(query, params![container.as_str(), driver.name(), image.as_bytes()]).map_err(&fail)?;
+        let map = match owners {
+            Owners::Layers { map, .. } => Some(crate::mapped::key(map)),
+            _ => None,
+        };
+        let query = "INSERT OR REPLACE INTO snapshots VALUES (?1, ?2, ?3, ?4)";
+        change.execute(query, params![container.as_str(), driver.name(), image.as_bytes(), map]).map_err(&fail)?;
         change.execute("DELETE FROM snapshot_layers WHERE container = ?1", [container.as_str()]).map_err(&fail)?;
         for (position, layer) in (0i64..).zip(&lower) {
             let query = "INSERT INTO snapshot_layers VALUES (?1, ?2, ?3)";
@@ -208,7 +257,8 @@ impl Store {
         Ok(lower)
     }
 
-    fn fill(&self, directory: &Path, driver: Driver, lower: &[Lower]) -> Result<()> {
+    fn fill(&self, directory: &Path, driver: Driver, lower: &[Lower], owners: Owners<'_>) -> Result<()> {
+        let purpose = Purpose { owners: owners.map(), ..Purpose::default() };
         let layers = self.root().join(format::LAYERS);
         let make = |name: &str, mode: u32| -> Result<OwnedFd> {
             let path = directory.join(name);
@@ -229,28 +279,33 @@ impl Store {
         };
         if driver == Driver::Copy {
             for layer in lower.iter().rev() {
-                crate::copy::apply(&layers.join(&layer.name), &root)?;
+                crate::copy::apply(&layers.join(&layer.name), &root, purpose)?;
             }
         }
         // The root directory looks as the topmost layer that lists it says.
         if let Some(layer) = lower.iter().find(|layer| layer.root_listed) {
-            crate::copy::take_attributes_of(&layers.join(&layer.name), &root)?;
+            crate::copy::take_attributes_of(&layers.join(&layer.name), &root, purpose)?;
+        } else if let Some(map) = owners.map() {
+            let (uid, gid) = (to_host(&map.uids, 0), to_host(&map.gids, 0));
+            fs::fchown(&root, uid.map(fs::Uid::from_raw), gid.map(fs::Gid::from_raw))
+                .map_err(Error::path("give away the root in", directory))?;
         }
         Ok(())
     }
 
-    fn mounts(&self, directory: &Path, driver: Driver, lower: impl IntoIterator<Item = String>) -> Mounts {
+    fn mounts(&self, directory: &Path, driver: Driver, lowest: Lowest) -> Mounts {
         if driver == Driver::Copy {
             return Mounts::Directory(directory.join("root"));
         }
-        let mut lower: Vec<PathBuf> = lower.into_iter().map(PathBuf::from).collect();
+        let mut lower: Vec<PathBuf> = lowest.names.into_iter().map(PathBuf::from).collect();
         if lower.is_empty() {
             // Overlay wants one: an image without layers gets an empty directory that nobody writes to.
             lower.push(Path::new("..").join(format::EMPTY));
         }
         Mounts::Overlay {
-            base: self.root().join(format::LAYERS),
+            base: self.root().join(lowest.directory),
             lower,
+            data: lowest.referring.then(|| Path::new("..").join(format::LAYERS)),
             upper: directory.join("upper"),
             work: directory.join("work"),
             user_xattr: driver == Driver::OverlayUserXattr,

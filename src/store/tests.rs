@@ -5,6 +5,7 @@ mod hostile;
 mod images;
 mod killed;
 mod layers;
+mod mapped;
 mod random;
 mod snapshots;
 
@@ -182,7 +183,8 @@ pub(crate) fn publish(store: &Store, tars: &[Vec<u8>], label: &str, names: &[&st
 /// Files and directories of a store that hold images, layers or leftovers, but not the database.
 pub(crate) fn contents(store: &Store) -> Vec<String> {
     let mut found = Vec::new();
-    for directory in [crate::format::BLOBS, crate::format::LAYERS, crate::format::WORK, crate::format::SNAPSHOTS] {
+    use crate::format::{BLOBS, LAYERS, MAPPED, SNAPSHOTS, WORK};
+    for directory in [BLOBS, LAYERS, MAPPED, WORK, SNAPSHOTS] {
         for entry in std::fs::read_dir(store.root().join(directory)).unwrap() {
             found.push(format!("{directory}/{}", entry.unwrap().file_name().to_string_lossy()));
         }

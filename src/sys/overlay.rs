@@ -1,9 +1,8 @@
-//! Whether the kernel can mount overlay over a directory, found out by doing it where nobody sees it.
+//! What the kernel can do with overlay over a directory, found out by doing it where nobody sees it.
 
 use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{self, FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags};
-use rustix::thread::UnshareFlags;
+use rustix::mount::{self, FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -65,11 +64,92 @@ fn detached(scratch: &Path, user_xattr: bool) -> rustix::io::Result<OwnedFd> {
     mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
+/// Tries whether layers of the file system of `scratch`, an empty directory, can be shown to overlay with other owners
+/// (idmapped mounts, kernel 5.12; below overlay 5.19; each file system since its own). In the initial user namespace only.
+pub fn probe_mapped_mounts(scratch: &Path) -> rustix::io::Result<()> {
+    unseen(scratch, || {
+        make(&["lower", "upper", "work"])?;
+        drop(fs::open("lower/file", FILE, Mode::from_raw_mode(0o644))?);
+        let namespace = crate::namespaces::empty_user_namespace("0 100000 65536\n", "0 100000 65536\n")?;
+        let flags = mount::OpenTreeFlags::OPEN_TREE_CLONE | mount::OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = mount::open_tree(fs::CWD, "lower", flags)?;
+        let change = crate::mount::Change { id_map: Some(namespace.as_fd()), ..Default::default() };
+        crate::mount::change(tree.as_fd(), false, change)?;
+        mount::move_mount(&tree, "", fs::CWD, "lower", mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        let root = overlay_here(&[("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")], false)?;
+        let stat = fs::statat(&root, "file", AtFlags::empty())?;
+        let own = rustix::process::geteuid().as_raw();
+        if stat.st_uid == own + 100_000 { Ok(()) } else { Err(Errno::OPNOTSUPP) }
+    })
+}
+
+/// Tries whether a file of a lower directory can take its contents from another one, which nothing else is seen of (data
+/// layers, kernel 6.5; with marks in `user.*` 6.16).
+pub fn probe_references(scratch: &Path, user_xattr: bool) -> rustix::io::Result<()> {
+    unseen(scratch, || {
+        make(&["lower", "data", "upper", "work"])?;
+        let data = fs::open("data/contents", FILE, Mode::from_raw_mode(0o644))?;
+        rustix::io::write(&data, b"ab")?;
+        let file = fs::open("lower/file", FILE, Mode::from_raw_mode(0o600))?;
+        refer(&file, b"/contents", 2, user_xattr)?;
+        let layers = [("lowerdir+", "lower"), ("datadir+", "data"), ("upperdir", "upper"), ("workdir", "work")];
+        let root = overlay_here(&layers, user_xattr)?;
+        let opened = fs::openat(&root, "file", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut read = [0; 3];
+        let count = rustix::io::read(&opened, &mut read)?;
+        // Written to, it becomes a file of its own.
+        let written = fs::openat(&root, "file", OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::io::write(&written, b"c")?;
+        let whole = fs::statat(&root, "file", AtFlags::empty())?.st_size == 3;
+        if &read[..count] == b"ab" && whole { Ok(()) } else { Err(Errno::OPNOTSUPP) }
+    })
+}
+
+/// Makes an empty regular file one that takes its `size` bytes from `path`, which begins with `/` in a data layer. What
+/// the file system cannot hold is an error; the file is empty then.
+pub fn refer(file: impl AsFd, path: &[u8], size: u64, user_xattr: bool) -> rustix::io::Result<()> {
+    let prefix = if user_xattr { "user.overlay." } else { "trusted.overlay." };
+    crate::xattr::set(&file, format!("{prefix}redirect").as_bytes(), path)?;
+    crate::xattr::set(&file, format!("{prefix}metacopy").as_bytes(), b"")?;
+    fs::ftruncate(&file, size)
+}
+
+const FILE: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC);
+
+fn make(names: &[&str]) -> rustix::io::Result<()> {
+    names.iter().try_for_each(|name| fs::mkdir(*name, Mode::from_raw_mode(0o755)))
+}
+
+fn overlay_here(layers: &[(&str, &str)], user_xattr: bool) -> rustix::io::Result<OwnedFd> {
+    let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, name) in layers {
+        mount::fsconfig_set_string(context.as_fd(), *key, *name)?;
+    }
+    if user_xattr {
+        mount::fsconfig_set_flag(context.as_fd(), "userxattr")?;
+    }
+    mount::fsconfig_create(context.as_fd())?;
+    mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
+/// Does something in a thread with a mount namespace and a working directory of its own (the one brings the other):
+/// `scratch`.
+fn unseen(scratch: &Path, act: impl FnOnce() -> rustix::io::Result<()> + Send) -> rustix::io::Result<()> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, || {
+            crate::userns::own_mounts()?;
+            rustix::process::chdir(scratch)?;
+            act()
+        });
+        match thread {
+            Ok(thread) => thread.join().unwrap_or(Err(Errno::IO)),
+            Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)),
+        }
+    })
+}
+
 fn classic(scratch: &Path, user_xattr: bool) -> rustix::io::Result<()> {
-    let flags = UnshareFlags::FS | UnshareFlags::NEWNS;
-    // SAFETY: only this thread's view of mounts and working directory changes, and the thread ends with this function.
-    unsafe { rustix::thread::unshare_unsafe(flags)? };
-    mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    crate::userns::own_mounts()?;
     rustix::process::chdir(scratch)?;
     let options = format!("lowerdir=a:b,upperdir=upper,workdir=work{}", if user_xattr { ",userxattr" } else { "" });
     let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;

@@ -33,6 +33,11 @@ impl Engine {
             self.remove(&Remove { name, force: true, timeout: None, ignore: true, volumes: true })?;
         }
         let mut facts = self.facts_for(asked)?;
+        // Found by looking at each of its files: only for who needs it.
+        if asked.userns.as_deref().is_some_and(|u| u.starts_with("auto") && !u.contains("size=")) {
+            facts.largest_id =
+                self.store()?.largest_id(&format!("sha256:{}", image.id).parse()?).map_err(crate::fault::store)?;
+        }
         self.network_facts(asked, &image.config.config.exposed_ports, &mut facts)?;
         let id = Id::from_random(random()?);
         if let Some(path) = &asked.cid_file {

@@ -38,8 +38,10 @@ pub struct Facts {
     pub apparmor: bool,
     /// `thermal_throttle` directories of the processors, to be masked.
     pub thermal_throttle: Vec<String>,
-    /// Ids for `--userns auto`: first id in the engine's namespace that no container uses, and how many follow it.
-    pub free_ids: (u32, u32),
+    /// Ids for `--userns auto`: stretches of the engine's namespace that no container uses, first id and length.
+    pub free_ids: Vec<(u32, u32)>,
+    /// For the same: the largest id that the image speaks of.
+    pub largest_id: u32,
     /// `KEY=VALUE` of the caller's proxy variables.
     pub proxies: Vec<String>,
     /// Containers named by `container:NAME`.

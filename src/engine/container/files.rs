@@ -6,6 +6,7 @@ use ops::{Fault, Kind};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use types::idmap::to_host;
 
 /// Writes them below `directory`; gives each with its path inside.
 ///
@@ -45,7 +46,13 @@ pub fn write(
         .into_iter()
         .map(|(name, inside, text)| {
             let path = directory.join(name);
-            std::fs::write(&path, text).map_err(|e| Fault::internal(format!("cannot write {path:?}: {e}")))?;
+            std::fs::write(&path, text)
+                .and_then(|()| match &config.namespaces.user {
+                    // The container's root writes to it as it likes, as to its other files.
+                    Some(map) => std::os::unix::fs::chown(&path, to_host(&map.uids, 0), to_host(&map.gids, 0)),
+                    None => Ok(()),
+                })
+                .map_err(|e| Fault::internal(format!("cannot write {path:?}: {e}")))?;
             Ok((path, inside))
         })
         .collect()

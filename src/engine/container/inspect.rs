@@ -52,7 +52,7 @@ impl Engine {
             "EffectiveCaps": capability::names(super::lower::effective_capabilities(config)),
             "BoundingCaps": capability::names(config.capabilities),
             "ExecIDs": [],
-            "GraphDriver": { "Name": driver, "Data": {} },
+            "GraphDriver": { "Name": driver, "Data": self.snapshot_described(&record.id, config) },
             "Mounts": self.mounts(config),
             "Dependencies": dependencies(config),
             "NetworkSettings": self.network_settings(record, config),

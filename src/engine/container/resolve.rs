@@ -1,5 +1,6 @@
 //! Asked → decided: a pure function, and the only place with defaults. They are Podman's wherever it has one.
 
+mod automatic;
 mod devices;
 mod limits;
 pub(crate) mod mount_flag;

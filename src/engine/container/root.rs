@@ -4,7 +4,9 @@ use super::config::Config;
 use crate::{Engine, fault};
 use ops::Fault;
 use runtime::Rootfs;
-use store::Mounts;
+use std::collections::BTreeMap;
+use std::path::Path;
+use store::{Mounts, Owners};
 use types::{Digest, Id};
 
 impl Engine {
@@ -15,22 +17,67 @@ impl Engine {
             Some(snapshot) => snapshot,
             None => {
                 let image: Digest = format!("sha256:{}", config.image_id).parse()?;
-                store.create_snapshot(id, &image).map_err(fault::store)?
+                let owners = match (config.namespaces.user.as_ref(), self.owner_way(config)?) {
+                    (Some(map), OwnerWay::Mounts) => Owners::Mounts(map),
+                    (Some(map), OwnerWay::Layers) => Owners::Layers { map, kept: is_kept(config) },
+                    _ => Owners::AsStored,
+                };
+                store.create_snapshot(id, &image, owners).map_err(fault::store)?
             }
+        };
+        let idmap = match config.namespaces.user.as_ref().filter(|_| !snapshot.mapped) {
+            Some(map) if self.owner_way(config)? == OwnerWay::Mounts => Some(map.clone()),
+            _ => None,
         };
         Ok(match snapshot.mounts {
             Mounts::Directory(path) => Rootfs::Directory(path),
-            Mounts::Overlay { base, lower, upper, work, user_xattr } => Rootfs::Overlay {
+            Mounts::Overlay { base, lower, data, upper, work, user_xattr } => Rootfs::Overlay {
                 base,
                 lower,
+                data,
                 upper: Some(upper),
                 work: Some(work),
                 user_xattr,
                 // What goes when it ends need not outlast a crash.
                 volatile: config.remove,
-                idmap: if self.host()?.in_user_namespace { None } else { config.namespaces.user.clone() },
+                idmap,
             },
         })
+    }
+
+    /// What `inspect` tells of it, in Podman's words; with a user namespace, also how files get their owners.
+    pub(crate) fn snapshot_described(&self, id: &Id, config: &Config) -> BTreeMap<&'static str, String> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let snapshot = self.store().and_then(|store| store.snapshot(id).map_err(fault::store));
+        // Before the first start there is none.
+        let Ok(Some(snapshot)) = snapshot else { return BTreeMap::new() };
+        let mut told = match &snapshot.mounts {
+            Mounts::Directory(path) => BTreeMap::from([("Dir", text(path))]),
+            Mounts::Overlay { base, lower, upper, work, .. } => BTreeMap::from([
+                ("LowerDir", lower.iter().map(|layer| text(&base.join(layer))).collect::<Vec<_>>().join(":")),
+                ("UpperDir", text(upper)),
+                ("WorkDir", text(work)),
+            ]),
+        };
+        if config.namespaces.user.is_some() {
+            let way = match (snapshot.mapped, self.owner_way(config)) {
+                (true, _) => "layers made for this map of ids",
+                (_, Ok(OwnerWay::Mounts)) => "idmapped mounts of the layers",
+                _ => "as stored: one id is all there is",
+            };
+            told.insert("Owners", way.to_owned());
+        }
+        told
+    }
+
+    /// How the files of an image get the owners that they have in the container's user namespace: a matter of its map, and
+    /// of what the kernel can do with the file system of the store.
+    pub(crate) fn owner_way(&self, config: &Config) -> Result<OwnerWay, Fault> {
+        if config.namespaces.user.is_none() || self.host()?.single_id {
+            return Ok(OwnerWay::AsStored);
+        }
+        let report = self.store()?.owners().map_err(fault::store)?;
+        Ok(if report.mounts { OwnerWay::Mounts } else { OwnerWay::Layers })
     }
 
     /// How snapshots are made, and why, if it is not the best way.
@@ -42,6 +89,22 @@ impl Engine {
     pub(crate) fn store_driver(&self) -> String {
         self.driver_report().map_or("unknown", |report| driver_name(report.driver)).to_owned()
     }
+}
+
+/// How a container's files get their owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OwnerWay {
+    /// They have them already.
+    AsStored,
+    /// Layers are mounted with other owners.
+    Mounts,
+    /// Layers with other owners are made.
+    Layers,
+}
+
+/// Maps that the next container may have, too, but not those that are made for one of them alone.
+pub(crate) fn is_kept(config: &Config) -> bool {
+    !config.namespaces.user_mode.starts_with("auto")
 }
 
 /// The word that Podman has for it, and scripts look for: overlay is overlay, wherever its marks are kept.

@@ -80,7 +80,7 @@ impl Engine {
 
     /// The map through which ids on disk are seen inside, where they differ.
     fn owners(&self, config: &Config) -> Result<Option<IdMap>, Fault> {
-        Ok(if self.host()?.in_user_namespace { None } else { config.namespaces.user.clone() })
+        Ok(if self.host()?.single_id { None } else { config.namespaces.user.clone() })
     }
 
     /// Writes all files of a container's root, without what is mounted in it, as a tar archive.

@@ -14,7 +14,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use store::Mounts;
+use store::{Mounts, Owners};
 use sys::beneath::Root;
 use types::{Digest, Id};
 
@@ -165,12 +165,18 @@ impl Engine {
     /// An image's files: its layers stay for as long as the container is there.
     fn realize_image(&self, id: &str, mount: &Mount, config: &Config) -> Result<Realized, Fault> {
         let store = self.store()?;
+        let single_id = self.host()?.single_id;
         let own = image_snapshot(&config.id, &mount.destination);
         let snapshot = match store.snapshot(&own).map_err(fault::store)? {
             Some(snapshot) => snapshot,
             None => {
                 let image: Digest = format!("sha256:{id}").parse()?;
-                store.create_snapshot(&own, &image).map_err(fault::store)?
+                // Mounts of the specification show their owners as they are.
+                let owners = match config.namespaces.user.as_ref().filter(|_| !single_id) {
+                    Some(map) => Owners::Layers { map, kept: super::root::is_kept(config) },
+                    None => Owners::AsStored,
+                };
+                store.create_snapshot(&own, &image, owners).map_err(fault::store)?
             }
         };
         let writable = mount.options.iter().any(|o| o == "rw");
@@ -179,14 +185,15 @@ impl Engine {
                 let options = ["bind", "rprivate", if writable { "rw" } else { "ro" }].map(String::from).to_vec();
                 return Ok(Realized { kind: "bind".into(), source: path, options });
             }
-            Mounts::Overlay { base, lower, upper, work, user_xattr } => {
+            Mounts::Overlay { base, lower, data, upper, work, user_xattr } => {
                 let mut layers: Vec<PathBuf> = lower.iter().map(|l| base.join(l)).collect();
-                if layers.len() == 1 && !writable {
+                if layers.len() == 1 && !writable && data.is_none() {
                     // Overlay wants two where nothing is written.
                     layers.push(self.settings.root.join(store::format::EMPTY));
                 }
                 let writable = writable.then_some((upper.as_path(), work.as_path()));
-                overlay(&layers, writable, user_xattr)?
+                let data = data.map(|data| base.join(data));
+                overlay(&layers, data.as_deref(), writable, user_xattr)?
             }
         };
         Ok(made)
@@ -231,7 +238,7 @@ impl Engine {
             }
         };
         let in_user_namespace = self.host()?.in_user_namespace || config.namespaces.user.is_some();
-        let mut made = overlay(&[lower.source], Some((&upper, &work)), in_user_namespace)?;
+        let mut made = overlay(&[lower.source], None, Some((&upper, &work)), in_user_namespace)?;
         made.options
             .extend(lower.options.iter().filter(|o| matches!(o.as_str(), "nosuid" | "nodev" | "noexec")).cloned());
         Ok(made)
@@ -248,7 +255,12 @@ fn plain(source: PathBuf, mount: &Mount) -> Realized {
 }
 
 /// An overlay as a mount of the specification; `lower` is top first.
-fn overlay(lower: &[PathBuf], writable: Option<(&Path, &Path)>, user_xattr: bool) -> Result<Realized, Fault> {
+fn overlay(
+    lower: &[PathBuf],
+    data: Option<&Path>,
+    writable: Option<(&Path, &Path)>,
+    user_xattr: bool,
+) -> Result<Realized, Fault> {
     let text = |path: &Path| {
         path.to_str().filter(|p| !p.contains([':', ',', '\\'])).map(str::to_owned).ok_or_else(|| {
             Fault::invalid(format!("{path:?} cannot be part of an overlay: it holds a colon, a comma or a backslash"))
@@ -258,10 +270,13 @@ fn overlay(lower: &[PathBuf], writable: Option<(&Path, &Path)>, user_xattr: bool
     let joined = layers.join(":");
     let mut options = Vec::new();
     // A string of fsconfig(2) has at most 255 bytes; since kernel 6.5 layers can be named one by one.
-    if joined.len() < 256 {
+    if joined.len() < 256 && data.is_none() {
         options.push(format!("lowerdir={joined}"));
     } else {
         options.extend(layers.iter().map(|l| format!("lowerdir+={l}")));
+    }
+    if let Some(data) = data {
+        options.push(format!("datadir+={}", text(data)?));
     }
     match writable {
         Some((upper, work)) => {

@@ -93,12 +93,12 @@ impl Engine {
         Ok(facts)
     }
 
-    /// Ids that no container with a user namespace of its own has: the first gap behind them.
-    fn free_ids(&self) -> Result<(u32, u32), Fault> {
+    /// Ids that no container with a user namespace of its own has.
+    fn free_ids(&self) -> Result<Vec<(u32, u32)>, Fault> {
         let host = self.host()?;
         let (first, count) = if host.in_user_namespace {
-            let all: u32 = host.map.uids.iter().map(|r| r.size).sum();
-            (1, all.saturating_sub(1))
+            let all = |ranges: &[IdRange]| ranges.iter().map(|r| r.size).sum::<u32>();
+            (1, all(&host.map.uids).min(all(&host.map.gids)).saturating_sub(1))
         } else {
             let text = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
             containers_range(&text).unwrap_or(AUTO)
@@ -109,10 +109,10 @@ impl Engine {
             .into_iter()
             .filter(|c| c.namespaces.user_mode.starts_with("auto"))
             .filter_map(|c| c.namespaces.user)
-            .flat_map(|map| map.uids)
+            .flat_map(|map| map.uids.into_iter().chain(map.gids))
             .collect();
         taken.sort_by_key(|r| r.host);
-        Ok(gap(first, count, &taken))
+        Ok(gaps(first, count, &taken))
     }
 }
 
@@ -124,18 +124,19 @@ fn containers_range(text: &str) -> Option<(u32, u32)> {
     })
 }
 
-/// The largest stretch of `count` ids from `first` between the `taken` ones, which are sorted.
-fn gap(first: u32, count: u32, taken: &[IdRange]) -> (u32, u32) {
+/// The stretches of `count` ids from `first` between the `taken` ones, which are sorted.
+fn gaps(first: u32, count: u32, taken: &[IdRange]) -> Vec<(u32, u32)> {
     let end = first.saturating_add(count);
-    let (mut at, mut best) = (first, (first, 0));
+    let mut at = first;
+    let mut gaps = Vec::new();
     for range in taken.iter().map(|r| (r.host, r.host.saturating_add(r.size))).chain([(end, end)]) {
         let until = range.0.min(end);
-        if until > at && until - at > best.1 {
-            best = (at, until - at);
+        if until > at {
+            gaps.push((at, until - at));
         }
         at = at.max(range.1);
     }
-    best
+    gaps
 }
 
 fn kernel() -> (u32, u32) {
@@ -243,10 +244,10 @@ mod tests {
     #[test]
     fn the_largest_gap_is_found() {
         let range = |host, size| IdRange { container: 0, host, size };
-        assert_eq!(gap(100, 1000, &[]), (100, 1000));
-        assert_eq!(gap(100, 1000, &[range(100, 10)]), (110, 990));
-        assert_eq!(gap(100, 1000, &[range(100, 10), range(900, 50)]), (110, 790));
-        assert_eq!(gap(100, 1000, &[range(0, 5000)]), (100, 0));
+        assert_eq!(gaps(100, 1000, &[]), [(100, 1000)]);
+        assert_eq!(gaps(100, 1000, &[range(100, 10)]), [(110, 990)]);
+        assert_eq!(gaps(100, 1000, &[range(100, 10), range(900, 50)]), [(110, 790), (950, 150)]);
+        assert_eq!(gaps(100, 1000, &[range(0, 5000)]), []);
         assert_eq!(containers_range("a:1:2\ncontainers:2147483647:2147483648\n"), Some((2_147_483_647, 2_147_483_648)));
     }
 }

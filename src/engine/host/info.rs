@@ -94,9 +94,18 @@ impl Engine {
         let space = rustix::fs::statvfs(&self.settings.root).ok();
         let images = self.images(&ops::image::List::default())?.len();
         let report = self.driver_report()?;
+        let owners = self.store()?.owners().map_err(crate::fault::store)?;
         Ok(json!({
             "graphDriverName": crate::container::root::driver_name(report.driver),
-            "graphStatus": { "Driver": report.driver.name(), "Reason": report.reason, "Backing Filesystem": report.filesystem },
+            "graphStatus": {
+                "Driver": report.driver.name(),
+                "Reason": report.reason,
+                "Backing Filesystem": report.filesystem,
+                // Whose files are in user namespaces of containers: by idmapped mounts, or by layers made for it.
+                "Supports shifting": owners.mounts.to_string(),
+                "Why not shifting": owners.reason,
+                "Shifted layers without contents": owners.references.to_string(),
+            },
             "graphOptions": {},
             "graphRoot": self.settings.root,
             "graphRootAllocated": space.as_ref().map_or(0, |s| s.f_blocks * s.f_frsize),

@@ -130,6 +130,7 @@ impl Box {
             fs::create_dir_all(scratch.0.join(directory)).unwrap();
         }
         let rootfs = Rootfs::Overlay {
+            data: None,
             base: scratch.0.clone(),
             lower: vec!["1".into()],
             upper: Some(scratch.0.join("u")),

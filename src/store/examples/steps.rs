@@ -46,7 +46,7 @@ fn main() {
         store.driver().expect("driver");
         lap("driver");
         let id = Id::from_random([number; 32]);
-        store.create_snapshot(&id, &image.id).expect("snapshot");
+        store.create_snapshot(&id, &image.id, store::Owners::AsStored).expect("snapshot");
         lap("snapshot");
         store.remove_snapshot(&id).expect("removed");
         lap("remove");

@@ -61,7 +61,7 @@ fn a_full_disk_lists_and_removes() {
     let store = disk.store();
     let (a, b) = (publish_one(&store, "a"), publish_one(&store, "b"));
     let container = Id::from_random([1; 32]);
-    store.create_snapshot(&container, &a.id).unwrap();
+    store.create_snapshot(&container, &a.id, crate::Owners::AsStored).unwrap();
     drop(store);
     disk.fill();
     let store = disk.store();

@@ -69,7 +69,7 @@ fn listing(root: &Path) -> Listing {
 }
 
 /// The store with another driver than the host would choose.
-fn force_copy(store: &Store) {
+pub(super) fn force_copy(store: &Store) {
     store.driver().unwrap();
     let connection = rusqlite::Connection::open(crate::database::path(store.root())).unwrap();
     let names = "\"driver\":\"Copy\"";
@@ -89,7 +89,7 @@ fn overlay_is_told_top_first_and_removed_whole() {
         eprintln!("skipped: {}", store.driver().unwrap().reason);
         return;
     }
-    let snapshot = store.create_snapshot(&id(1), &image.id).unwrap();
+    let snapshot = store.create_snapshot(&id(1), &image.id, crate::Owners::AsStored).unwrap();
     let Mounts::Overlay { base, lower, upper, work, .. } = &snapshot.mounts else { panic!("{snapshot:?}") };
     assert_eq!(lower.len(), 3);
     assert_eq!(std::fs::read(base.join(&lower[0]).join("d/old")).unwrap(), b"changed");
@@ -117,10 +117,10 @@ fn layers_stay_as_long_as_a_snapshot_needs_them() {
     let scratch = Scratch::new();
     let store = scratch.store();
     let image = publish(&store, &layers(), "x", &["localhost/a:1"]).unwrap();
-    store.create_snapshot(&id(1), &image.id).unwrap();
+    store.create_snapshot(&id(1), &image.id, crate::Owners::AsStored).unwrap();
     // What a killed command left of a snapshot is replaced.
     std::fs::create_dir(store.root().join("snapshots").join(id(2).as_str())).unwrap();
-    store.create_snapshot(&id(2), &image.id).unwrap();
+    store.create_snapshot(&id(2), &image.id, crate::Owners::AsStored).unwrap();
     store.remove_image(Removal { image: &image.id, name: None, force: true, in_use: &|_| Ok(Vec::new()) }).unwrap();
     let trees = |store: &Store| contents(store).iter().filter(|path| path.starts_with("layers/")).count();
     assert_eq!(trees(&store), 3);
@@ -128,7 +128,10 @@ fn layers_stay_as_long_as_a_snapshot_needs_them() {
     assert_eq!(trees(&store), 3);
     store.remove_snapshot(&id(2)).unwrap();
     assert_eq!(contents(&store), Vec::<String>::new());
-    assert!(matches!(store.create_snapshot(&id(3), &image.id), Err(Error::NoSuchImage { .. })));
+    assert!(matches!(
+        store.create_snapshot(&id(3), &image.id, crate::Owners::AsStored),
+        Err(Error::NoSuchImage { .. })
+    ));
     assert_eq!(store.snapshots().unwrap(), []);
 }
 
@@ -137,9 +140,9 @@ fn a_copy_shows_what_overlay_shows() {
     let scratch = Scratch::new();
     let store = scratch.store();
     let image = publish(&store, &layers(), "x", &["localhost/a:1"]).unwrap();
-    let overlay = store.create_snapshot(&id(1), &image.id).unwrap();
+    let overlay = store.create_snapshot(&id(1), &image.id, crate::Owners::AsStored).unwrap();
     force_copy(&store);
-    let copy = store.create_snapshot(&id(2), &image.id).unwrap();
+    let copy = store.create_snapshot(&id(2), &image.id, crate::Owners::AsStored).unwrap();
     assert_eq!(copy.driver, Driver::Copy);
     let Mounts::Directory(root) = &copy.mounts else { panic!("{copy:?}") };
     let copied = listing(root);
@@ -152,7 +155,7 @@ fn a_copy_shows_what_overlay_shows() {
     assert_eq!(copied[Path::new("made")].0 & 0o7777, 0o700);
     assert_eq!(copied[Path::new("d/old")].3, b"changed");
     assert_eq!(std::fs::metadata(root).unwrap().mode() & 0o7777, 0o755);
-    if let Mounts::Overlay { base, lower, upper, work, user_xattr } = &overlay.mounts {
+    if let Mounts::Overlay { base, lower, upper, work, user_xattr, data: None } = &overlay.mounts {
         let mounted = std::thread::scope(|scope| {
             scope.spawn(|| look_through_overlay(base, lower, upper, work, *user_xattr)).join().unwrap()
         });
@@ -198,7 +201,7 @@ fn an_opaque_root_hides_the_layers_below() {
     let top = Tar::new().file(".wh..wh..opq", b"").file("only", b"").end();
     let image = publish(&store, &[layers().remove(0), top], "x", &[]).unwrap();
     force_copy(&store);
-    let snapshot = store.create_snapshot(&id(1), &image.id).unwrap();
+    let snapshot = store.create_snapshot(&id(1), &image.id, crate::Owners::AsStored).unwrap();
     let Mounts::Directory(root) = &snapshot.mounts else { panic!("{snapshot:?}") };
     assert_eq!(listing(root).into_keys().collect::<Vec<_>>(), [Path::new("only")]);
 }
@@ -212,7 +215,7 @@ fn an_image_without_layers_and_one_with_a_layer_twice() {
     let twice = publish(&store, &[empty.clone(), layers().remove(0), empty], "twice", &[]).unwrap();
     assert_eq!((none.layers, twice.layers), (0, 3));
     for (byte, image, lowers) in [(1, none.id, 1), (2, twice.id, 2)] {
-        let snapshot = store.create_snapshot(&id(byte), &image).unwrap();
+        let snapshot = store.create_snapshot(&id(byte), &image, crate::Owners::AsStored).unwrap();
         if let Mounts::Overlay { base, lower, .. } = snapshot.mounts {
             assert_eq!(lower.len(), lowers);
             assert!(lower.iter().all(|lower| base.join(lower).is_dir()));

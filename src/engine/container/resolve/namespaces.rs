@@ -110,7 +110,7 @@ pub fn user_of(mode: &str, facts: &Facts) -> Result<String, Fault> {
     if mode.split(':').next() != Some("keep-id") {
         return Ok(String::new());
     }
-    let (uid, gid) = keep_id(mode, facts)?;
+    let (uid, gid, _) = keep_id(mode, facts)?;
     Ok(format!("{uid}:{gid}"))
 }
 
@@ -119,24 +119,21 @@ fn user(asked: &Create, facts: &Facts) -> Result<(Option<IdMap>, String), Fault>
         return Ok((None, asked.userns.clone().unwrap_or_default()));
     };
     let map = match text.split(':').next().unwrap_or_default() {
-        mode @ ("auto" | "nomap") if facts.rootless && !facts.single_id => {
-            return Err(Fault::new(
-                Kind::Unsupported,
-                format!("--userns {mode} of an ordinary user needs a copy of the image with other owners, which is not built yet"),
-            )
-            .hint("use host or keep-id, or run as root"));
-        }
-        "auto" => auto(text, facts)?,
+        "auto" => super::automatic::map(text, asked.user.as_deref(), facts)?,
         "keep-id" if !facts.rootless => {
             return Err(Fault::invalid("keep-id is only supported in rootless mode"));
         }
         "keep-id" => {
-            let (uid, gid) = keep_id(text, facts)?;
-            let (uids, gids) = (count(&facts.id_map.uids), count(&facts.id_map.gids));
+            let (uid, gid, size) = keep_id(text, facts)?;
+            let [uids, gids] = [&facts.id_map.uids, &facts.id_map.gids].map(|all| count(all).min(size));
             IdMap { uids: kept(uid, uids), gids: kept(gid, gids) }
         }
         "nomap" if !facts.rootless => return Err(Fault::invalid("nomap is only supported in rootless mode")),
-        "nomap" => return Err(single("nomap")),
+        "nomap" if facts.single_id => return Err(single("nomap")),
+        "nomap" => {
+            let all = |ranges: &[IdRange]| vec![IdRange { container: 0, host: 1, size: count(ranges) - 1 }];
+            IdMap { uids: all(&facts.id_map.uids), gids: all(&facts.id_map.gids) }
+        }
         "container" | "ns" | "private" => {
             return Err(Fault::new(Kind::Unsupported, format!("--userns {text} is not supported yet"))
                 .hint("use host, auto, keep-id or nomap"));
@@ -149,7 +146,8 @@ fn user(asked: &Create, facts: &Facts) -> Result<(Option<IdMap>, String), Fault>
     Ok((Some(map), text.to_owned()))
 }
 
-fn single(mode: &str) -> Fault {
+/// The refusal of what one id cannot do.
+pub(super) fn single(mode: &str) -> Fault {
     Fault::new(Kind::Unsupported, format!("--userns {mode} needs more than one id"))
         .hint("install newuidmap and newgidmap, and give the user ranges in /etc/subuid and /etc/subgid")
 }
@@ -169,8 +167,9 @@ fn kept(id: u32, ids: u32) -> Vec<IdRange> {
     ranges.into_iter().filter(|r| r.size > 0).collect()
 }
 
-fn keep_id(text: &str, facts: &Facts) -> Result<(u32, u32), Fault> {
-    let (mut uid, mut gid) = (facts.uid, facts.gid);
+/// Who the caller is inside, and how many ids there are at most.
+fn keep_id(text: &str, facts: &Facts) -> Result<(u32, u32, u32), Fault> {
+    let (mut uid, mut gid, mut size) = (facts.uid, facts.gid, u32::MAX);
     for (key, value) in options(text)? {
         let number = || {
             value.parse::<u32>().ok().filter(|n| *n < u32::MAX - 1).ok_or_else(|| {
@@ -180,48 +179,18 @@ fn keep_id(text: &str, facts: &Facts) -> Result<(u32, u32), Fault> {
         match key {
             "uid" => uid = number()?,
             "gid" => gid = number()?,
+            "size" => size = number()?.max(1),
             _ => {
-                return Err(
-                    Fault::invalid(format!("unknown option specified: {key:?}")).hint("keep-id takes uid= and gid=")
-                );
+                return Err(Fault::invalid(format!("unknown option specified: {key:?}"))
+                    .hint("keep-id takes uid=, gid= and size="));
             }
         }
     }
-    Ok((uid, gid))
+    Ok((uid, gid, size))
 }
 
-/// Ids that no other container has, as many as asked for or 65536.
-fn auto(text: &str, facts: &Facts) -> Result<IdMap, Fault> {
-    if facts.single_id {
-        return Err(single("auto"));
-    }
-    let (first, free) = facts.free_ids;
-    let mut size = free.min(65536);
-    for (key, value) in options(text)? {
-        match key {
-            "size" => {
-                size = value.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
-                    Fault::invalid(format!("invalid value {value:?} for size of --userns auto: expected a number"))
-                })?;
-            }
-            "uidmapping" | "gidmapping" => {
-                return Err(Fault::new(Kind::Unsupported, format!("{key} of --userns auto is not supported yet")));
-            }
-            _ => return Err(Fault::invalid(format!("unknown option specified: {key:?}")).hint("auto takes size=")),
-        }
-    }
-    if size == 0 || size > free {
-        return Err(Fault::new(
-            Kind::Conflict,
-            format!("not enough unused IDs in user namespace: {size} asked for, {free} left"),
-        )
-        .hint("remove containers made with --userns auto, or ask for less with auto:size=N"));
-    }
-    let range = vec![IdRange { container: 0, host: first, size }];
-    Ok(IdMap { uids: range.clone(), gids: range })
-}
-
-fn options(text: &str) -> Result<Vec<(&str, &str)>, Fault> {
+/// `KEY=VALUE,…` after the mode.
+pub(super) fn options(text: &str) -> Result<Vec<(&str, &str)>, Fault> {
     match text.split_once(':') {
         None => Ok(Vec::new()),
         Some((_, options)) => options

@@ -480,12 +480,15 @@ fn user_namespaces() {
     assert_eq!(single.user, "5:6");
     assert_eq!(types::idmap::render(&single.namespaces.user.unwrap().gids), "6 0 1\n");
     assert!(decide(&asked("auto"), &plain(), &rootless(1)).unwrap_err().message.contains("more than one id"));
-    assert_eq!(decide(&asked("auto"), &plain(), &rootless(65537)).unwrap_err().kind, Kind::Unsupported);
+    let none = decide(&asked("nomap"), &plain(), &rootless(65537)).unwrap();
+    assert_eq!(types::idmap::render(&none.namespaces.user.unwrap().uids), "0 1 65536\n");
+    assert_eq!(none.user, "");
+    assert!(decide(&asked("nomap"), &plain(), &rootless(1)).unwrap_err().message.contains("more than one id"));
     let mut facts = host();
-    facts.free_ids = (200_000, 100_000);
+    facts.free_ids = vec![(200_000, 100_000)];
     let auto = decide(&asked("auto:size=500"), &plain(), &facts).unwrap().namespaces.user.unwrap();
     assert_eq!(types::idmap::render(&auto.uids), "0 200000 500\n");
-    facts.free_ids.1 = 10;
+    facts.free_ids[0].1 = 10;
     assert!(decide(&asked("auto:size=500"), &plain(), &facts).unwrap_err().message.contains("not enough unused IDs"));
     assert!(decide(&asked("nonsense"), &plain(), &facts).unwrap_err().message.contains("unrecognized"));
 }
