@@ -14,8 +14,8 @@ pub fn words(args: &[&str]) -> Vec<String> {
     [own, "--floor".into()].into_iter().chain(args.iter().map(|word| word.to_string())).collect()
 }
 
-/// `unshare PROGRAM…`: the namespaces of a container, then the program. `inflate FILE`: gzip or zstd to nothing, both the
-/// compressed and the inflated bytes hashed.
+/// `unshare PROGRAM…`: the namespaces of a container, then the program. `inflate FILE [on]`: gzip or zstd to
+/// nothing or on to standard output, both the compressed and the inflated bytes hashed. `answer ADDRESS PATH...`: one request each by HTTP.
 pub fn main(args: &[String]) -> ExitCode {
     match args.first().map(String::as_str) {
         Some("unshare") => {
@@ -38,13 +38,36 @@ pub fn main(args: &[String]) -> ExitCode {
             };
             let mut hash = Sha256::new();
             let mut bytes = vec![0; 256 << 10];
+            let to_stdout = args.get(2).is_some();
             loop {
                 match source.read(&mut bytes).expect("the layer is sound") {
                     0 => break,
-                    count => hash.update(&bytes[..count]),
+                    count => {
+                        hash.update(&bytes[..count]);
+                        if to_stdout {
+                            std::io::stdout().write_all(&bytes[..count]).expect("stdout");
+                        }
+                    }
                 }
             }
-            std::io::stdout().write_all(&hash.finalize()).expect("stdout");
+            if !to_stdout {
+                std::io::stdout().write_all(&hash.finalize()).expect("stdout");
+            }
+            ExitCode::SUCCESS
+        }
+        Some("answer") => {
+            for path in &args[2..] {
+                let mut stream = std::net::TcpStream::connect(&args[1]).expect("the registry listens");
+                let accept = "application/vnd.oci.image.manifest.v1+json";
+                let request = format!(
+                    "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n",
+                    args[1]
+                );
+                stream.write_all(request.as_bytes()).expect("a request");
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer).expect("an answer");
+                assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+            }
             ExitCode::SUCCESS
         }
         _ => ExitCode::from(2),

@@ -1,12 +1,13 @@
 //! The bench: monopod and Debian's podman + crun side by side, interleaved, in one run; and beside them what this machine
 //! takes for the bare work. Writes a table in Markdown.
 //!
-//!     bench --monopod FILE [--images DIR] [--report FILE] [--quick]
+//!     bench --monopod FILE [--group engine|images] [--images DIR] [--report FILE] [--quick]
 //!
 //! Runs as root, in a mount namespace of its own: there it hides the `unified` hierarchy of a hybrid host (newer crun
 //! refuses such hosts), and gives both engines an empty /run and /dev/shm, so that no other container of the machine is
 //! touched. Without podman and crun it measures monopod alone. `--images` names a directory with larger workloads
-//! (`debian.docker.tar`, `many.oci.tar`, `many.oci-zstd.tar`); without it the bench makes its own.
+//! (`debian.docker.tar`, `many.oci.tar`, `many.oci-zstd.tar`); without it the bench makes its own. `--group` measures one
+//! group of rows alone; those of images need Debian's docker-registry.
 
 mod engines;
 mod floors;
@@ -14,6 +15,7 @@ mod images;
 mod report;
 mod rows;
 mod sample;
+mod transfers;
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -27,6 +29,8 @@ pub struct Asked {
     pub images: Option<PathBuf>,
     /// Where the table goes.
     pub report: PathBuf,
+    /// The only group of rows that is measured.
+    pub group: Option<String>,
     /// Few samples of small workloads: only proves that the bench works.
     pub quick: bool,
 }
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     let Some((asked, inside)) = parse(&words) else {
-        eprintln!("usage: bench --monopod FILE [--images DIR] [--report FILE] [--quick]");
+        eprintln!("usage: bench --monopod FILE [--group engine|images] [--images DIR] [--report FILE] [--quick]");
         return ExitCode::from(2);
     };
     if !nix::unistd::geteuid().is_root() {
@@ -69,7 +73,8 @@ fn main() -> ExitCode {
 }
 
 fn parse(words: &[String]) -> Option<(Asked, bool)> {
-    let mut asked = Asked { monopod: PathBuf::new(), images: None, report: "ci/bench/RESULTS.md".into(), quick: false };
+    let report = "ci/bench/RESULTS.md".into();
+    let mut asked = Asked { monopod: PathBuf::new(), images: None, report, group: None, quick: false };
     let mut inside = false;
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -77,6 +82,7 @@ fn parse(words: &[String]) -> Option<(Asked, bool)> {
             "--monopod" => asked.monopod = std::fs::canonicalize(words.next()?).ok()?,
             "--images" => asked.images = Some(std::fs::canonicalize(words.next()?).ok()?),
             "--report" => asked.report = words.next()?.into(),
+            "--group" => asked.group = Some(words.next().filter(|name| rows::GROUPS.contains(&name.as_str()))?.clone()),
             "--quick" => asked.quick = true,
             "--inside" => inside = true,
             _ => return None,

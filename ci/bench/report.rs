@@ -58,7 +58,8 @@ impl Figure {
         (median(values.clone()), least(&values))
     }
 
-    fn wall(&self) -> (f64, f64) {
+    /// Median and least wall time, in milliseconds.
+    pub fn wall(&self) -> (f64, f64) {
         self.of(|sample| sample.wall * 1e3)
     }
 
@@ -66,7 +67,8 @@ impl Figure {
         self.of(|sample| sample.cpu * 1e3)
     }
 
-    fn peak(&self) -> f64 {
+    /// Median of the largest resident size, in MB.
+    pub fn peak(&self) -> f64 {
         self.of(|sample| sample.peak / 1e3).0
     }
 }
@@ -143,6 +145,11 @@ impl Report {
             (false, [ours, theirs]) => self.ratio(what, "podman", ours.1 / theirs.1, Some(reach)),
             _ => {}
         }
+    }
+
+    /// Adds a number that has a limit of its own.
+    pub fn limit(&mut self, what: &str, beside: &str, value: f64, most: f64) {
+        self.ratio(what, beside, value, Some(most));
     }
 
     /// Adds a remark.

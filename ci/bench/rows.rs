@@ -10,33 +10,50 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+/// Groups of rows.
+pub const GROUPS: &[&str] = &["engine", "images"];
+
 /// Somebody who takes turns: what it runs, and what it runs before each turn, unmeasured.
-struct Contestant<'a> {
+pub struct Contestant<'a> {
     name: String,
     engine: Option<&'a Engine>,
-    before: Vec<&'a str>,
+    before: Vec<Vec<&'a str>>,
+    /// A script of sh that runs before that, unmeasured.
+    script: Option<String>,
     command: Vec<String>,
 }
 
 impl<'a> Contestant<'a> {
-    fn engine(name: &str, engine: &'a Engine, args: &[&str]) -> Contestant<'a> {
-        Contestant { name: name.into(), engine: Some(engine), before: Vec::new(), command: engine.verb(args) }
+    pub fn engine(name: &str, engine: &'a Engine, args: &[&str]) -> Contestant<'a> {
+        let command = engine.verb(args);
+        Contestant { name: name.into(), engine: Some(engine), before: Vec::new(), script: None, command }
     }
 
-    fn floor(name: &str, command: Vec<String>) -> Contestant<'a> {
-        Contestant { name: name.into(), engine: None, before: Vec::new(), command }
+    pub fn floor(name: &str, command: Vec<String>) -> Contestant<'a> {
+        Contestant { name: name.into(), engine: None, before: Vec::new(), script: None, command }
     }
 
-    fn before(mut self, args: &[&'a str]) -> Contestant<'a> {
-        self.before = args.to_vec();
+    pub fn before(mut self, args: &[&'a str]) -> Contestant<'a> {
+        self.before.extend((!args.is_empty()).then(|| args.to_vec()));
+        self
+    }
+
+    pub fn script(mut self, script: &str) -> Contestant<'a> {
+        self.script = Some(script.into());
         self
     }
 
     fn turn(&self) -> Result<Sample, String> {
+        if let Some(script) = &self.script {
+            let done = Command::new("sh").args(["-ec", script]).status().map_err(|e| e.to_string())?;
+            if !done.success() {
+                return Err(format!("`{script}` ended with {done}"));
+            }
+        }
         let as_user = match self.engine {
             Some(engine) => {
-                if !self.before.is_empty() {
-                    engine.run(&self.before)?;
+                for before in &self.before {
+                    engine.run(before)?;
                 }
                 engine.as_user.as_slice()
             }
@@ -47,18 +64,18 @@ impl<'a> Contestant<'a> {
 }
 
 /// Both engines as one user.
-struct Pair {
-    ours: Engine,
-    theirs: Option<Engine>,
+pub struct Pair {
+    pub ours: Engine,
+    pub theirs: Option<Engine>,
 }
 
 impl Pair {
-    fn new(asked: &Asked, work: &Path, rootless: bool) -> Pair {
+    pub fn new(asked: &Asked, work: &Path, rootless: bool) -> Pair {
         let theirs = Engine::podman(work, rootless);
         Pair { ours: Engine::monopod(&asked.monopod, work, rootless), theirs }
     }
 
-    fn engines(&self) -> impl Iterator<Item = (&'static str, &Engine)> {
+    pub fn engines(&self) -> impl Iterator<Item = (&'static str, &Engine)> {
         [("monopod", Some(&self.ours)), ("podman", self.theirs.as_ref())].into_iter().filter_map(|(n, e)| Some((n, e?)))
     }
 
@@ -86,29 +103,45 @@ impl Pair {
         let mut contestants: Vec<_> =
             self.engines().map(|(name, engine)| Contestant::engine(name, engine, args).before(before)).collect();
         contestants.extend(floors);
-        // One turn each to warm up, thrown away.
-        for contestant in &contestants {
-            contestant.turn().map_err(|e| format!("{what}, {}: {e}", contestant.name))?;
-        }
-        let mut samples = vec![Vec::new(); contestants.len()];
-        for _ in 0..rounds {
-            for (contestant, samples) in contestants.iter().zip(&mut samples) {
-                samples.push(contestant.turn().map_err(|e| format!("{what}, {}: {e}", contestant.name))?);
-            }
-        }
-        eprintln!("measured: {what}");
-        let figures = contestants.iter().zip(samples).map(|(c, samples)| Figure { name: c.name.clone(), samples });
-        Ok(Row { what: what.into(), reach, figures: figures.collect() })
+        take_turns(what, rounds, contestants, reach)
     }
 }
 
-/// All rows, as a report.
+/// A row: one turn each that is thrown away, and then `rounds` of all of them.
+pub fn take_turns(what: &str, rounds: usize, contestants: Vec<Contestant>, reach: Reach) -> Result<Row, String> {
+    // One turn each to warm up, thrown away.
+    for contestant in &contestants {
+        contestant.turn().map_err(|e| format!("{what}, {}: {e}", contestant.name))?;
+    }
+    let mut samples = vec![Vec::new(); contestants.len()];
+    for _ in 0..rounds {
+        for (contestant, samples) in contestants.iter().zip(&mut samples) {
+            samples.push(contestant.turn().map_err(|e| format!("{what}, {}: {e}", contestant.name))?);
+        }
+    }
+    eprintln!("measured: {what}");
+    let figures = contestants.iter().zip(samples).map(|(c, samples)| Figure { name: c.name.clone(), samples });
+    Ok(Row { what: what.into(), reach, figures: figures.collect() })
+}
+
+/// All rows, or those of one group, as a report.
 pub fn all(asked: &Asked, work: &Path) -> Result<String, String> {
     fs::create_dir_all(work).map_err(|e| e.to_string())?;
     let images = images::prepare(asked, work)?;
+    let mut report = Report::new(asked.quick, &images.described);
+    for group in GROUPS.iter().filter(|name| asked.group.as_deref().is_none_or(|only| only == **name)) {
+        match *group {
+            "images" => crate::transfers::rows(asked, work, &images, &mut report)?,
+            _ => engine(asked, work, &images, &mut report)?,
+        }
+    }
+    Ok(report.finish())
+}
+
+/// Containers, and images from archives.
+fn engine(asked: &Asked, work: &Path, images: &Images, report: &mut Report) -> Result<(), String> {
     let busybox = images.busybox.display().to_string();
     let rounds = |full: usize| if asked.quick { 2 } else { full };
-    let mut report = Report::new(asked.quick, &images.described);
 
     let root = Pair::new(asked, work, false);
     let user = Pair::new(asked, work, true);
@@ -148,8 +181,8 @@ pub fn all(asked: &Asked, work: &Path) -> Result<String, String> {
         vec![unshare()],
         Reach::both(0.08),
     )?);
-    memory(&root, asked, &mut report)?;
-    syncs(&root, &run, work, &mut report)?;
+    memory(&root, asked, report)?;
+    syncs(&root, &run, work, report)?;
 
     let counts: &[usize] = if asked.quick { &[0, 10] } else { &[0, 100, 500] };
     for (_, engine) in root.engines() {
@@ -177,8 +210,7 @@ pub fn all(asked: &Asked, work: &Path) -> Result<String, String> {
     for (_, engine) in root.engines() {
         engine.run(&["rm", "-f", "-a", "-t", "0"])?;
     }
-    loads(&root, &images, &rounds, &mut report)?;
-    Ok(report.finish())
+    loads(&root, images, &rounds, report)
 }
 
 /// `load`, from nothing each time.

@@ -105,7 +105,7 @@ impl Place {
     }
 
     fn clear(&self) -> sys::removal::Outcome {
-        let mut outcome = sys::removal::empty(self.directory.as_fd(), &[format::LOCK.as_bytes()]);
+        let mut outcome = sys::removal::empty_together(self.directory.as_fd(), &[format::LOCK.as_bytes()]);
         // The lock goes last: until then nobody else takes this for a leftover.
         if outcome.failures == 0 {
             outcome.merge(sys::removal::remove_tree(self.work.as_fd(), self.name.as_bytes()));

@@ -219,7 +219,9 @@ fn layer(
             _ => Ok(bytes),
         }
     };
-    let blob = Blob { digest: known.map(|(digest, _)| digest), size, open: &open, announced, progress };
+    let laborious = step.changes() && step.to == Some(Compression::Plain);
+    let digest = known.map(|(digest, _)| digest);
+    let blob = Blob { digest, size, open: &open, laborious, announced, progress };
     let written = destination.write(&blob)?;
     progress.done(announced.as_ref());
     Ok(made(written))

@@ -12,7 +12,14 @@ pub mod layout;
 use crate::convert::Form;
 use crate::{Error, Progress, Result};
 use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
 use types::{Digest, Hasher};
+
+/// Bytes that are read at once.
+const PIECE: usize = 256 << 10;
+/// Such pieces that are read before they are wanted.
+const AHEAD: usize = 4;
 
 /// How a destination wants layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +66,8 @@ pub struct Blob<'a> {
     pub size: Option<u64>,
     /// Opens it at its beginning; may be done again.
     pub open: &'a (dyn Fn() -> Result<Box<dyn Read + Send + 'a>> + Sync),
+    /// Reading it is work (it is decompressed), and is done beside what is done with it.
+    pub laborious: bool,
     /// What it was announced as.
     pub announced: Option<Digest>,
     /// Is told of each byte.
@@ -68,8 +77,42 @@ pub struct Blob<'a> {
 impl<'a> Blob<'a> {
     /// A reader of it that checks what it reads.
     pub fn read(&self) -> Result<Checked<'a>> {
-        Ok(Checked {
-            reader: (self.open)()?,
+        Ok(self.checked((self.open)()?))
+    }
+
+    /// The same; what is checked is read by a thread of its own, if there may be one.
+    fn read_ahead<'s>(&self, scope: &'s Scope<'s, '_>) -> Result<Checked<'s>>
+    where
+        'a: 's,
+    {
+        let mut reader = (self.open)()?;
+        let (full, pieces) = sync_channel(AHEAD);
+        let work = move || {
+            loop {
+                let mut piece = vec![0; PIECE];
+                let got = reader.read(&mut piece);
+                let last = !matches!(&got, Err(e) if e.kind() == io::ErrorKind::Interrupted) && !matches!(got, Ok(1..));
+                let sent = full.send(got.map(|got| {
+                    piece.truncate(got);
+                    piece
+                }));
+                if last || sent.is_err() {
+                    return;
+                }
+            }
+        };
+        match std::thread::Builder::new().spawn_scoped(scope, work) {
+            Ok(_) => Ok(self.checked(Box::new(Ahead { pieces, piece: io::Cursor::default() }))),
+            Err(_) => self.read(),
+        }
+    }
+
+    fn checked<'s>(&self, reader: Box<dyn Read + Send + 's>) -> Checked<'s>
+    where
+        'a: 's,
+    {
+        Checked {
+            reader,
             hasher: Some(Hasher::new()),
             digest: self.digest,
             size: self.size,
@@ -77,7 +120,7 @@ impl<'a> Blob<'a> {
             done: None,
             announced: self.announced,
             progress: self.progress,
-        })
+        }
     }
 
     /// What it is called in errors.
@@ -151,10 +194,36 @@ impl Read for Checked<'_> {
     }
 }
 
+/// What another thread reads.
+struct Ahead {
+    pieces: Receiver<io::Result<Vec<u8>>>,
+    piece: io::Cursor<Vec<u8>>,
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.piece.position() == self.piece.get_ref().len() as u64 {
+            // The last piece is empty, or an error.
+            self.piece = io::Cursor::new(self.pieces.recv().unwrap_or_else(|_| Ok(Vec::new()))?);
+        }
+        self.piece.read(buffer)
+    }
+}
+
 /// Reads a blob to its end through `write`; gives its digest and size.
 pub fn pass(blob: &Blob<'_>, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<(Digest, u64)> {
-    let mut reader = blob.read()?;
-    let mut buffer = vec![0; 256 << 10];
+    std::thread::scope(|scope| {
+        let reader = if blob.laborious { blob.read_ahead(scope)? } else { blob.read()? };
+        drain(blob, reader, &mut write)
+    })
+}
+
+fn drain(
+    blob: &Blob<'_>,
+    mut reader: Checked<'_>,
+    write: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<(Digest, u64)> {
+    let mut buffer = vec![0; PIECE];
     loop {
         let got = match reader.read(&mut buffer) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,

@@ -164,7 +164,8 @@ impl Destination for Pushed<'_> {
         }
         let open = || -> Result<Box<dyn std::io::Read + Send + '_>> { Ok(Box::new(bytes)) };
         let size = Some(bytes.len() as u64);
-        self.write(&Blob { digest: Some(digest), size, open: &open, announced: None, progress: &() }).map(drop)
+        self.write(&Blob { digest: Some(digest), size, open: &open, laborious: false, announced: None, progress: &() })
+            .map(drop)
     }
 
     fn manifest(&self, bytes: &[u8], media_type: &str, top: bool) -> Result<()> {
