@@ -131,7 +131,7 @@ fn pull_floor<'a>(archive: &Path, work: &Path, kind: &str) -> Result<Contestant<
     let one = format!("{inflate} $0 on | tar -C $(mktemp -d tree.XXXXXX) --numeric-owner -xpf -");
     let all = format!("cd {} && ls *.{end} | xargs -P$(nproc) -n1 sh -ec '{one}'", parts.display());
     let clear = format!("rm -rf {}/tree.*", parts.display());
-    Ok(Contestant::floor("inflate + sha256 | tar -x", vec!["sh".into(), "-ec".into(), all]).script(&clear))
+    Ok(Contestant::floor("inflate, sha256, tar -x", vec!["sh".into(), "-ec".into(), all]).script(&clear))
 }
 
 /// `pull` of an image that is there.

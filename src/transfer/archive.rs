@@ -5,7 +5,7 @@ use crate::plan::{self, Documents, Found, Wanted};
 use crate::registry::{self, Repository};
 use crate::shelf::Shelf;
 use crate::trust::{Policy, Subject};
-use crate::{Choice, Error, Input, Loaded, Options, Progress, Result, Source, intake, stream};
+use crate::{Choice, Error, Input, Loaded, Options, Progress, Result, Source, daemon, intake, stream};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -43,6 +43,11 @@ pub fn fetch(store: &Store, source: &Source, options: &Options, progress: &dyn P
         Source::DockerArchive(path, choice) => (path, choice, Demand::Docker),
         Source::OciDirectory(path, choice) => (path, choice, Demand::Oci),
         Source::Directory(path) => (path, &Choice::Only, Demand::Directory),
+        Source::Daemon(name) => {
+            let mut archive = daemon::get(&options.registry.daemon, name)?;
+            let passed = stream::pass(store, &mut archive, &source.to_string(), progress)?;
+            return one(store, &passed, Demand::Docker, (source, &Choice::Only), options, progress);
+        }
         Source::Registry(name) => return pull(store, name, options, &wanted, progress),
         Source::Name(name) if name.domain.is_some() => return pull(store, name, options, &wanted, progress),
         Source::Name(name) => return Err(Error::NotFetched(name.to_string())),
@@ -135,7 +140,11 @@ fn one(
     progress: &dyn Progress,
 ) -> Result<Loaded> {
     let wanted = &Wanted::new(options.platform.as_ref());
-    let archive = Archive::open(parts, demand)?;
+    let mut archive = Archive::open(parts, demand)?;
+    if let (Source::Daemon(name), Layout::Docker(saved)) = (source, &mut archive.layout) {
+        // Its archives have the names as people write them there.
+        saved.iter_mut().for_each(|image| image.repo_tags = daemon::name(name).into_iter().collect());
+    }
     let pending = archive.chosen(choice, wanted)?;
     archive.judge(&pending, options.policy.as_ref(), &Subject::of(source))?;
     let known = known(store, &archive, &pending)?;

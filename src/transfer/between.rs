@@ -11,9 +11,9 @@ use crate::plan::{self, Documents, Wanted};
 use crate::registry::Repository;
 use crate::shelf::Shelf;
 use crate::trust::Subject;
-use crate::{Choice, Error, Options, Progress, Result, Source, Wishes, reel, send, stream};
+use crate::{Choice, Error, Options, Progress, Result, Source, Wishes, daemon, reel, send, stream};
 use std::fs::File;
-use std::io::Seek;
+use std::io::{Read, Seek};
 use std::path::Path;
 use types::Reference;
 
@@ -166,6 +166,14 @@ pub(crate) fn reading<T>(
             let (bytes, media_type) = repository.top()?;
             return act(Whole::Document { bytes, media_type }, &repository, &repository);
         }
+        Source::Daemon(name) => {
+            let mut file = unnamed(&mut daemon::get(&options.registry.daemon, name)?, Path::new("docker save"))?;
+            file.rewind().map_err(|source| Error::Read { archive: from.to_string(), source })?;
+            let shelf = Shelf::tar(file, &from.to_string())?;
+            let archive = Archive::open(&shelf, Demand::Docker)?;
+            let whole = archive.whole(&Choice::Only, &Wanted::new(options.platform.as_ref()))?;
+            return act(whole, &archive, &archive);
+        }
         Source::Name(name) => return Err(Error::NotFetched(name.to_string())),
     };
     let shelf = open(path)?;
@@ -183,10 +191,16 @@ fn open(path: &Path) -> Result<Shelf> {
     }
     let title = path.display().to_string();
     if let Some(mut reader) = stream::decompressed(&mut file, &title)? {
-        let mut plain = reel::unnamed().map_err(failed("decompress"))?;
-        std::io::copy(&mut reader, &mut plain).map_err(failed("decompress"))?;
-        return Shelf::tar(plain, &title);
+        return Shelf::tar(unnamed(&mut reader, path)?, &title);
     }
     file.rewind().map_err(failed("read"))?;
     Shelf::tar(file, &title)
+}
+
+/// What `reader` gives, in a file without a name.
+fn unnamed(reader: &mut dyn Read, path: &Path) -> Result<File> {
+    let failed = |source| Error::File { action: "unpack", path: path.into(), source };
+    let mut plain = reel::unnamed().map_err(failed)?;
+    std::io::copy(reader, &mut plain).map_err(failed)?;
+    Ok(plain)
 }

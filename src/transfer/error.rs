@@ -215,6 +215,14 @@ pub enum Error {
         /// The same may work when it is tried again.
         again: bool,
     },
+    /// A Docker daemon could not be reached, or refused.
+    #[error("the Docker daemon at {host}: {why}")]
+    Daemon {
+        /// Where it listens.
+        host: String,
+        /// Why it failed.
+        why: String,
+    },
     /// The registry has no such image.
     #[error("{name}: manifest unknown: the registry has no such image, or it may be read only after a login")]
     ManifestUnknown {

@@ -11,6 +11,7 @@ mod between;
 mod compress;
 mod convert;
 mod copy;
+mod daemon;
 mod destination;
 mod document;
 mod error;
@@ -41,6 +42,7 @@ pub use error::{Error, Result};
 pub use intake::Compression;
 pub use logins::{check_login, forget_login, forget_logins, keep_login, known_login};
 pub use registries::Registries;
+pub use registry::search::{Hit, delete, search};
 pub use send::{Output, Saving, Wishes, push, save};
 pub use source::{Choice, Source};
 pub use tarball::{Tarball, import};
@@ -94,6 +96,8 @@ pub struct Registry {
     pub delay: Option<Duration>,
     /// How long to wait for a connection, and for the next byte of an answer.
     pub patience: Duration,
+    /// Where a Docker daemon listens: `unix:///PATH`, `tcp://HOST:PORT`.
+    pub daemon: String,
 }
 
 impl Default for Registry {
@@ -109,6 +113,7 @@ impl Default for Registry {
             attempts: 4,
             delay: None,
             patience: Duration::from_secs(30),
+            daemon: daemon::SOCKET.into(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod client;
 pub mod credential;
 mod page;
 pub mod push;
+pub mod search;
 mod tls;
 mod token;
 
@@ -19,6 +20,7 @@ use crate::trust::{self, Signature};
 use crate::{Error, Registry, Result};
 pub use address::full_name;
 use blob::Blob;
+pub use client::escaped;
 use client::{Client, Content};
 pub use page::Page;
 use std::sync::atomic::{AtomicUsize, Ordering};

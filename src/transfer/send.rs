@@ -11,7 +11,7 @@ use crate::destination::{Destination, Packing};
 use crate::origin::{Original, Stored};
 use crate::reel::Reel;
 use crate::registry::push::Pushed;
-use crate::{Choice, Error, Options, Progress, Result, Source, plan};
+use crate::{Choice, Error, Options, Progress, Result, Source, daemon, plan};
 use std::io::Write;
 use std::path::PathBuf;
 use store::{Image, Store};
@@ -141,6 +141,12 @@ pub(crate) fn open<'a>(to: &Source, options: &'a Options, wishes: &Wishes) -> Re
         }
         Source::OciDirectory(path, choice) => Box::new(Layout::directory(path, named(choice)?, wishes.plain)?),
         Source::Directory(path) => Box::new(Directory::create(path, wishes.change.form, compress(Packing::AsTheyAre))?),
+        Source::Daemon(name) => {
+            let host = &options.registry.daemon;
+            let destination = DockerArchive::new(Reel::pipe(&to.to_string(), Box::new(daemon::put(host)?)));
+            destination.next(daemon::name(name).into_iter().collect());
+            Box::new(destination)
+        }
         Source::Registry(name) => Box::new(Pushed::new(name, &options.registry, Packing::Compressed)?),
         Source::Name(name) => return Err(Error::NotFetched(name.to_string())),
     })

@@ -1,7 +1,7 @@
 //! Where an image comes from: transport references as users write them (containers-transports(5)).
 //!
 //! `oci-archive:FILE[:NAME]`, `docker-archive:FILE[:NAME]`, `oci:DIRECTORY[:NAME]`, `dir:DIRECTORY`,
-//! `docker://NAME`, and plain names. A file name ends at its first colon, as Podman has it. In place of a name,
+//! `docker://NAME`, `docker-daemon:NAME`, and plain names. A file name ends at its first colon, as Podman has it. In place of a name,
 //! `@N` chooses the image by its position, counted from 0.
 //!
 //! Must not know: whether the file exists, what is in it, the network.
@@ -24,6 +24,8 @@ pub enum Source {
     Directory(PathBuf),
     /// `docker://`: a name in a registry. Nothing was filled in.
     Registry(Reference),
+    /// `docker-daemon:`: a name, or `sha256:` and an id, of a Docker daemon. Nothing was filled in.
+    Daemon(Reference),
     /// A name without a transport: an image of the store, or of a registry.
     Name(Reference),
 }
@@ -41,9 +43,8 @@ pub enum Choice {
 }
 
 /// Transports that Podman has and that are not built here, each with what to use instead.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 5] = [
     ("containers-storage:", "images of Podman's store can be brought over with `podman save | monopod load`"),
-    ("docker-daemon:", "images of a Docker daemon can be brought over with `docker save | monopod load`"),
     ("ostree:", "copy the image to an `oci-archive:` first"),
     ("sif:", "copy the image to an `oci-archive:` first"),
     ("tarball:", "copy the image to an `oci-archive:` first"),
@@ -59,6 +60,9 @@ pub fn parse(text: &str) -> Result<Source> {
     let invalid = |why: &str| Error::Source { given: text.into(), why: why.into() };
     if let Some(name) = text.strip_prefix("docker://") {
         return Ok(Source::Registry(name.parse()?));
+    }
+    if let Some(name) = text.strip_prefix("docker-daemon:") {
+        return Ok(Source::Daemon(name.parse()?));
     }
     if text.starts_with("docker:") && text[7..].starts_with('/') {
         return Err(invalid("a registry is written `docker://NAME`"));
@@ -95,7 +99,7 @@ pub fn complete(name: &Reference) -> Reference {
 /// True if `text` names a transport, so that it is no name of an image in the store.
 pub fn has_transport(text: &str) -> bool {
     text.starts_with("docker://")
-        || ["oci-archive:", "docker-archive:", "oci:", "dir:"].iter().any(|p| text.starts_with(p))
+        || ["oci-archive:", "docker-archive:", "docker-daemon:", "oci:", "dir:"].iter().any(|p| text.starts_with(p))
         || ELSEWHERE.iter().any(|(p, _)| text.starts_with(p))
 }
 
@@ -134,6 +138,7 @@ impl fmt::Display for Source {
             Source::OciDirectory(path, choice) => write!(f, "oci:{}{choice}", path.display()),
             Source::Directory(path) => write!(f, "dir:{}", path.display()),
             Source::Registry(name) => write!(f, "docker://{name}"),
+            Source::Daemon(name) => write!(f, "docker-daemon:{name}"),
             Source::Name(name) => write!(f, "{name}"),
         }
     }
