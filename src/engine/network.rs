@@ -87,7 +87,10 @@ impl Engine {
     /// All about a network, with the containers that are in it.
     pub fn network_inspect(&self, name: &str) -> Result<Value, Fault> {
         let definition = self.networks().find(name).map_err(fault::network)?;
-        Ok(described(&definition, &self.present_ground(Vec::new(), |ground| Ok(ground.holdings()))?))
+        let none = (definition.clone(), Vec::new());
+        let (present, holdings) =
+            self.present_ground(none, |ground| Ok((ground.network(&definition)?, ground.holdings())))?;
+        Ok(described(&present, &holdings))
     }
 
     /// True if there is such a network.

@@ -186,10 +186,7 @@ fn subnets(asked: &Asked, facts: &Facts, ipam: &str) -> Result<Vec<Pool>, Error>
         pools.push(Pool { subnet, gateway: Some(gateway), lease_range });
     }
     if pools.is_empty() {
-        let free = (89..=255u8)
-            .flat_map(|b| (0..=255u8).map(move |c| Subnet::new([10, b, c, 0].into(), 24)))
-            .find(|s| !taken(*s))
-            .ok_or(Error::NoFreeSubnet)?;
+        let free = free_subnet(taken)?;
         pools.push(Pool { subnet: free, gateway: Some(free.usable().0), lease_range: None });
     }
     if asked.ipv6 && !pools.iter().any(|p| p.subnet.address.is_ipv6()) {
@@ -200,6 +197,14 @@ fn subnets(asked: &Asked, facts: &Facts, ipam: &str) -> Result<Vec<Pool>, Error>
         pools.push(Pool { subnet, gateway: Some(subnet.usable().0), lease_range: None });
     }
     Ok(pools)
+}
+
+/// The first subnet of Podman's pools that is not taken: 10.89.0.0/24 to 10.255.255.0/24.
+pub(crate) fn free_subnet(taken: impl Fn(Subnet) -> bool) -> Result<Subnet, Error> {
+    (89..=255u8)
+        .flat_map(|b| (0..=255u8).map(move |c| Subnet::new([10, b, c, 0].into(), 24)))
+        .find(|subnet| !taken(*subnet))
+        .ok_or(Error::NoFreeSubnet)
 }
 
 fn range(text: &str, of: Subnet) -> Result<LeaseRange, Error> {

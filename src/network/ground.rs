@@ -40,6 +40,9 @@ pub struct State {
     boot: String,
     /// Networks that are up, as they were defined then.
     networks: BTreeMap<String, Definition>,
+    /// Those of them that were being set up or taken down when this was written: what the kernel has of them is not known.
+    #[serde(default)]
+    unfinished: Vec<String>,
     /// Who holds what.
     holdings: Vec<Holding>,
     /// The address of a network that was given last, so that one that was just given back is not given at once.
@@ -153,57 +156,37 @@ impl Ground {
             plan::check(network)?;
         }
         let mut locked = self.lock()?;
-        locked.collect()?;
-        if locked.state.holdings.iter().any(|h| h.id == *wanted.id) {
-            locked.release(wanted.id)?;
+        let allotted = locked.allot(wanted);
+        if allotted.is_err() {
+            // What the dead held is given back all the same, and a ground that nobody is on goes.
+            let _ = locked.write();
         }
-        let taken = locked.state.port_holder(wanted.ports);
-        if let Some((port, holder)) = taken {
-            return Err(port_taken(&port, format!(" by container {holder}")));
-        }
-        for port in wanted.ports {
-            crate::ground::ports::check(port)?;
-        }
-        let mut joints: Vec<Joint> = Vec::new();
-        for (attachment, network) in &wanted.networks {
-            let joint = locked.state.join(attachment, network, &joints)?;
-            joints.push(joint);
-        }
-        let own = std::process::id() as i32;
-        let holding = Holding {
-            id: wanted.id.clone(),
-            name: wanted.name.to_owned(),
-            pid: own,
-            since: sys::process::start_time(own).map_err(Error::Socket)?,
-            joints,
-            ports: wanted.ports.to_vec(),
-            servers: wanted.servers.clone(),
-        };
-        locked.state.holdings.push(holding.clone());
-        locked.write()?;
-        let networks = wanted.networks.iter().map(|(_, n)| (n.name.clone(), n.clone())).collect();
-        Ok(Allotment { holding, networks })
+        allotted
     }
 
     /// Makes the bridges and rules of the networks of an allotment that are not there.
     pub fn raise(&self, allotment: &Allotment) -> Result<(), Error> {
         let mut locked = self.lock()?;
-        let fresh: Vec<&Definition> =
-            allotment.networks.values().filter(|n| !locked.state.networks.contains_key(&n.name)).collect();
+        let is_up = |state: &State, name| state.networks.contains_key(name) && !state.unfinished.contains(name);
+        let fresh: Vec<&Definition> = allotment.networks.values().filter(|n| !is_up(&locked.state, &n.name)).collect();
         if fresh.is_empty() {
             return Ok(());
         }
-        // Written first: whoever comes after a kill knows what to take down.
+        // Written first: whoever comes after a kill knows what to make anew, or to take down.
         for network in &fresh {
             locked.state.networks.insert(network.name.clone(), (*network).clone());
+            locked.state.unfinished.push(network.name.clone());
         }
         locked.write()?;
+        self.forget_other_boots();
         let mut kernel = Kernel::open()?;
         for step in fresh.iter().flat_map(|n| plan::raise(n)) {
             kernel.carry_out(&step)?;
         }
         let all: Vec<Definition> = locked.state.networks.values().cloned().collect();
         kernel.batch(firewall::rules(&all), "set up the packet filter")?;
+        locked.state.unfinished.clear();
+        locked.write()?;
         locked.keep()
     }
 
@@ -246,9 +229,13 @@ impl Ground {
             return Ok(());
         }
         let mut locked = self.lock()?;
+        let before = locked.state.holdings.len();
         locked.release(id)?;
         locked.collect()?;
-        locked.write()?;
+        // Of those that held nothing there is nothing to write down.
+        if locked.state.holdings.len() != before {
+            locked.write()?;
+        }
         locked.keep()
     }
 
@@ -267,6 +254,17 @@ impl Ground {
                 locked.state.networks.clear();
             }
             let _ = locked.write();
+        }
+    }
+
+    /// Takes away what grounds of an earlier boot have left, whose namespaces went with it.
+    fn forget_other_boots(&self) {
+        let all = self.directory.parent().map(std::fs::read_dir);
+        for entry in all.into_iter().flatten().flatten().flatten() {
+            let text = std::fs::read(entry.path().join(FILE)).unwrap_or_default();
+            if serde_json::from_slice::<State>(&text).is_ok_and(|state| state.boot != self.boot) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
         }
     }
 
@@ -300,21 +298,23 @@ impl Ground {
     /// Adds a network to a container that runs.
     pub fn connect(&self, id: &Id, asked: &Attachment, network: &Definition) -> Result<(), Error> {
         plan::check(network)?;
-        let allotment = {
+        let (allotment, network) = {
             let mut locked = self.lock()?;
+            let network = &elsewhere::placed(&locked.state, network)?;
             let before = locked.state.holdings.iter().find(|h| h.id == *id).map(|h| h.joints.clone());
             let joint = locked.state.join(asked, network, &before.ok_or(Error::Gone)?)?;
             let holding = locked.state.holdings.iter_mut().find(|h| h.id == *id).ok_or(Error::Gone)?;
             holding.joints.push(joint);
             let holding = holding.clone();
             locked.write()?;
-            Allotment { holding, networks: BTreeMap::from([(network.name.clone(), network.clone())]) }
+            let networks = BTreeMap::from([(network.name.clone(), network.clone())]);
+            (Allotment { holding, networks }, network.clone())
         };
         let holding = &allotment.holding;
         let made = self.raise(&allotment).and_then(|()| {
             let namespace = sys::netlink::namespace_of(holding.pid).map_err(Error::Socket)?;
             let (at, joint) = holding.joints.iter().enumerate().next_back().ok_or(Error::Gone)?;
-            match plan::join(network, joint, at) {
+            match plan::join(&network, joint, at) {
                 Step::Link(link) if holding.lives() => Kernel::open()?.link(&link, namespace.as_fd()),
                 _ => Err(Error::Gone),
             }
@@ -402,6 +402,20 @@ impl Ground {
         self.holdings().into_iter().find(|h| h.id == *id)
     }
 
+    /// What a container holds, and its networks as they are up.
+    pub fn allotment(&self, id: &Id) -> Option<Allotment> {
+        let state = self.read()?;
+        let holding = state.holdings.iter().find(|h| h.id == *id)?.clone();
+        let up = |joint: &Joint| Some((joint.network.clone(), state.networks.get(&joint.network)?.clone()));
+        let networks = holding.joints.iter().filter_map(up).collect();
+        Some(Allotment { holding, networks })
+    }
+
+    /// A network as it is up, or would be.
+    pub fn network(&self, network: &Definition) -> Result<Definition, Error> {
+        elsewhere::placed(&self.read().unwrap_or_default(), network)
+    }
+
     /// What all containers hold.
     pub fn holdings(&self) -> Vec<Holding> {
         self.read().map(|s| s.holdings).unwrap_or_default()
@@ -433,6 +447,44 @@ impl Locked<'_> {
             std::fs::rename(&temporary, &path)
         };
         write().map_err(Ground::fail("write", &path))
+    }
+
+    fn allot(&mut self, wanted: &Wanted<'_>) -> Result<Allotment, Error> {
+        self.collect()?;
+        if self.state.holdings.iter().any(|h| h.id == *wanted.id) {
+            self.release(wanted.id)?;
+        }
+        let networks: Vec<(&Attachment, Definition)> = wanted
+            .networks
+            .iter()
+            .map(|(attachment, network)| Ok((attachment, elsewhere::placed(&self.state, network)?)))
+            .collect::<Result<_, Error>>()?;
+        let taken = self.state.port_holder(wanted.ports);
+        if let Some((port, holder)) = taken {
+            return Err(port_taken(&port, format!(" by container {holder}")));
+        }
+        for port in wanted.ports {
+            crate::ground::ports::check(port)?;
+        }
+        let mut joints: Vec<Joint> = Vec::new();
+        for (attachment, network) in &networks {
+            let joint = self.state.join(attachment, network, &joints)?;
+            joints.push(joint);
+        }
+        let own = std::process::id() as i32;
+        let holding = Holding {
+            id: wanted.id.clone(),
+            name: wanted.name.to_owned(),
+            pid: own,
+            since: sys::process::start_time(own).map_err(Error::Socket)?,
+            joints,
+            ports: wanted.ports.to_vec(),
+            servers: wanted.servers.clone(),
+        };
+        self.state.holdings.push(holding.clone());
+        self.write()?;
+        let networks = networks.into_iter().map(|(_, network)| (network.name.clone(), network)).collect();
+        Ok(Allotment { holding, networks })
     }
 
     /// Releases what the dead hold.
@@ -478,8 +530,11 @@ impl Locked<'_> {
         if idle.is_empty() {
             return Ok(());
         }
+        self.state.unfinished.extend(idle.iter().cloned());
+        self.write()?;
         let mut kernel = Kernel::open()?;
         for name in idle {
+            self.state.unfinished.retain(|unfinished| *unfinished != name);
             if let Some(network) = self.state.networks.remove(&name) {
                 self.state.last.remove(&name);
                 kernel.remove(&network.network_interface)?;
@@ -608,6 +663,7 @@ fn port_taken(port: &Published, by: String) -> Error {
     Error::PortTaken { port: port.host, protocol: port.protocol, address, by }
 }
 
+mod elsewhere;
 pub mod ports;
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ pub(crate) fn publish(holding: &Holding, networks: &BTreeMap<String, Definition>
 }
 
 /// A bridge's hardware address is the same whenever it is made, so that what containers know of it stays right.
-fn bridge_mac(id: &str) -> [u8; 6] {
+pub(crate) fn bridge_mac(id: &str) -> [u8; 6] {
     let mut mac = [0u8; 6];
     for (at, byte) in mac.iter_mut().enumerate() {
         *byte = id.get(at * 2..at * 2 + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(0x5a);

@@ -27,6 +27,7 @@ mod local;
 mod logs;
 mod minimal;
 mod names;
+mod network_faults;
 mod network_verbs;
 mod networks;
 mod outward;

@@ -144,11 +144,7 @@ impl Engine {
 
     /// What a container that runs holds in networks, with their definitions.
     pub(crate) fn present_allotment(&self, record: &Record) -> Option<Allotment> {
-        let holding = self.holding(record)?;
-        let definitions = self.networks();
-        let networks = holding.joints.iter().filter_map(|j| definitions.find(&j.network).ok());
-        let networks = networks.map(|n| (n.name.clone(), n)).collect();
-        Some(Allotment { holding, networks })
+        self.present_ground(None, |ground| Ok(ground.allotment(&record.id))).ok()?
     }
 
     /// What a container that runs holds in networks.

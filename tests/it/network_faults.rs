@@ -1,0 +1,108 @@
+//! Networks in a world that kills, hoards and has been there before: nothing is left behind, and nobody's place is taken.
+
+use crate::networks::{ask, home, host, server, traces, until_as};
+use std::process::Stdio;
+use std::time::Duration;
+
+/// How many commands are killed; `MONOPOD_KILLS` asks for more (`ci/faults.sh`).
+fn kills() -> u64 {
+    std::env::var("MONOPOD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(20)
+}
+
+/// Numbers that are the same in each run of the test, so that what it found is found again.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % limit
+    }
+}
+
+#[test]
+fn what_is_killed_while_it_sets_up_or_takes_down_leaves_nothing() {
+    let Some(home) = home() else { return };
+    let before = traces();
+    home.run(&["network", "create", "--ipv6", "lan"]).quiet();
+    let mut dice = Dice(7);
+    for number in 0..kills() {
+        let network = if number % 2 == 0 { "bridge" } else { "lan" };
+        let mut command = home.command(&["run", "--rm", "--network", network, "-p", "8080:80", "busybox", "true"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(dice.below(90_000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if number % 3 == 0 {
+            // Whoever cleans up, answers or monitors may be hit as well.
+            let all = home.processes();
+            if let Some(pid) = all.get(dice.below(all.len().max(1) as u64) as usize)
+                && let Some(pid) = rustix::process::Pid::from_raw(*pid)
+            {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+    // The next one has all that it is to have, and whoever was hit leaves room for it.
+    for network in ["bridge", "lan"] {
+        home.run(&["run", "--rm", "--network", network, "-p", "8080:80", "busybox", "true"]).ok();
+    }
+    home.run(&["rm", "-f", "-a", "-t", "0"]).ok();
+    home.run(&["network", "rm", "lan"]).quiet();
+    until_as(&home, &before);
+}
+
+#[test]
+fn a_thousand_ports_are_one_set() {
+    let Some(home) = home() else { return };
+    let before = traces();
+    let script = server(80, "one of many");
+    home.run(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "-p",
+        "20000-20999:20000-20999",
+        "-p",
+        "19999:80",
+        "busybox",
+        "sh",
+        "-c",
+        &script,
+    ])
+    .quiet();
+    home.until("it listens", || ask("127.0.0.1:19999").is_some());
+    let rules = host("nft list map inet monopod any4");
+    assert!(rules.contains("20000") && rules.contains("20999"), "{rules}");
+    home.run(&["rm", "-f", "-t", "0", "web"]).quiet();
+    until_as(&home, &before);
+}
+
+#[test]
+fn an_allotment_that_failed_leaves_no_directory() {
+    let Some(home) = home() else { return };
+    let before = traces();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    home.run(&["run", "--rm", "-p", &format!("127.0.0.1:{port}:80"), "busybox", "true"]).fails(125, &["in use"]);
+    until_as(&home, &before);
+}
+
+#[test]
+fn another_engines_bridge_keeps_its_place() {
+    let Some(home) = home() else { return };
+    // As podman makes them: one with our name, one with our addresses.
+    for words in ["link add podman0 type bridge", "addr add 10.88.0.1/16 dev podman0", "link set podman0 up"] {
+        host(&format!("ip {words}"));
+    }
+    let before = traces();
+    let out = home.sh(&["--network", "bridge"], "ip -o -4 addr show eth0; ip route").quiet();
+    assert!(out.contains("10.89.0.2/24") && out.contains("default via 10.89.0.1"), "{out}");
+    home.run(&["run", "-d", "--name", "one", "--network", "bridge", "busybox", "sleep", "1000"]).quiet();
+    assert_eq!(home.inspect("one", "{{.NetworkSettings.Gateway}}"), "10.89.0.1");
+    let subnet = home.run(&["network", "inspect", "podman", "--format", "{{(index .Subnets 0).Subnet}}"]).quiet();
+    assert_eq!(subnet, "10.89.0.0/24");
+    home.run(&["rm", "-f", "-t", "0", "one"]).quiet();
+    until_as(&home, &before);
+    host("ip link delete podman0");
+}
