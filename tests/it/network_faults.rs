@@ -1,6 +1,6 @@
 //! Networks in a world that kills, hoards and has been there before: nothing is left behind, and nobody's place is taken.
 
-use crate::networks::{ask, home, host, server, traces, until_as};
+use crate::networks::{home, host, traces, until_as};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -52,33 +52,6 @@ fn what_is_killed_while_it_sets_up_or_takes_down_leaves_nothing() {
 }
 
 #[test]
-fn a_thousand_ports_are_one_set() {
-    let Some(home) = home() else { return };
-    let before = traces();
-    let script = server(80, "one of many");
-    home.run(&[
-        "run",
-        "-d",
-        "--name",
-        "web",
-        "-p",
-        "20000-20999:20000-20999",
-        "-p",
-        "19999:80",
-        "busybox",
-        "sh",
-        "-c",
-        &script,
-    ])
-    .quiet();
-    home.until("it listens", || ask("127.0.0.1:19999").is_some());
-    let rules = host("nft list map inet monopod any4");
-    assert!(rules.contains("20000") && rules.contains("20999"), "{rules}");
-    home.run(&["rm", "-f", "-t", "0", "web"]).quiet();
-    until_as(&home, &before);
-}
-
-#[test]
 fn an_allotment_that_failed_leaves_no_directory() {
     let Some(home) = home() else { return };
     let before = traces();
@@ -105,4 +78,29 @@ fn another_engines_bridge_keeps_its_place() {
     home.run(&["rm", "-f", "-t", "0", "one"]).quiet();
     until_as(&home, &before);
     host("ip link delete podman0");
+}
+
+#[test]
+fn many_containers_are_in_one_network() {
+    let Some(home) = home() else { return };
+    let before = traces();
+    home.run(&["network", "create", "lan"]).quiet();
+    // `MONOPOD_CROWD` asks for more.
+    let count: usize = std::env::var("MONOPOD_CROWD").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
+    for number in 0..count {
+        let name = format!("c{number}");
+        home.run(&["run", "-d", "--name", &name, "--network", "lan", "busybox", "sleep", "10000"]).ok();
+    }
+    let pattern = "{{.NetworkSettings.Networks.lan.IPAddress}}";
+    let mut addresses: Vec<String> = (0..count).map(|n| home.inspect(&format!("c{n}"), pattern)).collect();
+    // The last one knows the first, and is answered.
+    let ask = format!("nslookup -type=a c0 >/dev/null && nc -w 2 c{} 1 2>&1", count - 1);
+    let out = home.run(&["exec", "c0", "sh", "-c", &ask]);
+    assert!(out.out.contains("refused") || out.err.contains("refused"), "{out:?}");
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), count, "no address is given twice");
+    home.run(&["rm", "-f", "-t", "0", "-a"]).ok();
+    home.run(&["network", "rm", "lan"]).quiet();
+    until_as(&home, &before);
 }

@@ -303,3 +303,15 @@ fn inspect_tells_the_addresses_of_private_networks() {
     let settings = "{{.NetworkSettings.IPAddress}} {{.NetworkSettings.Gateway}} {{.NetworkSettings.GlobalIPv6Address}}";
     assert_eq!(home.inspect("one", settings), format!("{HOST} {FAR} {HOST_6}"));
 }
+
+#[test]
+fn a_thousand_ports_of_an_ordinary_user() {
+    let Some(world) = World::of(Who::Subuid, "") else { return };
+    let home = &world.home;
+    let ports = ["-p", "20000-20998:20000-20998", "-p", "20999:80"];
+    home.run(&[&["run", "-d", "--name", "web"][..], &ports, &["busybox", "sh", "-c", SERVE_WHO]].concat()).quiet();
+    assert_eq!(ask(&world, true, &format!("{HOST}:20999")), FAR);
+    home.run(&["run", "--rm", "-p", "20500:80", "busybox", "true"]).fails(125, &["20500", "in use"]);
+    home.run(&["rm", "-f", "-t", "0", "web"]).quiet();
+    home.run(&["run", "--rm", "-p", "20500:80", "busybox", "true"]).quiet();
+}
