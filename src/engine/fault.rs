@@ -77,6 +77,8 @@ pub(crate) fn launch(code: u8, text: &str) -> Fault {
     let kind = match code {
         127 => Kind::CommandNotFound,
         126 => Kind::CommandFailed,
+        // A process that the container, as it is, cannot have: its user is not known there, say.
+        255 => Kind::Conflict,
         _ => Kind::Internal,
     };
     Fault::new(kind, text)

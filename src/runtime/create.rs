@@ -231,6 +231,7 @@ impl First<'_> {
                 let notify = self.agent.take().zip(self.filter.as_ref());
                 let finish = Finish {
                     process: self.process,
+                    container: &self.create.id,
                     user: self.create.user.as_deref(),
                     groups: &self.create.groups,
                     create_cwd: self.create.create_cwd,

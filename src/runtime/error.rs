@@ -20,8 +20,12 @@ pub enum Error {
     NoInterpreter { program: String },
     #[error("exec container process `{program}`: {}", text(*source))]
     Execute { program: String, source: Errno },
-    #[error("workdir {cwd:?} does not exist on container")]
-    NoWorkingDirectory { cwd: PathBuf },
+    #[error("workdir {cwd:?} does not exist on container {container}")]
+    NoWorkingDirectory { cwd: PathBuf, container: String },
+    #[error("workdir {cwd:?} exists on container {container}, but is not a directory")]
+    NoDirectory { cwd: PathBuf, container: String },
+    #[error("chdir `{cwd}`: No such file or directory: OCI runtime attempted to invoke a command that was not found")]
+    NoPlaceToExecute { cwd: String },
     #[error("chdir to {cwd:?}: {}", text(*source))]
     WorkingDirectory { cwd: PathBuf, source: Errno },
     #[error("working directory {cwd:?} is outside of the container's root")]
@@ -80,11 +84,28 @@ impl Error {
     /// The exit code of the command: 127 no such program, 126 cannot be executed, 125 anything else.
     pub fn code(&self) -> u8 {
         match self {
-            Error::NotFound { .. } | Error::NoInterpreter { .. } => 127,
+            Error::NotFound { .. } | Error::NoInterpreter { .. } | Error::NoPlaceToExecute { .. } => 127,
             Error::NotExecutable { .. } | Error::Execute { .. } => 126,
             // Podman's code for these, although nothing was executed.
-            Error::NoUser { .. } | Error::NoGroup { .. } | Error::NoWorkingDirectory { .. } => 126,
+            Error::NoUser { .. }
+            | Error::NoGroup { .. }
+            | Error::NoWorkingDirectory { .. }
+            | Error::NoDirectory { .. } => 126,
             _ => 125,
+        }
+    }
+
+    /// The same failure of a process that is added to a container, and its exit code: Podman's words and codes, which are
+    /// others there.
+    pub(crate) fn of_added(self) -> (u8, Error) {
+        match self {
+            Error::NoWorkingDirectory { cwd, .. } => {
+                let error = Error::NoPlaceToExecute { cwd: cwd.display().to_string() };
+                (error.code(), error)
+            }
+            Error::NoDirectory { cwd, .. } => (255, Error::WorkingDirectory { cwd, source: Errno::NOTDIR }),
+            Error::NoUser { .. } | Error::NoGroup { .. } => (255, self),
+            _ => (self.code(), self),
         }
     }
 }

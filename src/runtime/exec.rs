@@ -3,7 +3,7 @@
 //! The container's file system is a stranger's all the way here: nothing of the host is open in the new process, and others
 //! cannot trace it before it executes its program (CVE-2016-9962).
 
-use crate::create::{become_root, fail, read_exactly};
+use crate::create::{become_root, read_exactly};
 use crate::error::{Context, Error};
 use crate::finish::{self, Finish, Streams};
 use crate::labels::Labels;
@@ -30,8 +30,15 @@ pub fn exec(exec: &Exec, channels: Channels) {
         Err(_) => return,
     };
     if let Err(error) = launch(exec, channels.stdio, channels.start, report.as_fd()) {
-        fail(report.as_fd(), &error);
+        fail_added(report.as_fd(), error);
     }
+}
+
+/// Reports `error`, and gives the exit code.
+fn fail_added(report: BorrowedFd<'_>, error: Error) -> u8 {
+    let (code, error) = error.of_added();
+    let _ = rustix::io::write(report, &Report::Failed { code, message: error.to_string() }.line());
+    code
 }
 
 /// The container's namespaces that are not ours.
@@ -153,8 +160,7 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
                 }
                 Err(error) => error,
             };
-            fail(report, &error);
-            sys::clone::exit_now(i32::from(error.code()))
+            sys::clone::exit_now(i32::from(fail_added(report, error)))
         }
         Side::Parent(pid) => pid,
     };
@@ -242,6 +248,7 @@ fn finish(
 ) -> Error {
     Finish {
         process: &exec.process,
+        container: &exec.id,
         user: exec.user.as_deref(),
         groups: &exec.groups,
         create_cwd: false,

@@ -27,6 +27,8 @@ use sys::capability::{SYS_ADMIN, Sets};
 pub struct Finish<'a> {
     /// What to execute.
     pub process: &'a Process,
+    /// The container's identifier, for messages.
+    pub container: &'a str,
     /// `USER[:GROUP]` to look up; overrides the process's ids.
     pub user: Option<&'a str>,
     /// More groups to look up.
@@ -76,7 +78,7 @@ impl Finish<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open("/", flags, Mode::empty()).step("open the root")?;
         let identity = self.identity(root.as_fd())?;
-        enter(root.as_fd(), self.process.cwd(), self.create_cwd)?;
+        enter(root.as_fd(), self.process.cwd(), self.create_cwd, self.container)?;
         let is_terminal = matches!(streams, Streams::Terminal(_));
         place(streams, identity.uid)?;
         if is_terminal {
@@ -224,7 +226,7 @@ fn place(streams: Streams, uid: u32) -> Result<(), Error> {
 }
 
 /// Goes to the working directory, and makes sure that it is inside the root (CVE-2024-21626).
-fn enter(root: BorrowedFd<'_>, cwd: &Path, create: bool) -> Result<(), Error> {
+fn enter(root: BorrowedFd<'_>, cwd: &Path, create: bool, container: &str) -> Result<(), Error> {
     let cwd = if cwd.as_os_str().is_empty() { Path::new("/") } else { cwd };
     match rustix::process::chdir(cwd) {
         Err(Errno::NOENT) if create && !cwd.components().any(|c| c == Component::ParentDir) => {
@@ -234,7 +236,8 @@ fn enter(root: BorrowedFd<'_>, cwd: &Path, create: bool) -> Result<(), Error> {
         other => other,
     }
     .map_err(|source| match source {
-        Errno::NOENT => Error::NoWorkingDirectory { cwd: cwd.to_owned() },
+        Errno::NOENT => Error::NoWorkingDirectory { cwd: cwd.to_owned(), container: container.to_owned() },
+        Errno::NOTDIR => Error::NoDirectory { cwd: cwd.to_owned(), container: container.to_owned() },
         source => Error::WorkingDirectory { cwd: cwd.to_owned(), source },
     })?;
     let here = rustix::process::getcwd(Vec::new())

@@ -192,7 +192,7 @@ pub enum Error {
         names: Vec<String>,
     },
     /// An image is used by containers.
-    #[error("image used by {}: image is in use by a container: consider removing it with force", containers.join(", "))]
+    #[error("image used by {}: image is in use by a container: consider listing external containers and force-removing image", containers.join(", "))]
     InUse {
         /// Ids of the containers.
         containers: Vec<String>,

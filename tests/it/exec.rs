@@ -16,6 +16,11 @@ fn exec_enters_the_container() {
         exec(&["one", "sh", "-c", "kill -9 $$"]).code(137);
         exec(&["one", "/no/such"]).fails(127, &["/no/such"]);
         exec(&["one", "/etc/passwd"]).fails(126, &["/etc/passwd"]);
+        // Podman's codes and words for what a container does not have.
+        exec(&["-u", "no-such", "one", "true"]).fails(255, &["unable to find user no-such"]);
+        exec(&["-w", "/no-such", "one", "true"]).fails(127, &["chdir `/no-such`: No such file or directory"]);
+        exec(&["-w", "/etc/passwd", "one", "true"]).fails(255, &["chdir", "Not a directory"]);
+        assert_eq!(exec(&["-w", "etc", "one", "pwd"]).quiet(), "/etc");
         let piped = home.feed(&["exec", "-i", "one", "wc", "-c"], b"12345").quiet();
         assert_eq!(piped.trim(), "5");
         assert_eq!(

@@ -189,7 +189,8 @@ pub const FLAGS: &[Flag<Asked>] = &[
         Ok(())
     }),
     value("name", "string", "Name of the container", |r, v| {
-        r.create.name = Some(v.into());
+        // As if it was not there: scripts pass a variable that may be empty.
+        r.create.name = Some(v.to_owned()).filter(|name| !name.is_empty());
         Ok(())
     }),
     aliases(

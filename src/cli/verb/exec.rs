@@ -8,8 +8,8 @@ use crate::failure::Failure;
 use crate::flag::{Flag, list, short, switch, value};
 use crate::program::{Program, print};
 use crate::stream::{Carrier, End, Streams};
-use ops::Kind;
 use ops::container::Exec;
+use ops::{Fault, Kind};
 use std::path::PathBuf;
 
 /// What the flags fill.
@@ -100,11 +100,12 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     } else if asked.latest {
         request.name = latest(&engine)?.id.to_string();
     }
-    let mut session = engine.exec(&request).map_err(|fault| {
-        // Podman's own code where the container does not run.
+    let refused = |fault: Fault| {
+        // Podman's own code where the container does not run, or does not know the user.
         let code = if fault.kind == Kind::Conflict { 255 } else { fault.exit_code() };
         Failure::from(fault).code(code)
-    })?;
+    };
+    let mut session = engine.exec(&request).map_err(refused)?;
     if request.detach {
         let id = session.exec.clone();
         engine.start(&mut session)?;

@@ -65,9 +65,8 @@ impl Choice {
 
 /// The container that was made last.
 pub fn latest(engine: &Engine) -> Result<Summary, Failure> {
-    let list = engine
-        .list(&List { all: true, filters: Vec::new(), last: Some(1), ..List::default() })
-        .map_err(plain)?;
+    let list =
+        engine.list(&List { all: true, filters: Vec::new(), last: Some(1), ..List::default() }).map_err(plain)?;
     list.into_iter().next().ok_or_else(|| Failure::new("no containers found: no such container"))
 }
 

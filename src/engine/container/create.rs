@@ -116,10 +116,26 @@ fn check_host(config: &Config) -> Result<(), Fault> {
     }
     for device in &config.devices {
         if super::init::node(&device.source).is_none() {
-            return Err(Fault::new(Kind::NotFound, format!("stat {}: no such device", device.source.display())));
+            let there = device.source.symlink_metadata().is_ok();
+            let why = if there { "no device" } else { "no such file or directory" };
+            return Err(Fault::new(Kind::NotFound, format!("stat {}: {why}", device.source.display())));
         }
     }
     let limits = &config.resources;
+    for (what, asked, file) in [
+        ("CPUs", &limits.cpuset_cpus, "/sys/devices/system/cpu/online"),
+        ("memory nodes", &limits.cpuset_mems, "/sys/devices/system/node/online"),
+    ] {
+        let Some(asked) = asked else { continue };
+        // A kernel that does not say refuses by itself.
+        let Ok(there) = std::fs::read_to_string(file) else { continue };
+        if numbers(asked).last() > numbers(&there).last() {
+            let there = there.trim();
+            return Err(Fault::invalid(format!(
+                "requested {what} are not available - requested {asked}, available: {there}"
+            )));
+        }
+    }
     for text in [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops]
         .into_iter()
         .flatten()
@@ -129,8 +145,16 @@ fn check_host(config: &Config) -> Result<(), Fault> {
             .ok_or_else(|| Fault::invalid(format!("bad format for {text:?}: expected DEVICE:RATE")))?;
         types::size::parse(rate)?;
         if super::init::node(Path::new(path)).is_none() {
-            return Err(Fault::new(Kind::NotFound, format!("stat {path}: no such device")));
+            return Err(Fault::new(Kind::NotFound, format!("stat {path}: no such file or directory")));
         }
     }
     Ok(())
+}
+
+/// The numbers that a list such as `0-2,5` names, in order.
+fn numbers(list: &str) -> Vec<u32> {
+    let ends = list.split([',', '-']).filter_map(|number| number.trim().parse().ok());
+    let mut ends: Vec<u32> = ends.collect();
+    ends.sort_unstable();
+    ends
 }

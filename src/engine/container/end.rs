@@ -242,8 +242,12 @@ impl Engine {
         let state = self.observe_locked(&record);
         let wanted = if frozen { Status::Running } else { Status::Paused };
         let Some(running) = state.running.filter(|_| state.status == wanted) else {
-            let what = if frozen { "is not running, can't pause" } else { "is not paused, can't unpause" };
-            return Err(improper(format!("{:?} {what}", record.id.as_str())));
+            let id = record.id.as_str();
+            return Err(improper(match (frozen, state.status) {
+                (true, Status::Paused) => format!("{id:?} is already paused"),
+                (true, status) => format!("{:?} is not running, can't pause", status.word()),
+                (false, _) => format!("{id:?} is not paused, can't unpause"),
+            }));
         };
         let cgroup = running.cgroup.ok_or_else(|| {
             Fault::new(Kind::Unsupported, "containers cannot be paused here: the container has no cgroup of its own")

@@ -36,10 +36,9 @@ impl Engine {
             process_config.user.clone_from(user);
         }
         if let Some(directory) = &asked.working_directory {
-            if !directory.starts_with('/') {
-                return Err(Fault::invalid(format!("working directory {directory:?} must be an absolute path")));
-            }
-            process_config.working_directory.clone_from(directory);
+            // Meant from the root, as where the runtime stands.
+            let slash = if directory.starts_with('/') { "" } else { "/" };
+            process_config.working_directory = format!("{slash}{directory}");
         }
         process_config.terminal = asked.terminal;
         if asked.privileged {

@@ -55,7 +55,7 @@ pub fn resolve(
     let (network, attachments) = networks::networks(asked, facts)?;
     let private_network = namespaces::private_network(asked.networks.first().map(String::as_str), facts)?;
     let own_network = private_network.is_some() || !attachments.is_empty();
-    let (ports, exposed) = networks::ports(asked, &defaults.exposed_ports, facts, own_network)?;
+    let (ports, exposed) = networks::ports(asked, &defaults.exposed_ports, facts, own_network, &mut warnings)?;
     let namespaces = namespaces::namespaces(asked, network, facts)?;
     let (entrypoint, command) = command(asked, defaults);
     let mut arguments = entrypoint.clone();
@@ -287,6 +287,12 @@ fn names(asked: &Create) -> Result<Names, Fault> {
             return Err(Fault::invalid(format!("invalid IP address in add-host: {ip:?}")));
         }
         add_hosts.extend(names.split(';').map(|n| (n.to_owned(), ip.to_owned())));
+    }
+    if let Some(mode) = asked.networks.first().filter(|mode| *mode == "none" || mode.starts_with("container:")) {
+        let given = [("dns", &asked.dns), ("dns-option", &asked.dns_options), ("dns-search", &asked.dns_search)];
+        if let Some((flag, _)) = given.iter().find(|(_, values)| !values.is_empty()) {
+            return Err(Fault::invalid(format!("conflicting options: {flag} and the network mode: {mode}")));
+        }
     }
     for server in &asked.dns {
         if server != "none" && server.parse::<std::net::IpAddr>().is_err() {

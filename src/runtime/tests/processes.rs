@@ -120,7 +120,11 @@ fn users_by_name() {
 fn working_directories() {
     let mut container = Box::new(&["pwd"]);
     container.edit(|spec| spec["process"]["cwd"] = json!("/srv/deep"));
-    assert_eq!(container.run().failure(), (126, "workdir \"/srv/deep\" does not exist on container".into()));
+    assert_eq!(container.run().failure(), (126, "workdir \"/srv/deep\" does not exist on container test".into()));
+    container.edit(|spec| spec["process"]["cwd"] = json!("/etc/passwd"));
+    let message = "workdir \"/etc/passwd\" exists on container test, but is not a directory";
+    assert_eq!(container.run().failure(), (126, message.into()));
+    container.edit(|spec| spec["process"]["cwd"] = json!("/srv/deep"));
     container.create.create_cwd = true;
     container.prints("/srv/deep");
     std::os::unix::fs::symlink("/../../../proc/1/root/etc", container.layer().join("link")).unwrap();

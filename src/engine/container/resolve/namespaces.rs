@@ -81,15 +81,10 @@ pub fn private_network(asked: Option<&str>, facts: &Facts) -> Result<Option<Opti
 pub fn hostname(asked: &Create, namespaces: &Namespaces, facts: &Facts, id: &Id) -> Result<String, Fault> {
     match &asked.hostname {
         Some(name) if !name.is_empty() => {
-            let fine = name.len() <= 64
-                && name.split('.').all(|label| {
-                    !label.is_empty()
-                        && !label.starts_with('-')
-                        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-                });
-            if !fine {
+            // The kernel takes any bytes, and so does Podman; files that hold lines do not.
+            if name.len() > 64 || name.chars().any(char::is_control) {
                 return Err(Fault::invalid(format!(
-                    "invalid hostname {name:?}: expected at most 64 letters, digits, - and ."
+                    "invalid hostname {name:?}: expected at most 64 bytes, and no control characters"
                 )));
             }
             if namespaces.uts != Namespace::Private {

@@ -146,6 +146,7 @@ pub fn ports(
     image: &BTreeMap<String, serde_json::Value>,
     facts: &Facts,
     own_network: bool,
+    warnings: &mut Vec<String>,
 ) -> Result<(Vec<Published>, Exposed), Fault> {
     let exposed = exposed(asked, image)?;
     let mut published = wanted(asked, &exposed)?;
@@ -157,10 +158,18 @@ pub fn ports(
         .hint("publish tcp or udp, use --network host, or run as root"));
     }
     if !published.is_empty() && !own_network {
-        // As Podman: with the host's network, ports are where they are.
         return match (asked.networks.first().map(String::as_str), &facts.no_bridges) {
-            (Some("host"), _) => Ok((Vec::new(), exposed)),
             (None, Some(why)) => Err(Fault::new(Kind::Unsupported, format!("ports cannot be published: {why}"))),
+            (Some(mode), _)
+                if matches!(mode, "host" | "none") || mode.starts_with("container:") || mode.starts_with("ns:") =>
+            {
+                // As Podman: with the host's network ports are where they are, and scripts that ask for both go on.
+                warnings.push(
+                    "Port mappings have been discarded as one of the Host, Container, Pod, and None network modes are in use"
+                        .into(),
+                );
+                Ok((Vec::new(), exposed))
+            }
             (mode, _) => Err(Fault::invalid(format!(
                 "published ports need a network of the container's own, not {:?}",
                 mode.unwrap_or("none")

@@ -113,7 +113,7 @@ fn apply(security: &mut Security, option: &str, facts: &Facts) -> Result<(), Fau
         "unmask" => unmask(security, value),
         "systempaths" if value == "unconfined" => unmask(security, "ALL"),
         "proc-opts" => security.proc_options.extend(value.split(',').filter(|o| !o.is_empty()).map(str::to_owned)),
-        _ => return Err(Fault::invalid(format!("invalid --security-opt 2: {option:?}"))),
+        _ => return Err(Fault::invalid(format!("invalid --security-opt 1: {option:?}"))),
     }
     Ok(())
 }

@@ -460,7 +460,14 @@ fn namespaces_and_names() {
         })
         .contains("UTS namespace")
     );
-    assert!(refused(|a| a.hostname = Some("a b".into())).contains("invalid hostname"));
+    assert_eq!(with(|a| a.hostname = Some("a b".into())).hostname, "a b");
+    assert!(refused(|a| a.hostname = Some("a\nb".into())).contains("invalid hostname"));
+    assert!(refused(|a| a.hostname = Some("a".repeat(65))).contains("invalid hostname"));
+    let silent = |a: &mut Create| {
+        a.networks = vec!["none".into()];
+        a.dns = vec!["1.2.3.4".into()];
+    };
+    assert_eq!(refused(silent), "conflicting options: dns and the network mode: none");
     assert!(refused(|a| a.networks = vec!["pasta".into()]).contains("only supported for rootless"));
     assert!(refused(|a| a.pid = Some("x".into())).contains("unrecognized namespace mode"));
     let mut facts = host();
