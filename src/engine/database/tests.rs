@@ -127,6 +127,8 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
     database.insert(&config(1, "rebooted", false), 1).unwrap();
     database.activate(&id(1), 1, "another boot").unwrap();
     database.insert(&config(2, "killed", false), 2).unwrap();
+    // Whoever starts a container makes its directory first, for the lock in it.
+    std::fs::create_dir_all(engine.container_directory(&id(2))).unwrap();
     database.activate(&id(2), 1, engine.boot()).unwrap();
     let all = engine.list(&List { all: true, ..List::default() }).unwrap();
     let told = |name: &str| {
