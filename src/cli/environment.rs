@@ -20,7 +20,10 @@ pub fn host() -> Vec<String> {
 /// not count.
 pub fn file(path: &Path) -> Result<Vec<String>, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| Failure::new(format!("cannot read {path:?}: {e}")))?;
-    Ok(resolve(&lines(&text).map_err(|line| Failure::new(format!("{path:?} line {line}: no name before \"=\"")))?))
+    let lines = lines(&text).map_err(|line| {
+        Failure::new(format!("{path:?} line {line}: a name must stand before \"=\", without white space in it"))
+    })?;
+    Ok(resolve(&lines))
 }
 
 fn resolve_from(
@@ -48,6 +51,7 @@ fn lines(text: &str) -> Result<Vec<String>, usize> {
             "" => {}
             _ if line.starts_with('#') => {}
             _ if line.starts_with('=') => return Err(number + 1),
+            _ if line.split('=').next().is_some_and(|name| name.contains([' ', '\t'])) => return Err(number + 1),
             _ => found.push(line.to_owned()),
         }
     }
@@ -70,5 +74,6 @@ mod tests {
     fn files() {
         assert_eq!(lines("# no\n\nA=1 2\n  B='x'\nC\r\n").unwrap(), ["A=1 2", "B='x'", "C"]);
         assert_eq!(lines("A=1\n=2\n"), Err(2));
+        assert_eq!(lines("A=1\n\nA B=2\n"), Err(3));
     }
 }

@@ -31,6 +31,7 @@ mod many;
 mod network;
 mod pause;
 mod port;
+mod program_flags;
 mod prune;
 mod ps;
 mod pull;

@@ -5,6 +5,7 @@ pub mod facts;
 pub mod lower;
 pub mod resolve;
 
+pub(crate) mod accounts;
 pub(crate) mod commit;
 pub(crate) mod copy;
 pub(crate) mod create;

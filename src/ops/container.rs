@@ -21,6 +21,16 @@ pub struct Create {
     pub replace: bool,
     /// `KEY=VALUE`, or `KEY` to take the caller's value, in order (later wins). The command line resolves `KEY`.
     pub environment: Vec<String>,
+    /// `KEY=VALUE` in which `$NAME` and `${NAME}` stand for values of the image.
+    pub environment_merge: Vec<String>,
+    /// Variables that the image or the engine would set, and are not to be there.
+    pub unset_environment: Vec<String>,
+    /// None of them are to be there.
+    pub unset_all_environment: bool,
+    /// Pass the caller's proxy variables (default true).
+    pub http_proxy: Option<bool>,
+    /// Time zone: `local`, or a name as `Europe/Paris`.
+    pub timezone: Option<String>,
     /// Labels `KEY=VALUE`.
     pub labels: Vec<String>,
     /// Annotations `KEY=VALUE`.
@@ -29,8 +39,16 @@ pub struct Create {
     pub working_directory: Option<String>,
     /// `USER[:GROUP]`, by name or number.
     pub user: Option<String>,
-    /// Additional groups, by name or number.
+    /// Additional groups, by name or number; `keep-groups` alone keeps those of the caller.
     pub additional_groups: Vec<String>,
+    /// Lines are added to /etc/passwd and /etc/group for a user that they lack (default true).
+    pub passwd: Option<bool>,
+    /// The line of /etc/passwd, with `$USERNAME`, `$UID`, `$GID`, `$NAME`, `$HOME`.
+    pub passwd_entry: Option<String>,
+    /// The line of /etc/group, with `$GROUPNAME`, `$GID`, `$USERLIST`.
+    pub group_entry: Option<String>,
+    /// Users of the host who get a line in /etc/passwd.
+    pub host_users: Vec<String>,
     /// Host name.
     pub hostname: Option<String>,
     /// Allocate a terminal.
@@ -57,6 +75,8 @@ pub struct Create {
     pub shm_size: Option<u64>,
     /// `HOST[:CONTAINER][:PERMISSIONS]`, as `--device` takes it.
     pub devices: Vec<String>,
+    /// `TYPE MAJOR:MINOR ACCESS`, as `--device-cgroup-rule` takes it.
+    pub device_cgroup_rules: Vec<String>,
     /// `none`, `host`, `NAME[:OPTIONS]`, …, each as `--network` takes it.
     pub networks: Vec<String>,
     /// Address in the one network.
@@ -81,14 +101,24 @@ pub struct Create {
     pub uts: Option<String>,
     /// As `pid`, for cgroups.
     pub cgroupns: Option<String>,
-    /// `host`, `auto[:size=N]`, `keep-id[:uid=,gid=]`, `nomap`.
+    /// `host`, `auto[:size=N]`, `keep-id[:uid=,gid=]`, `nomap`, `private`, `container:NAME`, `ns:PATH`.
     pub userns: Option<String>,
+    /// `[FLAGS]CONTAINER:HOST[:AMOUNT]`, as `--uidmap` takes it.
+    pub uid_maps: Vec<String>,
+    /// The same of groups.
+    pub gid_maps: Vec<String>,
+    /// Whose line of /etc/subuid is the map.
+    pub sub_uid_name: Option<String>,
+    /// Whose line of /etc/subgid is the map.
+    pub sub_gid_name: Option<String>,
     /// Capabilities to add (`ALL` too).
     pub cap_add: Vec<String>,
     /// Capabilities to drop (`ALL` too).
     pub cap_drop: Vec<String>,
     /// `no-new-privileges[:BOOL]`, `seccomp=FILE|unconfined`, `mask=`, `unmask=`, `label=`, `apparmor=`, `proc-opts=`.
     pub security_options: Vec<String>,
+    /// `default`, or `image`: the filter is the one in the image's label `io.containers.seccomp.profile`.
+    pub seccomp_policy: Option<String>,
     /// All capabilities, all devices, no masks, no seccomp.
     pub privileged: bool,
     /// `KEY=VALUE` kernel parameters.
@@ -103,6 +133,16 @@ pub struct Create {
     pub umask: Option<String>,
     /// Run the built-in init as process 1.
     pub init: bool,
+    /// Run this program of the host's as process 1 instead of the built-in init.
+    pub init_path: Option<PathBuf>,
+    /// `true`: prepared for systemd if the command is one; `always`; `false`.
+    pub systemd: Option<String>,
+    /// Size of the file systems in memory that are made for systemd, in bytes.
+    pub shm_size_systemd: Option<u64>,
+    /// Execution domain: `LINUX` or `LINUX32`.
+    pub personality: Option<String>,
+    /// Containers that must run before this one.
+    pub requires: Vec<String>,
     /// Signal that `stop` sends.
     pub stop_signal: Option<Signal>,
     /// Seconds that `stop` waits.
@@ -115,10 +155,18 @@ pub struct Create {
     pub pull: Option<String>,
     /// `OS/ARCH[/VARIANT]`.
     pub platform: Option<String>,
+    /// How registries are talked to, if the image must be pulled.
+    pub access: crate::image::Access,
     /// `HOST:IP` lines for /etc/hosts.
     pub add_hosts: Vec<String>,
     /// Do not make an /etc/hosts.
     pub no_hosts: bool,
+    /// What /etc/hosts starts from: a file of the host, `image` or `none` (default: the host's).
+    pub hosts_file: Option<String>,
+    /// Do not make an /etc/hostname.
+    pub no_hostname: bool,
+    /// Directories inside in which the files that the container is given in /etc are to be, too.
+    pub chroot_directories: Vec<String>,
     /// Name servers for resolv.conf.
     pub dns: Vec<String>,
     /// Search domains for resolv.conf.
@@ -129,6 +177,8 @@ pub struct Create {
     pub cid_file: Option<PathBuf>,
     /// Parent cgroup.
     pub cgroup_parent: Option<String>,
+    /// `enabled`, `disabled`, `no-conmon`, `split`.
+    pub cgroups: Option<String>,
     /// The command line that asked, for inspect's `CreateCommand`.
     pub create_command: Vec<String>,
 }
@@ -157,8 +207,20 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// Processes; 0 and -1 are unlimited. `None`: 2048 where the host can.
     pub pids: Option<i64>,
+    /// Microseconds of a period of realtime processor time.
+    pub cpu_rt_period: Option<u64>,
+    /// Microseconds of realtime processor time a period.
+    pub cpu_rt_runtime: Option<i64>,
+    /// Percent of swappiness, 0 to 100; -1 is the host's.
+    pub memory_swappiness: Option<i64>,
+    /// The kernel kills no process of it for want of memory.
+    pub oom_kill_disable: bool,
+    /// Files of cgroup v2 and their values.
+    pub unified: std::collections::BTreeMap<String, String>,
     /// Relative io weight, 10 to 1000.
     pub blkio_weight: Option<u16>,
+    /// `DEVICE:WEIGHT`, the same for one device.
+    pub blkio_weight_device: Vec<String>,
     /// `DEVICE:BYTES` a second, reading.
     pub device_read_bps: Vec<String>,
     /// `DEVICE:BYTES` a second, writing.

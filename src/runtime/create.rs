@@ -120,7 +120,7 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
         }
         .step("make a pipe")?;
         let own = plan.new | joining.foreign();
-        let mount_namespace = joining.enter(&mut placement)?;
+        let mount_namespace = joining.enter(&mut placement, create.keep_groups)?;
         if plan.new & NEW_TIME != 0 {
             times::make(&plan.clocks)?;
         }
@@ -234,6 +234,7 @@ impl First<'_> {
                     container: &self.create.id,
                     user: self.create.user.as_deref(),
                     groups: &self.create.groups,
+                    keep_groups: self.create.keep_groups,
                     create_cwd: self.create.create_cwd,
                     init: self.create.init,
                     preserved: self.create.preserved,
@@ -327,7 +328,7 @@ impl First<'_> {
         // Not before the id maps are there: their files would belong to somebody else.
         sys::process::set_dumpable(false).step("keep others from tracing")?;
         if self.plan.new & NEW_USER != 0 {
-            become_root()?;
+            become_root(self.create.keep_groups)?;
         }
         if !self.create.keep_keyring {
             privileges::new_session_keyring()?;
@@ -401,8 +402,10 @@ pub(crate) fn read_exactly(wait: &OwnedFd, bytes: &mut [u8]) -> Result<(), Error
 
 /// In a new user namespace: become its root, and leave the host's groups. Where 0 is not mapped (one id kept as it is) the
 /// ids stay: who is first in a user namespace has all its capabilities anyway.
-pub(crate) fn become_root() -> Result<(), Error> {
-    match rustix::thread::set_thread_groups(&[]) {
+///
+/// With `keep_groups` the host's groups stay: files of theirs can be used, by whoever the process becomes.
+pub(crate) fn become_root(keep_groups: bool) -> Result<(), Error> {
+    match if keep_groups { Ok(()) } else { rustix::thread::set_thread_groups(&[]) } {
         Ok(()) | Err(Errno::PERM) => {}
         Err(error) => return Err(error).step("leave the host's groups"),
     }

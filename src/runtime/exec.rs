@@ -211,7 +211,7 @@ fn join(
     let labels = Labels::open(&exec.process)?;
     target.enter(!NEW_PID)?;
     if target.kinds & NEW_USER != 0 {
-        become_root()?;
+        become_root(exec.keep_groups)?;
     }
     if !exec.keep_keyring {
         privileges::new_session_keyring()?;
@@ -250,6 +250,7 @@ fn finish(
         process: &exec.process,
         container: &exec.id,
         user: exec.user.as_deref(),
+        keep_groups: exec.keep_groups,
         groups: &exec.groups,
         create_cwd: false,
         init: false,

@@ -33,6 +33,8 @@ pub struct Finish<'a> {
     pub user: Option<&'a str>,
     /// More groups to look up.
     pub groups: &'a [String],
+    /// The additional groups stay what they are.
+    pub keep_groups: bool,
     /// Make the working directory if it is missing.
     pub create_cwd: bool,
     /// Put the small init before the program.
@@ -87,7 +89,7 @@ impl Finish<'_> {
         // Our own keys and limits first, who we are then, and what we may last: each step still has what it needs.
         let permitted = sys::capability::get().step("read capabilities")?.permitted;
         let capabilities = privileges::capabilities(self.process.capabilities().as_ref(), permitted);
-        become_user(&identity, capabilities, self.keeps(permitted))?;
+        become_user(&identity, capabilities, self.keeps(permitted), self.keep_groups)?;
         rustix::process::umask(Mode::from_raw_mode(self.process.user().umask().unwrap_or(0o022)));
         let environment = self.environment(root.as_fd(), &identity);
         let arguments = self.process.args().as_deref().unwrap_or_default();
@@ -246,7 +248,7 @@ fn enter(root: BorrowedFd<'_>, cwd: &Path, create: bool, container: &str) -> Res
     if here.to_bytes().starts_with(b"/") { Ok(()) } else { Err(Error::WorkingDirectoryOutside { cwd: cwd.to_owned() }) }
 }
 
-fn become_user(identity: &Identity, capabilities: Capabilities, keep: u64) -> Result<(), Error> {
+fn become_user(identity: &Identity, capabilities: Capabilities, keep: u64, keep_groups: bool) -> Result<(), Error> {
     for (what, id) in [("user id", identity.uid), ("group id", identity.gid)] {
         if id == u32::MAX {
             return Err(Error::NotMapped { what, id });
@@ -255,7 +257,7 @@ fn become_user(identity: &Identity, capabilities: Capabilities, keep: u64) -> Re
     sys::capability::bound(capabilities.bounding).step("limit the capabilities")?;
     rustix::thread::set_keep_capabilities(true).step("keep capabilities")?;
     let groups: Vec<Gid> = identity.groups.iter().map(|id| Gid::from_raw(*id)).collect();
-    match rustix::thread::set_thread_groups(&groups) {
+    match if keep_groups { Ok(()) } else { rustix::thread::set_thread_groups(&groups) } {
         Ok(()) => {}
         Err(Errno::INVAL) => {
             let id = identity.groups.first().copied().unwrap_or_default();

@@ -63,7 +63,7 @@ impl Joining {
 
     /// Enters all but the mount namespace, which is returned: the container's first process enters it when it has no more to
     /// look for on the host.
-    pub fn enter(self, placement: &mut Placement) -> Result<Option<OwnedFd>, Error> {
+    pub fn enter(self, placement: &mut Placement, keep_groups: bool) -> Result<Option<OwnedFd>, Error> {
         let (mut user, mut mount, mut later) = (None, None, Vec::new());
         for (kind, file) in self.files {
             match kind {
@@ -79,7 +79,7 @@ impl Joining {
         if let Some(file) = user {
             placement.enter_before_birth()?;
             sys::namespaces::enter(file.as_fd(), NEW_USER).map_err(|source| namespace(NEW_USER, "join", source))?;
-            crate::create::become_root()?;
+            crate::create::become_root(keep_groups)?;
         }
         for (kind, file) in later {
             sys::namespaces::enter(file.as_fd(), kind).map_err(|source| namespace(kind, "join", source))?;

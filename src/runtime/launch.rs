@@ -32,6 +32,9 @@ pub struct Create {
     /// More groups by name or number, looked up in the container's `/etc/group` (`--group-add`).
     #[serde(default)]
     pub groups: Vec<String>,
+    /// The caller's additional groups stay, and no others are set (`--group-add keep-groups`).
+    #[serde(default)]
+    pub keep_groups: bool,
     /// Create the working directory in the root if it is missing (an image's `WORKDIR`); otherwise it is an error.
     #[serde(default)]
     pub create_cwd: bool,
@@ -66,6 +69,7 @@ impl Create {
             bundle: PathBuf::new(),
             user: None,
             groups: Vec::new(),
+            keep_groups: false,
             create_cwd: false,
             init: false,
             no_pivot: false,
@@ -103,6 +107,9 @@ pub struct Exec {
     /// As [`Create::groups`].
     #[serde(default)]
     pub groups: Vec<String>,
+    /// As [`Create::keep_groups`], of this process's caller.
+    #[serde(default)]
+    pub keep_groups: bool,
     /// The container's filter.
     #[serde(default)]
     pub seccomp: Option<LinuxSeccomp>,
@@ -139,6 +146,7 @@ impl Exec {
             process,
             user: None,
             groups: Vec::new(),
+            keep_groups: false,
             seccomp: None,
             bundle: PathBuf::new(),
             annotations: HashMap::new(),

@@ -53,6 +53,14 @@ pub fn names(root: BorrowedFd<'_>, path: &'static str) -> Result<std::collection
     Ok(names)
 }
 
+/// The text of account file `path` of the root; `None` if there is none.
+pub fn text(root: BorrowedFd<'_>, path: &'static str) -> Result<Option<String>, Error> {
+    match paths::open(root, Path::new(path), OFlags::PATH) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        _ => read(root, path).map(Some),
+    }
+}
+
 /// The pure part of [`resolve`].
 pub fn find(user: &str, groups: &[String], passwd: &str, group: &str) -> Result<Identity, Error> {
     let (user, own_group) = match user.split_once(':') {

@@ -54,6 +54,36 @@ pub fn empty_user_namespace(uid_map: &str, gid_map: &str) -> Result<OwnedFd> {
     }
 }
 
+/// The maps of the user namespace behind `fd`, of users and of groups, as lines of `/proc/PID/uid_map` seen from here.
+pub fn maps_of(fd: BorrowedFd<'_>) -> Result<(String, String)> {
+    let (wait, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let (entered, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    match clone::clone(Clone::default())? {
+        Side::Child => {
+            drop((hold, entered));
+            if enter(fd, clone::NEW_USER).is_ok() {
+                let _ = rustix::io::write(&tell, b"e");
+                let _ = rustix::io::read(&wait, &mut [0u8; 1]);
+            }
+            clone::exit_now(0)
+        }
+        Side::Parent(pid) => {
+            drop(tell);
+            let told = rustix::io::retry_on_intr(|| rustix::io::read(&entered, &mut [0u8; 1]));
+            let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).map_err(errno);
+            let maps = match told {
+                Ok(1) => read("uid_map").and_then(|uids| Ok((uids, read("gid_map")?))),
+                _ => Err(Errno::PERM),
+            };
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                while matches!(rustix::process::waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
+            }
+            maps
+        }
+    }
+}
+
 /// True if `fd` (a namespace file) is the namespace that `/proc/self/ns/NAME` is.
 pub fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
     let theirs = rustix::fs::fstat(fd)?;

@@ -30,6 +30,7 @@ mod names;
 mod network_faults;
 mod network_verbs;
 mod networks;
+mod options;
 mod outward;
 mod peer;
 mod ps;

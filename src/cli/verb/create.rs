@@ -1,7 +1,7 @@
 //! `create`: a container, without starting it.
 
 use super::create_flags::{self, Asked};
-use super::{Verb, resource_flags};
+use super::{Verb, program_flags, resource_flags};
 use crate::failure::Failure;
 use crate::program::{Program, print};
 use crate::progress::Progress;
@@ -14,7 +14,13 @@ pub const VERB: Verb<Asked> = Verb {
     about: "Create but do not start a container",
     examples: &["busybox sh", "--name db -e KEY=value oci-archive:image.tar"],
     interspersed: false,
-    flags: &[create_flags::FLAGS, resource_flags::LIMITS, resource_flags::FIXED],
+    flags: &[
+        create_flags::FLAGS,
+        program_flags::PROGRAM,
+        program_flags::INIT,
+        resource_flags::LIMITS,
+        resource_flags::FIXED,
+    ],
     execute,
 };
 

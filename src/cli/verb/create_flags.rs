@@ -32,6 +32,12 @@ pub struct Asked {
     variant: Option<String>,
 }
 
+impl super::registry_flags::HasAccess for Asked {
+    fn access(&mut self) -> &mut ops::image::Access {
+        &mut self.create.access
+    }
+}
+
 impl Asked {
     /// The request for `arguments` (image, command, …), with files and the caller's environment read in.
     pub fn finish(&mut self, program: &Program, arguments: Vec<String>) -> Result<Create, Failure> {

@@ -1,7 +1,7 @@
 //! The flags for limits, of `create`, `run` and `update`.
 
 use super::create_flags::Asked;
-use crate::flag::{Flag, integer, list, short, value};
+use crate::flag::{Flag, integer, list, short, switch, text, value};
 use ops::container::Resources;
 
 fn size(text: &str) -> Result<u64, String> {
@@ -25,12 +25,23 @@ pub const LIMITS: &[Flag<Asked>] = &[
         limits(r).blkio_weight = Some(integer(v)?);
         Ok(())
     }),
+    list("blkio-weight-device", "Relative weight of block io of one device (device:weight)", |r, v| {
+        limits(r).blkio_weight_device.push(v);
+    }),
     value("cpu-period", "uint", "Microseconds of a period of the processor quota", |r, v| {
         limits(r).cpu_period = Some(integer(v)?);
         Ok(())
     }),
     value("cpu-quota", "int", "Microseconds of processor time a period", |r, v| {
         limits(r).cpu_quota = Some(integer(v)?);
+        Ok(())
+    }),
+    value("cpu-rt-period", "uint", "Microseconds of a period of realtime processor time (cgroup v1)", |r, v| {
+        limits(r).cpu_rt_period = Some(integer(v)?).filter(|n| *n > 0);
+        Ok(())
+    }),
+    value("cpu-rt-runtime", "int", "Microseconds of realtime processor time a period (cgroup v1)", |r, v| {
+        limits(r).cpu_rt_runtime = Some(integer(v)?).filter(|n| *n != 0);
         Ok(())
     }),
     short(
@@ -82,6 +93,10 @@ pub const LIMITS: &[Flag<Asked>] = &[
         };
         Ok(())
     }),
+    value("memory-swappiness", "int", "Percent of swappiness, 0 to 100 (cgroup v1)", |r, v| {
+        limits(r).memory_swappiness = Some(integer(v)?).filter(|n| *n != -1);
+        Ok(())
+    }),
     value("pids-limit", "int", "Number of processes; -1 for no limit", |r, v| {
         limits(r).pids = Some(integer(v)?);
         Ok(())
@@ -90,6 +105,21 @@ pub const LIMITS: &[Flag<Asked>] = &[
 
 /// The rows of what is limited otherwise, once and for all.
 pub const FIXED: &[Flag<Asked>] = &[
+    list("cgroup-conf", "Files of cgroup v2 (file=value)", |r, v| {
+        let (file, value) = v.split_once('=').unwrap_or((&v, ""));
+        limits(r).unified.insert(file.into(), value.into());
+    }),
+    text("cgroups", "Control groups: enabled, disabled, no-conmon, split", |r, v| r.create.cgroups = Some(v.into())),
+    list("device-cgroup-rule", "Rule of devices that may be used (type major:minor access)", |r, v| {
+        r.create.device_cgroup_rules.push(v);
+    }),
+    switch("oom-kill-disable", "Kill no process for want of memory (cgroup v1)", |r, on| {
+        limits(r).oom_kill_disable = on;
+    }),
+    value("shm-size-systemd", "number[unit]", "Size of each file system in memory that systemd gets", |r, v| {
+        r.create.shm_size_systemd = Some(size(v)?);
+        Ok(())
+    }),
     value("shm-size", "number[unit]", "Size of /dev/shm", |r, v| {
         r.create.shm_size = Some(size(v)?);
         Ok(())

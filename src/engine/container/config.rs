@@ -39,6 +39,12 @@ pub struct Config {
     pub user: String,
     /// Additional groups, by name or number.
     pub additional_groups: Vec<String>,
+    /// The caller's groups stay.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_groups: bool,
+    /// What is added to its /etc/passwd and /etc/group.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub accounts: Accounts,
     /// Host name; empty keeps that of the joined UTS namespace.
     pub hostname: String,
     /// The program has a terminal.
@@ -55,6 +61,9 @@ pub struct Config {
     pub shm_size: u64,
     /// Devices beyond the default ones.
     pub devices: Vec<Device>,
+    /// Rules of devices that may be used, beyond those of `devices`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub device_rules: Vec<DeviceRule>,
     /// Which namespaces are new, shared or joined.
     pub namespaces: Namespaces,
     /// Networks that it is in, if its network namespace is its own.
@@ -96,6 +105,24 @@ pub struct Config {
     pub umask: u32,
     /// The built-in init is process 1.
     pub init: bool,
+    /// This program of the host's is, instead.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub init_path: Option<PathBuf>,
+    /// Prepared for systemd: its cgroup can be written to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub systemd: bool,
+    /// Execution domain.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub personality: Option<String>,
+    /// Containers that must run before this one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub requires: Vec<Id>,
+    /// Time zone: `local`, or a name below /usr/share/zoneinfo.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timezone: Option<String>,
+    /// Directories in which the files in /etc are, too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub chroot_directories: Vec<String>,
     /// What `stop` sends.
     pub stop_signal: Signal,
     /// Seconds that `stop` waits.
@@ -115,10 +142,63 @@ pub struct Config {
     pub unconnected: bool,
     /// Cgroup under which its own is made; empty is the default place.
     pub cgroup_parent: String,
+    /// It has none of its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub no_cgroup: bool,
     /// File to which its id was written; removed with it.
     pub cid_file: Option<PathBuf>,
     /// The command line that asked.
     pub create_command: Vec<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What is added to /etc/passwd and /etc/group of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Accounts {
+    /// Nothing at all.
+    pub none: bool,
+    /// The user's line, with `$USERNAME`, `$UID`, `$GID`, `$NAME`, `$HOME`.
+    pub passwd_entry: Option<String>,
+    /// The group's line, with `$GROUPNAME`, `$GID`, `$USERLIST`.
+    pub group_entry: Option<String>,
+    /// The caller, who is the user inside: fields of the host's passwd(5).
+    pub caller: Option<Account>,
+    /// Users of the host who are to be known inside.
+    pub host_users: Vec<Account>,
+}
+
+/// A line of passwd(5), as far as it matters inside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Login name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Full name.
+    pub full_name: String,
+    /// Home directory.
+    pub home: String,
+    /// Name of the group, if it has one.
+    pub group: String,
+}
+
+/// A rule of the cgroup's device filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// `a`, `b`, `c`.
+    pub kind: char,
+    /// `None` is any.
+    pub major: Option<i64>,
+    /// `None` is any.
+    pub minor: Option<i64>,
+    /// `r`, `w`, `m`.
+    pub access: String,
 }
 
 /// A mount that was asked for.
@@ -226,6 +306,9 @@ pub struct Namespaces {
     pub user: Option<IdMap>,
     /// How the user namespace was asked for, for inspect; empty if it was not.
     pub user_mode: String,
+    /// The user namespace, if it is not a new one, is this; its maps are in `user`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub user_joined: Option<Namespace>,
 }
 
 /// System call filter.
@@ -297,6 +380,12 @@ pub struct Names {
     pub add_hosts: Vec<(String, String)>,
     /// The image's /etc/hosts stays.
     pub no_hosts: bool,
+    /// What /etc/hosts starts from: a file of the host, `image` or `none`; `None` is the host's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hosts_file: Option<String>,
+    /// The image's /etc/hostname stays.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub no_hostname: bool,
     /// Name servers in place of the host's.
     pub dns: Vec<String>,
     /// Search domains in place of the host's.

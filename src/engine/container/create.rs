@@ -121,6 +121,17 @@ fn check_host(config: &Config) -> Result<(), Fault> {
             return Err(Fault::new(Kind::NotFound, format!("stat {}: {why}", device.source.display())));
         }
     }
+    if let Some(path) = &config.init_path
+        && !path.is_file()
+    {
+        return Err(Fault::new(Kind::NotFound, format!("--init-path {}: no such file", path.display())));
+    }
+    if let Some(zone) = &config.timezone
+        && !super::files::zone_file(zone).is_file()
+    {
+        return Err(Fault::new(Kind::NotFound, format!("finding timezone: unknown time zone {zone}"))
+            .hint("time zones are looked for in /usr/share/zoneinfo of the host"));
+    }
     let limits = &config.resources;
     for (what, asked, file) in [
         ("CPUs", &limits.cpuset_cpus, "/sys/devices/system/cpu/online"),
@@ -134,6 +145,12 @@ fn check_host(config: &Config) -> Result<(), Fault> {
             return Err(Fault::invalid(format!(
                 "requested {what} are not available - requested {asked}, available: {there}"
             )));
+        }
+    }
+    for text in &limits.blkio_weight_device {
+        let path = text.rsplit_once(':').map_or(text.as_str(), |(path, _)| path);
+        if super::init::node(Path::new(path)).is_none() {
+            return Err(Fault::new(Kind::NotFound, format!("stat {path}: no such device")));
         }
     }
     for text in [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops]

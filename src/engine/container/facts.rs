@@ -1,9 +1,10 @@
 //! Facts about the host that decide what a container gets. Plain values: [`super::resolve`] and [`super::lower`] stay
 //! pure, and their tests name a host in one line.
 
-use super::config::Mount;
+use super::config::{Account, Mount};
+use ops::{Fault, Kind};
 use std::collections::BTreeMap;
-use types::{Id, IdMap};
+use types::{Id, IdMap, IdRange};
 
 /// What is known of the host when a container is made.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,8 +45,16 @@ pub struct Facts {
     pub largest_id: u32,
     /// `KEY=VALUE` of the caller's proxy variables.
     pub proxies: Vec<String>,
-    /// Containers named by `container:NAME`.
+    /// Containers named by `container:NAME` and `--requires`.
     pub containers: BTreeMap<String, Id>,
+    /// The user namespace that `--userns container:NAME` and `ns:PATH` name.
+    pub joined_user: Option<JoinedUser>,
+    /// Ids of the host that `--subuidname` names.
+    pub sub_uids: Vec<IdRange>,
+    /// Ids of the host that `--subgidname` names.
+    pub sub_gids: Vec<IdRange>,
+    /// Users of the host that `--hostuser` names, by that name; and the caller by "" where it matters.
+    pub accounts: BTreeMap<String, Account>,
     /// Text of the files named by `--security-opt seccomp=FILE`.
     pub profiles: BTreeMap<String, String>,
     /// Networks that were named, by the word that was used.
@@ -62,6 +71,24 @@ pub struct Facts {
     pub globs: BTreeMap<String, Vec<String>>,
     /// Device nodes of the host, for `--privileged`.
     pub devices: Vec<String>,
+}
+
+impl Facts {
+    /// The container that was named.
+    pub fn container(&self, name: &str) -> Result<Id, Fault> {
+        self.containers.get(name).cloned().ok_or_else(|| {
+            Fault::new(Kind::NotFound, format!("no container with name or ID {name:?} found: no such container"))
+        })
+    }
+}
+
+/// A user namespace that is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinedUser {
+    /// Of which container; `None` if a file keeps it.
+    pub container: Option<Id>,
+    /// Its maps, seen from the engine's; `None` if it is the engine's.
+    pub map: Option<IdMap>,
 }
 
 /// Which limits can be had.

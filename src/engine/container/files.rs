@@ -1,31 +1,41 @@
 //! The files that a container is given: /etc/hosts, /etc/hostname, /etc/resolv.conf, /run/.containerenv.
 
 use super::config::{Config, Names, Namespace};
+use super::volumes::View;
 use network::Allotment;
 use ops::{Fault, Kind};
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use types::idmap::to_host;
 
-/// Writes them below `directory`; gives each with its path inside.
+/// Writes them below `directory`; gives each with its path inside. `view` is the root; none while the container runs.
 ///
 /// `network` is the private network of a container that has one, `allotment` what it has in bridges.
-pub fn write(
+pub(super) fn write(
     config: &Config,
+    view: Option<&View<'_>>,
     directory: &Path,
     rootless: bool,
     network: Option<&usernet::Plan>,
     allotment: Option<&Allotment>,
-) -> Result<Vec<(PathBuf, &'static str)>, Fault> {
+) -> Result<Vec<(PathBuf, String)>, Fault> {
     let host_network = config.namespaces.network == Namespace::Host;
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let mut files = vec![
-        ("hostname", "/etc/hostname", format!("{}\n", config.hostname)),
-        ("containerenv", "/run/.containerenv", containerenv(config, rootless)),
-    ];
+    let mut files = vec![("containerenv", "/run/.containerenv", containerenv(config, rootless))];
+    if !config.names.no_hostname {
+        files.push(("hostname", "/etc/hostname", format!("{}\n", config.hostname)));
+    }
     if !config.names.no_hosts {
-        let text = hosts(&read("/etc/hosts"), config, host_network, network, allotment)?;
+        let base = match config.names.hosts_file.as_deref() {
+            None => read("/etc/hosts"),
+            Some("none") => String::new(),
+            Some("image") => image_hosts(view, directory)?,
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|e| Fault::new(Kind::NotFound, format!("cannot read the hosts file {path:?}: {e}")))?,
+        };
+        let text = hosts(&base, config, host_network, network, allotment)?;
         files.push(("hosts", "/etc/hosts", text));
     }
     if config.names.dns.first().map(String::as_str) != Some("none") {
@@ -42,20 +52,51 @@ pub fn write(
         };
         files.push(("resolv.conf", "/etc/resolv.conf", text));
     }
-    files
-        .into_iter()
-        .map(|(name, inside, text)| {
-            let path = directory.join(name);
-            std::fs::write(&path, text)
-                .and_then(|()| match &config.namespaces.user {
-                    // The container's root writes to it as it likes, as to its other files.
-                    Some(map) => std::os::unix::fs::chown(&path, to_host(&map.uids, 0), to_host(&map.gids, 0)),
-                    None => Ok(()),
-                })
-                .map_err(|e| Fault::internal(format!("cannot write {path:?}: {e}")))?;
-            Ok((path, inside))
-        })
-        .collect()
+    let mut written = Vec::with_capacity(files.len());
+    for (name, inside, text) in files {
+        let path = directory.join(name);
+        std::fs::write(&path, text)
+            .and_then(|()| match &config.namespaces.user {
+                // The container's root writes to it as it likes, as to its other files.
+                Some(map) => std::os::unix::fs::chown(&path, to_host(&map.uids, 0), to_host(&map.gids, 0)),
+                None => Ok(()),
+            })
+            .map_err(|e| Fault::internal(format!("cannot write {path:?}: {e}")))?;
+        written.push((path, inside.to_owned()));
+    }
+    if let Some(zone) = &config.timezone {
+        written.push((local_time(zone, directory)?, "/etc/localtime".to_owned()));
+    }
+    let of_etc: Vec<_> = written.iter().filter(|(_, inside)| inside.starts_with("/etc/")).cloned().collect();
+    for top in &config.chroot_directories {
+        written.extend(of_etc.iter().map(|(path, inside)| (path.clone(), format!("{top}{inside}"))));
+    }
+    Ok(written)
+}
+
+/// The image's own /etc/hosts, kept for when it is written anew while the container runs and hides it.
+fn image_hosts(view: Option<&View<'_>>, directory: &Path) -> Result<String, Fault> {
+    let kept = directory.join("hosts.image");
+    let Some(view) = view else { return Ok(std::fs::read_to_string(kept).unwrap_or_default()) };
+    let text = runtime::user::text(view.root()?.as_fd(), "/etc/hosts")
+        .map_err(|e| Fault::invalid(crate::fault::sentence(&e)))?
+        .unwrap_or_default();
+    std::fs::write(&kept, &text).map_err(|e| Fault::internal(format!("cannot write {kept:?}: {e}")))?;
+    Ok(text)
+}
+
+/// Where the host keeps the rules of a time zone.
+pub(super) fn zone_file(zone: &str) -> PathBuf {
+    if zone == "local" { PathBuf::from("/etc/localtime") } else { Path::new("/usr/share/zoneinfo").join(zone) }
+}
+
+/// A copy: what the host's name is a link to may be renewed by its package manager.
+fn local_time(zone: &str, directory: &Path) -> Result<PathBuf, Fault> {
+    let (from, to) = (zone_file(zone), directory.join("localtime"));
+    match std::fs::copy(&from, &to) {
+        Ok(_) => Ok(to),
+        Err(e) => Err(Fault::internal(format!("cannot copy {from:?} for the time zone {zone:?}: {e}"))),
+    }
 }
 
 /// Empty but for privileged containers, who are told where they are (podman-run(1)).

@@ -2,6 +2,7 @@
 
 use super::config::{Config, Namespace};
 use super::lower::{DeviceNode, Place};
+use super::volumes::View;
 use super::{files, lock};
 use crate::database::{Mark, Record};
 use crate::{Engine, Session, fault};
@@ -59,7 +60,8 @@ impl Engine {
         }
         let run = record.run + 1;
         self.database()?.activate(&record.id, run, self.boot())?;
-        let parked = self.park(&record.id, &config, run, terminal_size, stay);
+        let parked =
+            self.start_required(&config).and_then(|()| self.park(&record.id, &config, run, terminal_size, stay));
         if let Err(fault) = &parked {
             self.release_networks(&record.id);
             self.release_volumes(&record.id, &self.run_directory(&record.id, run));
@@ -68,6 +70,17 @@ impl Engine {
         }
         drop(held);
         parked
+    }
+
+    /// Starts the containers that this one needs and that do not run.
+    fn start_required(&self, config: &Config) -> Result<(), Fault> {
+        for id in &config.requires {
+            if !matches!(self.observe(&self.record_of(id.as_str())?).status, Status::Running | Status::Paused) {
+                let mut session = self.init(id.as_str())?;
+                self.start(&mut session)?;
+            }
+        }
+        Ok(())
     }
 
     fn park(
@@ -86,10 +99,16 @@ impl Engine {
         let allotment = self.allot(id, config, network.as_ref())?;
         let plan = network.as_ref().map(|n| &n.plan);
         let rootfs = self.root_file_system(id, config)?;
+        let view = View::new(&rootfs, config);
+        let mut files =
+            files::write(config, Some(&view), &directory, host.in_user_namespace, plan, allotment.as_ref())?;
+        files.extend(super::accounts::write(config, &view, &directory)?);
+        let mounts = self.realize(config, &view, &run_directory)?;
+        drop(view);
         let place = Place {
-            mounts: self.realize(config, &rootfs, &run_directory)?,
+            mounts,
             rootfs,
-            files: files::write(config, &directory, host.in_user_namespace, plan, allotment.as_ref())?,
+            files,
             devices: device_nodes(config),
             joined: self.joined(config)?,
             terminal_size,
@@ -227,7 +246,8 @@ impl Engine {
     fn joined(&self, config: &Config) -> Result<BTreeMap<Id, runtime::Owner>, Fault> {
         let spaces = &config.namespaces;
         let mut joined = BTreeMap::new();
-        for space in [&spaces.network, &spaces.pid, &spaces.ipc, &spaces.uts, &spaces.cgroup] {
+        let all = [&spaces.network, &spaces.pid, &spaces.ipc, &spaces.uts, &spaces.cgroup];
+        for space in all.into_iter().chain(&spaces.user_joined) {
             if let Namespace::Container(id) = space {
                 let state = self.observe(&self.record_of(id.as_str())?);
                 if let (Status::Running | Status::Paused, Some(running)) = (state.status, state.running) {
@@ -284,7 +304,11 @@ pub(crate) fn device_nodes(config: &Config) -> BTreeMap<PathBuf, DeviceNode> {
     let limits = &config.resources;
     let rates =
         [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops];
-    let limited = rates.into_iter().flatten().filter_map(|r| Some(PathBuf::from(r.rsplit_once(':')?.0)));
+    let limited = rates
+        .into_iter()
+        .flatten()
+        .chain(&limits.blkio_weight_device)
+        .filter_map(|r| Some(PathBuf::from(r.rsplit_once(':')?.0)));
     config
         .devices
         .iter()

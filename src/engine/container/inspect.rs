@@ -125,10 +125,10 @@ impl Engine {
             "DnsOptions": config.names.dns_options,
             "DnsSearch": config.names.dns_search,
             "ExtraHosts": config.names.add_hosts.iter().map(|(n, ip)| format!("{n}:{ip}")).collect::<Vec<_>>(),
-            "GroupAdd": config.additional_groups,
+            "GroupAdd": config.additional_groups.iter().map(String::as_str).chain(config.keep_groups.then_some("keep-groups")).collect::<Vec<_>>(),
             "IpcMode": mode(&spaces.ipc),
             "Cgroup": "",
-            "Cgroups": "default",
+            "Cgroups": if config.no_cgroup { "disabled" } else { "default" },
             "Links": null,
             "OomScoreAdj": config.oom_score_adj.unwrap_or(0),
             "PidMode": mode(&spaces.pid),
@@ -148,11 +148,11 @@ impl Engine {
             "NanoCpus": nano_cpus(config),
             "CgroupParent": config.cgroup_parent,
             "BlkioWeight": limits.blkio_weight.unwrap_or(0),
-            "BlkioWeightDevice": null,
+            "BlkioWeightDevice": weights(&limits.blkio_weight_device),
             "CpuPeriod": limits.cpu_period.unwrap_or(0),
             "CpuQuota": limits.cpu_quota.unwrap_or(0),
-            "CpuRealtimePeriod": 0,
-            "CpuRealtimeRuntime": 0,
+            "CpuRealtimePeriod": limits.cpu_rt_period.unwrap_or(0),
+            "CpuRealtimeRuntime": limits.cpu_rt_runtime.unwrap_or(0),
             "CpusetCpus": limits.cpuset_cpus.clone().unwrap_or_default(),
             "CpusetMems": limits.cpuset_mems.clone().unwrap_or_default(),
             "Devices": devices,
@@ -160,8 +160,9 @@ impl Engine {
             "KernelMemory": 0,
             "MemoryReservation": limits.memory_reservation.unwrap_or(0),
             "MemorySwap": limits.memory_swap.unwrap_or(0),
-            "MemorySwappiness": 0,
-            "OomKillDisable": false,
+            "MemorySwappiness": limits.memory_swappiness.unwrap_or(if limits.memory.is_some() { -1 } else { 0 }),
+            "OomKillDisable": limits.oom_kill_disable,
+            "CgroupConf": if limits.unified.is_empty() { Value::Null } else { json!(limits.unified) },
             "PidsLimit": limits.pids.unwrap_or(0),
             "Ulimits": ulimits,
             "CpuCount": 0,
@@ -218,7 +219,9 @@ fn described(config: &Config) -> Value {
         "StopTimeout": config.stop_timeout,
         "CreateCommand": config.create_command,
         "Umask": format!("{:04o}", config.umask),
-        "Timezone": "",
+        "Timezone": config.timezone.clone().unwrap_or_default(),
+        "SystemdMode": config.systemd,
+        "Passwd": !config.accounts.none,
         "sdNotifyMode": "",
         "sdNotifySocket": "",
     })
@@ -263,11 +266,21 @@ fn dependencies(config: &Config) -> Vec<String> {
     let spaces = &config.namespaces;
     let mut ids: Vec<String> = [&spaces.network, &spaces.pid, &spaces.ipc, &spaces.uts, &spaces.cgroup]
         .into_iter()
+        .chain(&spaces.user_joined)
         .filter_map(|s| if let Namespace::Container(id) = s { Some(id.to_string()) } else { None })
         .collect();
+    ids.extend(config.requires.iter().map(ToString::to_string));
     ids.sort();
     ids.dedup();
     ids
+}
+
+/// `DEVICE:WEIGHT`, as Podman tells them.
+fn weights(texts: &[String]) -> Value {
+    let pairs = texts.iter().filter_map(|text| text.rsplit_once(':'));
+    let all: Vec<Value> =
+        pairs.map(|(path, weight)| json!({ "Path": path, "Weight": weight.parse::<u16>().unwrap_or(0) })).collect();
+    if all.is_empty() { Value::Null } else { Value::Array(all) }
 }
 
 fn security_options(config: &Config) -> Vec<String> {

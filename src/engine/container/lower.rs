@@ -5,7 +5,7 @@ mod mounts;
 use super::config::{Config, Namespace, Seccomp};
 use super::facts::Facts;
 use super::volumes::Realized;
-use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{LinuxPersonality, LinuxSeccomp, Process, Spec};
 use ops::container::Resources;
 use ops::{Fault, Kind};
 use runtime::Rootfs;
@@ -23,7 +23,7 @@ pub struct Place {
     /// Its directory.
     pub directory: PathBuf,
     /// Files to be bound: path on the host and inside, /etc/hosts and the like.
-    pub files: Vec<(PathBuf, &'static str)>,
+    pub files: Vec<(PathBuf, String)>,
     /// What the mounts that are more than a directory of the host or memory have become, by their destination.
     pub mounts: BTreeMap<String, Realized>,
     /// Device nodes of the host by path, for the devices of the configuration.
@@ -66,7 +66,7 @@ const ALLOWED: [(i64, Option<i64>); 9] = [
 pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Create, Fault> {
     let document = json!({
         "ociVersion": "1.2.0",
-        "process": process(config, &config.arguments, &config.environment, place.terminal_size),
+        "process": process(config, &arguments(config), &config.environment, place.terminal_size),
         "root": { "path": "rootfs", "readonly": config.read_only },
         "hostname": hostname(config),
         "mounts": mounts::mounts(config, facts, &place)?,
@@ -78,6 +78,9 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
     })?;
     if let Some(linux) = spec.linux_mut() {
         linux.set_seccomp(seccomp(config, facts)?);
+        if config.personality.is_some() {
+            linux.set_personality(personality(config)?);
+        }
     }
     Ok(runtime::Create {
         id: config.id.to_string(),
@@ -86,6 +89,7 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         bundle: place.directory,
         user: Some(config.user.clone()),
         groups: config.additional_groups.clone(),
+        keep_groups: config.keep_groups,
         create_cwd: config.make_working_directory,
         init: config.init,
         no_pivot: false,
@@ -94,6 +98,21 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         preserved: 0,
         everywhere: false,
     })
+}
+
+/// Where the host's init is seen inside.
+const INIT: &str = "/run/podman-init";
+
+/// The program and its arguments, after the init of the host's if there is one.
+fn arguments(config: &Config) -> Vec<String> {
+    let init = config.init_path.iter().flat_map(|_| [INIT.to_owned(), "--".to_owned()]);
+    init.chain(config.arguments.iter().cloned()).collect()
+}
+
+/// The execution domain of the container's processes.
+pub fn personality(config: &Config) -> Result<Option<LinuxPersonality>, Fault> {
+    let domain = config.personality.as_ref().map(|domain| json!({ "domain": domain }));
+    domain.map(serde_json::from_value).transpose().map_err(Fault::internal)
 }
 
 /// The process of `exec`: the container's, with another program.
@@ -177,7 +196,7 @@ fn hostname(config: &Config) -> Value {
 fn linux(config: &Config, facts: &Facts, place: &Place) -> Result<Value, Fault> {
     let mut linux = json!({
         "namespaces": namespaces(config, place)?,
-        "resources": resources(config, place),
+        "resources": if config.no_cgroup { Value::Null } else { resources(config, place) },
         "sysctl": config.sysctl,
         "maskedPaths": config.masked_paths,
         "readonlyPaths": config.read_only_paths,
@@ -190,7 +209,7 @@ fn linux(config: &Config, facts: &Facts, place: &Place) -> Result<Value, Fault> 
         linux["uidMappings"] = json!(ranges(&map.uids));
         linux["gidMappings"] = json!(ranges(&map.gids));
     }
-    if let Some(path) = cgroup_path(config, facts) {
+    if let Some(path) = cgroup_path(config, facts).filter(|_| !config.no_cgroup) {
         linux["cgroupsPath"] = json!(path);
     }
     // In a user namespace a device node cannot be made: there the host's is bound (see `mounts`).
@@ -222,11 +241,11 @@ fn nodes<'a>(config: &'a Config, place: &'a Place) -> impl Iterator<Item = (&'a 
 
 fn namespaces(config: &Config, place: &Place) -> Result<Vec<Value>, Fault> {
     let mut all = vec![json!({ "type": "mount" })];
-    if config.namespaces.user.is_some() {
-        all.push(json!({ "type": "user" }));
-    }
     let spaces = &config.namespaces;
+    let private = spaces.user.as_ref().map(|_| Namespace::Private);
+    let user = spaces.user_joined.clone().or(private).unwrap_or(Namespace::Host);
     let named = [
+        ("user", "user", &user),
         ("network", "net", &spaces.network),
         ("pid", "pid", &spaces.pid),
         ("ipc", "ipc", &spaces.ipc),
@@ -273,6 +292,8 @@ pub(crate) fn limits(asked: &Resources, nodes: &BTreeMap<PathBuf, DeviceNode>) -
             ("limit", asked.memory.map(|v| json!(v))),
             ("reservation", asked.memory_reservation.map(|v| json!(v))),
             ("swap", asked.memory_swap.map(|v| json!(v))),
+            ("swappiness", asked.memory_swappiness.map(|v| json!(v))),
+            ("disableOOMKiller", asked.oom_kill_disable.then_some(json!(true))),
         ],
     );
     group(
@@ -281,6 +302,8 @@ pub(crate) fn limits(asked: &Resources, nodes: &BTreeMap<PathBuf, DeviceNode>) -
             ("shares", asked.cpu_shares.map(|v| json!(v))),
             ("quota", asked.cpu_quota.map(|v| json!(v))),
             ("period", asked.cpu_period.map(|v| json!(v))),
+            ("realtimePeriod", asked.cpu_rt_period.map(|v| json!(v))),
+            ("realtimeRuntime", asked.cpu_rt_runtime.map(|v| json!(v))),
             ("cpus", asked.cpuset_cpus.as_ref().map(|v| json!(v))),
             ("mems", asked.cpuset_mems.as_ref().map(|v| json!(v))),
         ],
@@ -290,17 +313,29 @@ pub(crate) fn limits(asked: &Resources, nodes: &BTreeMap<PathBuf, DeviceNode>) -
         let all: Vec<Value> = rates.iter().filter_map(|r| rate(r, nodes)).collect();
         (!all.is_empty()).then_some(Value::Array(all))
     };
+    let weights: Vec<Value> = asked.blkio_weight_device.iter().filter_map(|w| weight(w, nodes)).collect();
+    let weights = (!weights.is_empty()).then_some(Value::Array(weights));
     group(
         "blockIO",
         vec![
             ("weight", asked.blkio_weight.map(|v| json!(v))),
+            ("weightDevice", weights),
             ("throttleReadBpsDevice", rates(&asked.device_read_bps)),
             ("throttleWriteBpsDevice", rates(&asked.device_write_bps)),
             ("throttleReadIOPSDevice", rates(&asked.device_read_iops)),
             ("throttleWriteIOPSDevice", rates(&asked.device_write_iops)),
         ],
     );
+    if !asked.unified.is_empty() {
+        all.insert("unified".to_owned(), json!(asked.unified));
+    }
     Value::Object(all)
+}
+
+fn weight(text: &str, nodes: &BTreeMap<PathBuf, DeviceNode>) -> Option<Value> {
+    let (path, weight) = text.rsplit_once(':')?;
+    let node = nodes.get(&PathBuf::from(path))?;
+    Some(json!({ "major": node.major, "minor": node.minor, "weight": weight.parse::<u16>().ok()? }))
 }
 
 /// `resolve` has checked the form, and making the container that the device is there.
@@ -322,6 +357,15 @@ fn device_rules(config: &Config, place: &Place) -> Vec<Value> {
     rules.extend(nodes(config, place).map(|(device, node)| {
         json!({ "allow": true, "type": node.kind.to_string(), "major": node.major, "minor": node.minor,
                 "access": device.permissions })
+    }));
+    rules.extend(config.device_rules.iter().map(|rule| {
+        let mut all = json!({ "allow": true, "type": rule.kind.to_string(), "access": rule.access });
+        for (key, number) in [("major", rule.major), ("minor", rule.minor)] {
+            if let Some(number) = number {
+                all[key] = json!(number);
+            }
+        }
+        all
     }));
     rules
 }

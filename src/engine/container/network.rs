@@ -139,7 +139,7 @@ impl Engine {
         let directory = self.container_directory(&record.id);
         let rootless = self.host()?.in_user_namespace;
         let plan = self.private_plan(record);
-        super::files::write(config, &directory, rootless, plan.as_ref(), Some(&allotment)).map(drop)
+        super::files::write(config, None, &directory, rootless, plan.as_ref(), Some(&allotment)).map(drop)
     }
 
     /// What a container that runs holds in networks, with their definitions.

@@ -1,13 +1,17 @@
 //! Asked → decided: a pure function, and the only place with defaults. They are Podman's wherever it has one.
 
+mod accounts;
 mod automatic;
 mod devices;
+mod environment;
+mod idmap;
 mod limits;
 pub(crate) mod mount_flag;
 mod mounts;
 mod namespaces;
 pub(crate) mod networks;
 mod security;
+mod systemd;
 
 use super::config::{Config, Log, LogDriver, Names};
 use super::facts::Facts;
@@ -69,9 +73,11 @@ pub fn resolve(
     let hostname = namespaces::hostname(asked, &namespaces, facts, id)?;
     let user = asked.user.clone().unwrap_or_else(|| defaults.user.clone());
     let user = if user.is_empty() { namespaces::user_of(&namespaces.user_mode, facts)? } else { user };
-    let security = security::security(asked, facts, &user, &mut warnings)?;
-    let resources = resources(&asked.resources, facts)?;
-    let init = asked.init;
+    let security = security::security(asked, facts, &user, &defaults.labels, &mut warnings)?;
+    let no_cgroup = limits::no_cgroup(asked)?;
+    let resources = if no_cgroup { asked.resources.clone() } else { resources(&asked.resources, facts)? };
+    let systemd = systemd::is_asked(asked, &arguments)?;
+    let init = asked.init && asked.init_path.is_none();
     let mut sysctl = limits::sysctl(&asked.sysctl, &namespaces)?;
     let has_root = namespaces.user.as_ref().is_none_or(|map| types::idmap::to_host(&map.gids, 0).is_some());
     if has_root && own_network {
@@ -83,13 +89,19 @@ pub fn resolve(
         name: name.to_owned(),
         image: image.name.clone(),
         image_id: image.id.clone(),
-        environment: environment(asked, &defaults.env, &hostname, facts)?,
+        environment: {
+            let mut environment = environment::environment(asked, &defaults.env, &hostname, facts)?;
+            environment.extend(systemd.then(|| systemd::uuid(id)));
+            environment
+        },
         labels: labels(asked, &defaults.labels)?,
         annotations: pairs("annotation", &asked.annotations)?,
         working_directory: working_directory(asked, &defaults.working_dir)?,
         make_working_directory: asked.working_directory.as_ref().is_none_or(|asked| *asked == defaults.working_dir),
         user,
-        additional_groups: asked.additional_groups.clone(),
+        keep_groups: accounts::keeps_groups(asked)?,
+        additional_groups: asked.additional_groups.iter().filter(|g| *g != accounts::KEEP).cloned().collect(),
+        accounts: accounts::accounts(asked, &namespaces.user_mode, facts)?,
         terminal: asked.terminal,
         interactive: asked.interactive,
         remove: asked.remove,
@@ -97,10 +109,12 @@ pub fn resolve(
         mounts: mounts::mounts(
             asked,
             &defaults.volumes,
+            if systemd { systemd::memory(asked)? } else { Vec::new() },
             mounts::Context { facts, id, has_user_namespace: namespaces.user.is_some() },
         )?,
         shm_size: asked.shm_size.unwrap_or(SHM_SIZE),
         devices: devices::devices(asked, facts)?,
+        device_rules: devices::rules(asked, facts)?,
         capabilities: security.capabilities,
         user_capabilities: security.user_capabilities,
         no_new_privileges: security.no_new_privileges,
@@ -116,7 +130,17 @@ pub fn resolve(
         oom_score_adj: oom_score_adj(asked)?,
         umask: umask(asked)?,
         init,
-        stop_signal: stop_signal(asked, &defaults.stop_signal)?,
+        init_path: init_path(asked)?,
+        systemd,
+        personality: personality(asked)?,
+        requires: requires(asked, facts)?,
+        timezone: timezone(asked)?,
+        chroot_directories: asked
+            .chroot_directories
+            .iter()
+            .map(|d| mounts::destination(d))
+            .collect::<Result<_, _>>()?,
+        stop_signal: stop_signal(asked, &defaults.stop_signal, systemd),
         stop_timeout: asked.stop_timeout.unwrap_or(STOP_TIMEOUT),
         log: log(asked)?,
         names: names(asked)?,
@@ -124,6 +148,7 @@ pub fn resolve(
         unconnected: false,
         private_network,
         cgroup_parent: asked.cgroup_parent.clone().unwrap_or_default(),
+        no_cgroup,
         cid_file: asked.cid_file.clone(),
         create_command: asked.create_command.clone(),
         entrypoint,
@@ -151,41 +176,6 @@ fn command(asked: &Create, defaults: &store::configuration::Process) -> (Vec<Str
             (defaults.entrypoint.clone().unwrap_or_default(), command)
         }
     }
-}
-
-/// In rising order of weight: our defaults, the caller's proxies, the image, what was asked. An image's entry counts
-/// only as `KEY=VALUE`. `container=podman` because that is the word that systemd and scripts know (container_other
-/// would tell them nothing), `HOSTNAME` as shells expect it.
-fn environment(asked: &Create, image: &[String], hostname: &str, facts: &Facts) -> Result<Vec<String>, Fault> {
-    let mut all: Vec<String> = Vec::with_capacity(image.len() + asked.environment.len() + 4);
-    let mut set = |entry: String| {
-        let key = entry.split('=').next().unwrap_or_default().len();
-        match all.iter().position(|e| e.len() > key && e.as_bytes()[key] == b'=' && e[..key] == entry[..key]) {
-            Some(at) => all[at] = entry,
-            None => all.push(entry),
-        }
-    };
-    set(PATH.to_owned());
-    set("container=podman".to_owned());
-    if asked.terminal {
-        set("TERM=xterm".to_owned());
-    }
-    set(format!("HOSTNAME={hostname}"));
-    for entry in facts.proxies.iter().chain(image.iter().filter(|e| e.find('=').is_some_and(|at| at > 0))) {
-        set(entry.clone());
-    }
-    for entry in &asked.environment {
-        match entry.find('=') {
-            Some(0) | None => {
-                return Err(Fault::invalid(format!("invalid environment variable {entry:?}: expected KEY=VALUE")));
-            }
-            Some(_) => set(entry.clone()),
-        }
-    }
-    if let Some(entry) = all.iter().find(|e| e.contains('\0')) {
-        return Err(Fault::invalid(format!("invalid environment variable {entry:?}: it holds a zero byte")));
-    }
-    Ok(all)
 }
 
 fn labels(asked: &Create, image: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Fault> {
@@ -238,8 +228,45 @@ fn umask(asked: &Create) -> Result<u32, Fault> {
 }
 
 /// An image's bad signal name must not keep its containers from being made.
-fn stop_signal(asked: &Create, image: &str) -> Result<Signal, Fault> {
-    Ok(asked.stop_signal.or_else(|| image.parse().ok()).unwrap_or(Signal::TERM))
+fn stop_signal(asked: &Create, image: &str, systemd: bool) -> Signal {
+    let usual = if systemd { systemd::STOP_SIGNAL } else { Signal::TERM };
+    asked.stop_signal.or_else(|| image.parse().ok()).unwrap_or(usual)
+}
+
+fn init_path(asked: &Create) -> Result<Option<PathBuf>, Fault> {
+    match &asked.init_path {
+        Some(path) if !path.is_absolute() => {
+            Err(Fault::invalid(format!("invalid --init-path {path:?}: it must be an absolute path")))
+        }
+        path => Ok(path.clone().filter(|_| asked.init)),
+    }
+}
+
+/// The kernel knows many; those that exist on machines of today are the two of the runtime specification.
+fn personality(asked: &Create) -> Result<Option<String>, Fault> {
+    match asked.personality.as_deref() {
+        None | Some("") => Ok(None),
+        Some(text) => match text.to_ascii_uppercase().as_str() {
+            domain @ ("LINUX" | "LINUX32") => Ok(Some(domain.to_owned())),
+            _ => Err(Fault::invalid(format!("invalid personality {text:?}")).hint("use LINUX or LINUX32")),
+        },
+    }
+}
+
+fn requires(asked: &Create, facts: &Facts) -> Result<Vec<Id>, Fault> {
+    asked.requires.iter().map(|name| facts.container(name)).collect()
+}
+
+fn timezone(asked: &Create) -> Result<Option<String>, Fault> {
+    let fine = |zone: &str| {
+        zone.split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(|b| b.is_ascii_graphic()))
+    };
+    match asked.timezone.as_deref() {
+        None | Some("") => Ok(None),
+        Some(zone) if fine(zone) => Ok(Some(zone.to_owned())),
+        Some(zone) => Err(Fault::invalid(format!("finding timezone: unknown time zone {zone}"))),
+    }
 }
 
 fn log(asked: &Create) -> Result<Log, Fault> {
@@ -274,6 +301,13 @@ fn log(asked: &Create) -> Result<Log, Fault> {
 }
 
 fn names(asked: &Create) -> Result<Names, Fault> {
+    if let Some(file) = asked.hosts_file.as_deref()
+        && !matches!(file, "" | "image" | "none")
+        && !file.starts_with('/')
+    {
+        return Err(Fault::invalid(format!("invalid --hosts-file {file:?}"))
+            .hint("use image, none, or the absolute path of a file"));
+    }
     if asked.no_hosts && !asked.add_hosts.is_empty() {
         return Err(Fault::invalid("--no-hosts and --add-host cannot be set together"));
     }
@@ -302,6 +336,8 @@ fn names(asked: &Create) -> Result<Names, Fault> {
     Ok(Names {
         add_hosts,
         no_hosts: asked.no_hosts,
+        hosts_file: asked.hosts_file.clone().filter(|file| !file.is_empty()),
+        no_hostname: asked.no_hostname,
         dns: asked.dns.clone(),
         dns_search: asked.dns_search.clone(),
         dns_options: asked.dns_options.clone(),
@@ -309,4 +345,6 @@ fn names(asked: &Create) -> Result<Names, Fault> {
 }
 
 #[cfg(test)]
-mod tests;
+mod options_tests;
+#[cfg(test)]
+pub(crate) mod tests;

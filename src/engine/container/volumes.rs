@@ -32,14 +32,20 @@ pub struct Realized {
 }
 
 /// The container's root, mounted where nobody sees it for as long as somebody looks into it.
-struct View<'a> {
+pub(super) struct View<'a> {
     rootfs: &'a Rootfs,
     config: &'a Config,
     root: OnceCell<OwnedFd>,
 }
 
-impl View<'_> {
-    fn root(&self) -> Result<&OwnedFd, Fault> {
+impl<'a> View<'a> {
+    /// Nothing is mounted yet.
+    pub(super) fn new(rootfs: &'a Rootfs, config: &'a Config) -> View<'a> {
+        View { rootfs, config, root: OnceCell::new() }
+    }
+
+    /// The root's descriptor; the first call mounts it.
+    pub(super) fn root(&self) -> Result<&OwnedFd, Fault> {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
@@ -73,27 +79,26 @@ impl View<'_> {
 
 impl Engine {
     /// Makes the mounts ready that are more than a directory of the host, and gives each by its destination.
-    pub(crate) fn realize(
+    pub(super) fn realize(
         &self,
         config: &Config,
-        rootfs: &Rootfs,
+        view: &View<'_>,
         run_directory: &Path,
     ) -> Result<BTreeMap<String, Realized>, Fault> {
         let mut realized = BTreeMap::new();
         let mut held = Vec::new();
-        let view = View { rootfs, config, root: OnceCell::new() };
         for (number, mount) in config.mounts.iter().enumerate() {
             let made = match &mount.kind {
                 MountKind::Tmpfs | MountKind::Devpts => continue,
                 MountKind::Bind { .. } if !mount.chown && mount.overlay.is_none() => continue,
                 MountKind::Bind { source } => plain(source.clone(), mount),
-                MountKind::Volume { name, .. } => self.realize_volume(name, mount, &view, &mut held)?,
+                MountKind::Volume { name, .. } => self.realize_volume(name, mount, view, &mut held)?,
                 MountKind::Image { id, .. } => self.realize_image(id, mount, config)?,
             };
             if mount.chown && made.kind == "bind" && !self.host()?.single_id {
                 give(&made.source, view.owner()?)?;
             }
-            let made = if mount.overlay.is_some() { self.overlay_of(made, mount, number, &view)? } else { made };
+            let made = if mount.overlay.is_some() { self.overlay_of(made, mount, number, view)? } else { made };
             realized.insert(mount.destination.clone(), made);
         }
         if !held.is_empty() {

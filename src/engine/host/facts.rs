@@ -1,14 +1,16 @@
 //! Reading the host for [`Facts`].
 
 use crate::Engine;
-use crate::container::facts::{Controllers, Facts};
+use crate::container::accounts;
+use crate::container::facts::{Controllers, Facts, JoinedUser};
 use ops::container::Create;
 use ops::{Fault, Kind};
 use runtime::cgroup::{self, Limit};
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use types::IdRange;
+use types::{IdMap, IdRange, idmap};
 
 /// Where `--userns auto` takes its ids from if /etc/subuid has no line for "containers": a quarter of all ids, from a
 /// place that neither users nor the ranges of useradd(8) and systemd reach.
@@ -54,6 +56,10 @@ impl Engine {
                 facts.containers.insert(name.to_owned(), self.find(name)?);
             }
         }
+        for name in &asked.requires {
+            facts.containers.insert(name.to_owned(), self.find(name)?);
+        }
+        self.identity_facts(asked, &mut facts)?;
         for option in &asked.security_options {
             if let Some(("seccomp", path)) = option.split_once(['=', ':'])
                 && !matches!(path, "" | "unconfined" | "default" | "builtin")
@@ -93,6 +99,47 @@ impl Engine {
         Ok(facts)
     }
 
+    /// With what is known of users and ids.
+    fn identity_facts(&self, asked: &Create, facts: &mut Facts) -> Result<(), Fault> {
+        let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let userns = asked.userns.as_deref().unwrap_or_default();
+        if !asked.host_users.is_empty() || userns.starts_with("keep-id") {
+            let (passwd, group) = (text("/etc/passwd"), text("/etc/group"));
+            for wanted in &asked.host_users {
+                let is = |name: &str, uid: u32| name == wanted || wanted.parse() == Ok(uid);
+                facts.accounts.extend(accounts::of_host(&passwd, &group, is).map(|account| (wanted.clone(), account)));
+            }
+            let caller = accounts::of_host(&passwd, &group, |_, uid| uid == facts.uid);
+            facts.accounts.extend(caller.map(|account| (String::new(), account)));
+        }
+        for (name, path, ranges) in [
+            (&asked.sub_uid_name, "/etc/subuid", &mut facts.sub_uids),
+            (&asked.sub_gid_name, "/etc/subgid", &mut facts.sub_gids),
+        ] {
+            let Some(name) = name.as_ref().or(asked.sub_uid_name.as_ref()).or(asked.sub_gid_name.as_ref()) else {
+                continue;
+            };
+            *ranges = subordinate(&text(path), name);
+            if ranges.is_empty() {
+                return Err(Fault::new(Kind::NotFound, format!("no ranges of user {name:?} are in {path}")));
+            }
+        }
+        if let Some(name) = userns.strip_prefix("container:") {
+            let record = self.record_of(name)?;
+            let map = self.database()?.config(record.seq)?.namespaces.user;
+            facts.joined_user = Some(JoinedUser { container: Some(record.id), map });
+        } else if let Some(path) = userns.strip_prefix("ns:") {
+            let fail = |e: rustix::io::Errno| Fault::new(Kind::NotFound, format!("--userns {userns}: {e}"));
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+            let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(fail)?;
+            let own = sys::namespaces::is_own(file.as_fd(), "user").map_err(fail)?;
+            let maps = if own { None } else { Some(sys::namespaces::maps_of(file.as_fd()).map_err(fail)?) };
+            let map = maps.map(|(uids, gids)| IdMap { uids: idmap::parse(&uids), gids: idmap::parse(&gids) });
+            facts.joined_user = Some(JoinedUser { container: None, map });
+        }
+        Ok(())
+    }
+
     /// Ids that no container with a user namespace of its own has.
     fn free_ids(&self) -> Result<Vec<(u32, u32)>, Fault> {
         let host = self.host()?;
@@ -114,6 +161,21 @@ impl Engine {
         taken.sort_by_key(|r| r.host);
         Ok(gaps(first, count, &taken))
     }
+}
+
+/// The ranges of `name` in the text of /etc/subuid or /etc/subgid, one after another inside.
+fn subordinate(text: &str, name: &str) -> Vec<IdRange> {
+    let mut container = 0;
+    let lines = text.lines().filter_map(|line| {
+        let mut fields = line.strip_prefix(name)?.strip_prefix(':')?.split(':');
+        Some((fields.next()?.trim().parse::<u32>().ok()?, fields.next()?.trim().parse::<u32>().ok()?))
+    });
+    let mut ranges = Vec::new();
+    for (host, size) in lines.filter(|(_, size)| *size > 0) {
+        ranges.push(IdRange { container, host, size });
+        container += size;
+    }
+    ranges
 }
 
 /// The line of the user "containers", for whom administrators set ids aside.

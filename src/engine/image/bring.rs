@@ -136,6 +136,7 @@ impl Engine {
             source: asked.image.clone(),
             platform: asked.platform.clone(),
             policy: Some(policy.to_owned()),
+            access: asked.access.clone(),
             ..Pull::default()
         };
         if transfer::source::has_transport(&asked.image) {

@@ -11,7 +11,7 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value
     let mut all = vec![proc(config, facts), dev(), pts(config, facts), sys(config, facts), mqueue(config), shm(config)];
     // What is bound from the host's /sys brings the host's cgroups with it.
     if !binds_sys(config, facts) && facts.controllers.version != 0 {
-        let mode = if config.privileged { "rw" } else { "ro" };
+        let mode = if config.privileged || config.systemd { "rw" } else { "ro" };
         all.push(mount(
             "cgroup",
             "cgroup",
@@ -48,6 +48,13 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value
             }
         };
         rest.push((depth(&asked.destination), mount));
+    }
+    if let Some(source) = &config.init_path {
+        let options = ["bind", "rprivate", "ro"];
+        rest.push((
+            depth(super::INIT),
+            json!({ "type": "bind", "source": source, "destination": super::INIT, "options": options }),
+        ));
     }
     rest.sort_by_key(|(depth, _)| *depth);
     all.extend(rest.into_iter().map(|(_, mount)| mount));

@@ -15,7 +15,7 @@ fn lowered(asked: &Create, facts: &Facts) -> Value {
     let place = Place {
         rootfs: Rootfs::Directory("/r".into()),
         directory: "/c".into(),
-        files: vec![("/c/hosts".into(), "/etc/hosts"), ("/c/containerenv".into(), "/run/.containerenv")],
+        files: vec![("/c/hosts".into(), "/etc/hosts".into()), ("/c/containerenv".into(), "/run/.containerenv".into())],
         devices: BTreeMap::from([("/dev/fuse".into(), fuse)]),
         joined: BTreeMap::new(),
         mounts: BTreeMap::new(),

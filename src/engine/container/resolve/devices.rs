@@ -1,7 +1,7 @@
 //! `--device`, in Podman's notation.
 
 use super::mounts::destination;
-use crate::container::config::Device;
+use crate::container::config::{Device, DeviceRule};
 use crate::container::facts::Facts;
 use ops::container::Create;
 use ops::{Fault, Kind};
@@ -31,4 +31,39 @@ pub fn devices(asked: &Create, facts: &Facts) -> Result<Vec<Device>, Fault> {
         devices.push(Device { source: from.into(), destination: destination(to)?, permissions: mode.into() });
     }
     Ok(devices)
+}
+
+/// `--device-cgroup-rule`: `TYPE MAJOR:MINOR ACCESS`, as the kernel's device controller wrote them.
+pub fn rules(asked: &Create, facts: &Facts) -> Result<Vec<DeviceRule>, Fault> {
+    if facts.rootless && !asked.device_cgroup_rules.is_empty() {
+        return Err(Fault::new(
+            Kind::Unsupported,
+            "device cgroup rules are not supported in rootless mode: the kernel takes filters of devices from root only",
+        )
+        .hint("bind the device with --device"));
+    }
+    asked.device_cgroup_rules.iter().map(|text| rule(text)).collect()
+}
+
+fn rule(text: &str) -> Result<DeviceRule, Fault> {
+    let invalid = || {
+        Fault::invalid(format!("invalid device cgroup rule {text:?}"))
+            .hint("expected TYPE MAJOR:MINOR ACCESS, as in \"c 1:3 rwm\"; * is any number, and a is any type")
+    };
+    let number = |text: &str| match text {
+        "*" => Ok(None),
+        text => text.parse::<u32>().map(|n| Some(i64::from(n))).map_err(|_| invalid()),
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [kind, numbers, access] = words.as_slice() else { return Err(invalid()) };
+    let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;
+    if !matches!(*kind, "a" | "b" | "c") || access.is_empty() || !access.bytes().all(|b| b"rwm".contains(&b)) {
+        return Err(invalid());
+    }
+    Ok(DeviceRule {
+        kind: kind.chars().next().unwrap_or('a'),
+        major: number(major)?,
+        minor: number(minor)?,
+        access: (*access).to_owned(),
+    })
 }

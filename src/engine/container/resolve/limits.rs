@@ -3,7 +3,7 @@
 use super::PIDS;
 use crate::container::config::{Namespace, Namespaces, Rlimit};
 use crate::container::facts::{Controllers, Facts};
-use ops::container::Resources;
+use ops::container::{Create, Resources};
 use ops::{Fault, Kind};
 use std::collections::BTreeMap;
 
@@ -31,10 +31,94 @@ pub fn resources(asked: &Resources, facts: &Facts) -> Result<Resources, Fault> {
     }
     let rates =
         [&decided.device_read_bps, &decided.device_write_bps, &decided.device_read_iops, &decided.device_write_iops];
-    if decided.blkio_weight.is_some() || rates.iter().any(|r| !r.is_empty()) {
+    versions(&decided, controllers)?;
+    if decided.blkio_weight.is_some() || !decided.blkio_weight_device.is_empty() || rates.iter().any(|r| !r.is_empty())
+    {
         need(controllers, controllers.io, "io", "--blkio-weight and --device-read-bps and the like")?;
     }
     Ok(decided)
+}
+
+/// `--cgroups`: true if the container gets none of its own. A limit needs one.
+pub fn no_cgroup(asked: &Create) -> Result<bool, Fault> {
+    match asked.cgroups.as_deref().unwrap_or("enabled") {
+        // Monitors have no cgroup of their own in any case.
+        "" | "enabled" | "no-conmon" => Ok(false),
+        "disabled" if asked.resources != Resources::default() || !asked.device_cgroup_rules.is_empty() => {
+            Err(Fault::invalid("--cgroups=disabled: limits and rules of devices need a cgroup"))
+        }
+        "disabled" if asked.cgroup_parent.as_deref().is_some_and(|p| !p.is_empty()) => {
+            Err(Fault::invalid("--cgroups=disabled and --cgroup-parent cannot be set together"))
+        }
+        "disabled" => Ok(true),
+        "split" => Err(Fault::new(
+            Kind::Unsupported,
+            "--cgroups=split is not supported: monitors stay in the cgroup of who starts them, which must then be \
+             without controllers for groups below it",
+        )
+        .hint("use --cgroup-parent with a group below the unit's")),
+        other => {
+            Err(Fault::invalid(format!("invalid value {other:?} for --cgroups"))
+                .hint("use enabled, disabled or no-conmon"))
+        }
+    }
+}
+
+/// What only one version of control groups has, and what makes no sense.
+fn versions(asked: &Resources, controllers: &Controllers) -> Result<(), Fault> {
+    let dropped = [
+        ("--cpu-rt-period", asked.cpu_rt_period.is_some(), "version 2 has no limit of realtime processor time"),
+        ("--cpu-rt-runtime", asked.cpu_rt_runtime.is_some(), "version 2 has no limit of realtime processor time"),
+        ("--memory-swappiness", asked.memory_swappiness.is_some(), "version 2 has none for a group; limit its swap"),
+        (
+            "--oom-kill-disable",
+            asked.oom_kill_disable,
+            "version 2 has no such switch; --cgroup-conf memory.high=… slows down instead",
+        ),
+    ];
+    if let Some((flag, _, why)) = dropped.iter().find(|(_, asked, _)| *asked)
+        && controllers.version == 2
+    {
+        return Err(Fault::new(Kind::Unsupported, format!("{flag} is not supported on cgroup v2: {why}")));
+    }
+    let (memory, cpu) = (
+        asked.memory_swappiness.is_some() || asked.oom_kill_disable,
+        asked.cpu_rt_period.is_some() || asked.cpu_rt_runtime.is_some(),
+    );
+    if memory {
+        need(controllers, controllers.memory, "memory", "--memory-swappiness and --oom-kill-disable")?;
+    }
+    if cpu {
+        need(controllers, controllers.cpu, "cpu", "--cpu-rt-period and --cpu-rt-runtime")?;
+    }
+    if asked.memory_swappiness.is_some_and(|percent| !(0..=100).contains(&percent)) {
+        return Err(Fault::invalid("invalid value for --memory-swappiness: it must be -1, or 0 to 100"));
+    }
+    if let Some((file, _)) = asked.unified.first_key_value() {
+        if controllers.version != 2 {
+            return Err(Fault::new(
+                Kind::Unsupported,
+                "--cgroup-conf needs cgroup v2, which this host does not have alone",
+            )
+            .hint("boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)"));
+        }
+        if !file.contains('.') {
+            return Err(Fault::invalid(format!(
+                "invalid --cgroup-conf {file:?}: expected FILE=VALUE, as in memory.high=1073741824"
+            )));
+        }
+    }
+    for text in &asked.blkio_weight_device {
+        let weight = text
+            .rsplit_once(':')
+            .and_then(|(path, weight)| (path.starts_with('/')).then(|| weight.parse::<u16>().ok())?);
+        if !weight.is_some_and(|w| (10..=1000).contains(&w)) {
+            return Err(Fault::invalid(format!(
+                "invalid --blkio-weight-device {text:?}: expected DEVICE:WEIGHT, with a weight of 10 to 1000"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// 0 and -1 are no limit.

@@ -25,10 +25,12 @@ pub struct Context<'a> {
     pub has_user_namespace: bool,
 }
 
-/// All mounts that were asked for, parents first. `wished` are the paths of the image's volumes.
+/// All mounts that were asked for, parents first. `wished` are the paths of the image's volumes, `needed` what the program
+/// cannot do without.
 pub fn mounts(
     asked: &Create,
     wished: &BTreeMap<String, serde_json::Value>,
+    needed: Vec<Mount>,
     context: Context<'_>,
 ) -> Result<Vec<Mount>, Fault> {
     let mut all: Vec<Mount> = Vec::new();
@@ -49,6 +51,9 @@ pub fn mounts(
         for mount in from_container(text, context.facts)? {
             supplement(&mut all, mount);
         }
+    }
+    for mount in needed {
+        supplement(&mut all, mount);
     }
     let wish = asked.image_volume.as_deref().unwrap_or("anonymous");
     for path in wished.keys() {

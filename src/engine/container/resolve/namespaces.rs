@@ -1,5 +1,6 @@
 //! Which namespaces are new, shared or joined.
 
+use super::idmap;
 use crate::container::config::{Namespace, Namespaces};
 use crate::container::facts::Facts;
 use ops::container::Create;
@@ -10,7 +11,8 @@ use usernet::options::Options;
 
 /// Decides all of them but `network`, which was decided already.
 pub fn namespaces(asked: &Create, network: Namespace, facts: &Facts) -> Result<Namespaces, Fault> {
-    let (user, user_mode) = user(asked, facts)?;
+    let (user, user_joined) = user(asked, facts)?;
+    let user_mode = mode(asked);
     Ok(Namespaces {
         network,
         pid: one("pid", asked.pid.as_deref(), facts)?,
@@ -32,6 +34,7 @@ pub fn namespaces(asked: &Create, network: Namespace, facts: &Facts) -> Result<N
         },
         user,
         user_mode,
+        user_joined,
     })
 }
 
@@ -41,13 +44,7 @@ pub fn one(flag: &str, asked: Option<&str>, facts: &Facts) -> Result<Namespace, 
         None | Some("" | "private") => Ok(Namespace::Private),
         Some("host") => Ok(Namespace::Host),
         Some(text) => match text.split_once(':') {
-            Some(("container", name)) => match facts.containers.get(name) {
-                Some(id) => Ok(Namespace::Container(id.clone())),
-                None => Err(Fault::new(
-                    Kind::NotFound,
-                    format!("no container with name or ID {name:?} found: no such container"),
-                )),
-            },
+            Some(("container", name)) => facts.container(name).map(Namespace::Container),
             Some(("ns", path)) if path.starts_with('/') => Ok(Namespace::Path(PathBuf::from(path))),
             _ => Err(Fault::invalid(format!("invalid value {text:?} for --{flag}: unrecognized namespace mode"))
                 .hint("use private, host, container:NAME or ns:PATH")),
@@ -109,17 +106,38 @@ pub fn user_of(mode: &str, facts: &Facts) -> Result<String, Fault> {
     Ok(format!("{uid}:{gid}"))
 }
 
-fn user(asked: &Create, facts: &Facts) -> Result<(Option<IdMap>, String), Fault> {
-    let Some(text) = asked.userns.as_deref().filter(|t| !t.is_empty() && *t != "host") else {
-        return Ok((None, asked.userns.clone().unwrap_or_default()));
-    };
-    let map = match text.split(':').next().unwrap_or_default() {
-        "auto" => super::automatic::map(text, asked.user.as_deref(), facts)?,
+/// How the user namespace was asked for; maps alone ask for a private one.
+fn mode(asked: &Create) -> String {
+    match asked.userns.as_deref() {
+        None | Some("") if has_maps(asked) => "private".to_owned(),
+        mode => mode.unwrap_or_default().to_owned(),
+    }
+}
+
+fn has_maps(asked: &Create) -> bool {
+    !asked.uid_maps.is_empty()
+        || !asked.gid_maps.is_empty()
+        || asked.sub_uid_name.is_some()
+        || asked.sub_gid_name.is_some()
+}
+
+/// The maps of the user namespace, and whose it is if it is there already.
+fn user(asked: &Create, facts: &Facts) -> Result<(Option<IdMap>, Option<Namespace>), Fault> {
+    let mode = mode(asked);
+    let (word, rest) = mode.split_once(':').unwrap_or((&mode, ""));
+    if has_maps(asked) && mode != "private" {
+        return Err(Fault::invalid(format!(
+            "--userns={mode} and --uidmap, --gidmap, --subuidname or --subgidname cannot be set together"
+        )));
+    }
+    let map = match word {
+        "" | "host" => return Ok((None, None)),
+        "auto" => super::automatic::map(&mode, asked.user.as_deref(), facts)?,
         "keep-id" if !facts.rootless => {
             return Err(Fault::invalid("keep-id is only supported in rootless mode"));
         }
         "keep-id" => {
-            let (uid, gid, size) = keep_id(text, facts)?;
+            let (uid, gid, size) = keep_id(&mode, facts)?;
             let [uids, gids] = [&facts.id_map.uids, &facts.id_map.gids].map(|all| count(all).min(size));
             IdMap { uids: kept(uid, uids), gids: kept(gid, gids) }
         }
@@ -129,16 +147,79 @@ fn user(asked: &Create, facts: &Facts) -> Result<(Option<IdMap>, String), Fault>
             let all = |ranges: &[IdRange]| vec![IdRange { container: 0, host: 1, size: count(ranges) - 1 }];
             IdMap { uids: all(&facts.id_map.uids), gids: all(&facts.id_map.gids) }
         }
-        "container" | "ns" | "private" => {
-            return Err(Fault::new(Kind::Unsupported, format!("--userns {text} is not supported yet"))
-                .hint("use host, auto, keep-id or nomap"));
+        "private" => private(asked, facts)?,
+        "container" | "ns" if !rest.is_empty() => {
+            let joined = facts
+                .joined_user
+                .as_ref()
+                .ok_or_else(|| Fault::new(Kind::NotFound, format!("--userns {mode}: there is no such namespace")))?;
+            let space = match &joined.container {
+                Some(id) => Namespace::Container(id.clone()),
+                None => Namespace::Path(PathBuf::from(rest)),
+            };
+            // One that shares the engine's brings no other.
+            return Ok((joined.map.clone(), joined.map.is_some().then_some(space)));
         }
         _ => {
-            return Err(Fault::invalid(format!("unrecognized namespace mode {text:?} passed"))
-                .hint("use host, auto, keep-id or nomap"));
+            return Err(Fault::invalid(format!("unrecognized namespace mode {mode:?} passed"))
+                .hint("use host, auto, keep-id, nomap, private, container:NAME or ns:PATH"));
         }
     };
-    Ok((Some(map), text.to_owned()))
+    Ok((Some(map), None))
+}
+
+/// The maps of `--uidmap`, `--gidmap`, `--subuidname` and `--subgidname`. Where only one kind is said, it holds for the other.
+fn private(asked: &Create, facts: &Facts) -> Result<IdMap, Fault> {
+    if !has_maps(asked) {
+        return Err(Fault::invalid("must provide at least one UID or GID mapping to configure a user namespace")
+            .hint("use --uidmap and --gidmap, or --userns auto"));
+    }
+    let named = asked.sub_uid_name.is_some() || asked.sub_gid_name.is_some();
+    if named && !(asked.uid_maps.is_empty() && asked.gid_maps.is_empty()) {
+        return Err(Fault::invalid("--uidmap and --gidmap cannot be used with --subuidname and --subgidname"));
+    }
+    if named {
+        let inside = |ranges: &[IdRange], engine: &[IdRange], what: &str| -> Result<Vec<IdRange>, Fault> {
+            let mut found = Vec::new();
+            for range in ranges {
+                let mapped = match engine.is_empty() {
+                    true => Some(vec![*range]),
+                    false => idmap::within(range.container, range.host, range.size, engine),
+                };
+                found.extend(mapped.ok_or_else(|| {
+                    Fault::invalid(format!("the ids that {what} names are not those of the user who asks"))
+                        .hint("run as root, or use --uidmap and --gidmap")
+                })?);
+            }
+            Ok(found)
+        };
+        return Ok(IdMap {
+            uids: inside(&facts.sub_uids, &facts.id_map.uids, "--subuidname")?,
+            gids: inside(&facts.sub_gids, &facts.id_map.gids, "--subgidname")?,
+        });
+    }
+    let usual = |engine: &[IdRange]| {
+        let size = if engine.is_empty() { u32::MAX } else { count(engine) };
+        vec![IdRange { container: 0, host: 0, size }]
+    };
+    let (uids, gids) = (&facts.id_map.uids, &facts.id_map.gids);
+    let users = |texts: &[String]| idmap::parse(texts, 'u', uids, &usual(uids));
+    let groups = |texts: &[String]| idmap::parse(texts, 'g', gids, &usual(gids));
+    let (map, of_groups) = users(&asked.uid_maps)?;
+    let (more, of_users) = groups(&asked.gid_maps)?;
+    let map = if asked.uid_maps.is_empty() { users(&of_users)?.0 } else { map };
+    let more = if asked.gid_maps.is_empty() { groups(&of_groups)?.0 } else { more };
+    for (flag, ranges, engine) in [("--uidmap", &map, uids), ("--gidmap", &more, gids)] {
+        let all = u64::from(count(engine));
+        if !engine.is_empty() && ranges.iter().any(|r| u64::from(r.host) + u64::from(r.size) > all) {
+            return Err(Fault::invalid(format!("{flag}: only {all} ids are there, from 0 on"))
+                .hint("give the user more in /etc/subuid and /etc/subgid"));
+        }
+        if ranges.is_empty() {
+            return Err(Fault::invalid(format!("{flag}: no id is mapped")));
+        }
+    }
+    Ok(IdMap { uids: map, gids: more })
 }
 
 /// The refusal of what one id cannot do.

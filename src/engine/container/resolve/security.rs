@@ -4,6 +4,7 @@ use crate::container::config::Seccomp;
 use crate::container::facts::Facts;
 use ops::container::Create;
 use ops::{Fault, Kind};
+use std::collections::BTreeMap;
 use types::capability;
 
 /// Hidden inside.
@@ -25,6 +26,9 @@ pub const MASKED: [&str; 12] = [
 pub const READ_ONLY: [&str; 6] =
     ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// Label of an image that holds a system call filter.
+const PROFILE: &str = "io.containers.seccomp.profile";
+
 /// What `security` decides.
 pub struct Security {
     pub capabilities: u64,
@@ -38,7 +42,13 @@ pub struct Security {
 }
 
 /// Decides all that keeps a container in. `user` is the decided one.
-pub fn security(asked: &Create, facts: &Facts, user: &str, warnings: &mut Vec<String>) -> Result<Security, Fault> {
+pub fn security(
+    asked: &Create,
+    facts: &Facts,
+    user: &str,
+    labels: &BTreeMap<String, String>,
+    warnings: &mut Vec<String>,
+) -> Result<Security, Fault> {
     let (capabilities, added) = capabilities(asked, facts, warnings)?;
     let root = matches!(user.split(':').next(), None | Some("" | "0" | "root"));
     let mut security = Security {
@@ -54,6 +64,18 @@ pub fn security(asked: &Create, facts: &Facts, user: &str, warnings: &mut Vec<St
     if asked.privileged {
         security.masked_paths.clear();
         security.read_only_paths.clear();
+    }
+    // Only where the caller trusts the image with it.
+    match asked.seccomp_policy.as_deref().unwrap_or("default") {
+        "" | "default" => {}
+        "image" => {
+            if let Some(text) = labels.get(PROFILE) {
+                security.seccomp = Seccomp::Profile { path: format!("label {PROFILE}"), text: text.clone() };
+            }
+        }
+        other => {
+            return Err(Fault::invalid(format!("invalid seccomp policy {other:?}")).hint("use default or image"));
+        }
     }
     for option in &asked.security_options {
         apply(&mut security, option, facts)?;

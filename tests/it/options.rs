@@ -1,0 +1,116 @@
+//! Options of `run` that only a kernel can show: who the program is, which ids it has, what it finds around it.
+
+use crate::home::{Home, Who};
+
+#[test]
+fn what_the_program_finds() {
+    let home = Home::new();
+    assert_eq!(home.sh(&["--personality", "LINUX32"], "uname -m").quiet().replace('5', "6"), "i686");
+    let flags = ["--unsetenv-all", "--env-merge", "X=$PATH-more", "-e", "Y=1", "--unsetenv", "X"];
+    assert_eq!(home.sh(&flags, "export -p | grep -c PATH=; echo $Y").out.lines().last(), Some("1"));
+    let merged = home.sh(&["--env-merge", "X=${PATH}:/more"], "echo $X").quiet();
+    assert!(merged.starts_with('/') && merged.ends_with(":/more"), "{merged}");
+    let zone = std::path::Path::new("/usr/share/zoneinfo/Asia/Tokyo");
+    match std::fs::read(zone) {
+        Ok(rules) => {
+            let out = home.sh(&["--tz", "Asia/Tokyo"], "cat /etc/localtime").code(0).raw;
+            assert!(out == rules, "another time zone");
+        }
+        Err(_) => eprintln!("SKIPPED: no /usr/share/zoneinfo on this machine"),
+    }
+    home.sh(&["--tz", "No/Where"], "true").fails(125, &["unknown time zone No/Where"]);
+    let hosts = home.write("hosts", b"192.0.2.1 from-a-file\n");
+    let out = home.sh(&["--hosts-file", hosts.to_str().unwrap(), "--network", "none"], "cat /etc/hosts").quiet();
+    assert!(out.starts_with("192.0.2.1\tfrom-a-file\n"), "{out}");
+    let out = home.sh(&["--chrootdirs", "/jail", "--hostname", "h"], "cat /jail/etc/hostname").quiet();
+    assert_eq!(out, "h");
+    let init = home.write("init", b"#!/bin/sh\nshift\necho init $$\nexec \"$@\"\n");
+    std::fs::set_permissions(&init, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(home.sh(&["--init", "--init-path", init.to_str().unwrap()], "echo $0 $$").quiet(), "init 1\nsh 1");
+}
+
+#[test]
+fn who_the_image_does_not_know() {
+    let home = Home::new();
+    let who = "grep 1234 /etc/passwd; grep 55 /etc/group; touch /etc/x 2>/dev/null && echo writable";
+    let lines = "1234:*:1234:55:container user:/:/bin/sh\n55:x:55:1234";
+    assert_eq!(home.sh(&["--user", "1234:55"], who).out.trim(), lines);
+    assert_eq!(home.sh(&["--user", "1234:55", "--read-only"], who).out.trim(), lines);
+    assert_eq!(home.sh(&["--user", "1234:55", "--passwd=false"], who).out.trim(), "");
+    let entry = "me:*:$UID:$GID:$NAME:$HOME:/bin/no";
+    let out = home.sh(&["--user", "1234", "--passwd-entry", entry], "whoami; grep -c ^me: /etc/passwd").quiet();
+    assert_eq!(out, "me\n1");
+    // Started again it is known already.
+    home.load();
+    home.run(&["create", "--name", "twice", "--user", "1234", "busybox", "grep", "-c", "1234", "/etc/passwd"]).ok();
+    for _ in 0..2 {
+        assert_eq!(home.run(&["start", "-a", "twice"]).quiet(), "1");
+    }
+    let Some(home) = Home::of(Who::Subuid) else { return };
+    let out = home.sh(&["--userns", "keep-id"], "id -un; grep -c stranger /etc/passwd").quiet();
+    assert_eq!(out, "monopod-stranger\n1");
+}
+
+#[test]
+fn ids_of_ones_own_choice() {
+    let Some(home) = Home::bent(Who::Me, "") else { return };
+    home.load();
+    let map = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+    let script = "cat /proc/self/uid_map /proc/self/gid_map; stat -c %u:%g /etc/passwd";
+    let out = home.sh(&["--uidmap", "0:3000000:2000", "--gidmap", "0:4000000:3000"], script).quiet();
+    assert_eq!(map(&out), "0 3000000 2000 0 4000000 3000 0:0");
+    home.run(&["run", "-d", "--name", "first", "--uidmap", "0:3000000:2000", "busybox", "sleep", "100"]).ok();
+    let first = home.run(&["exec", "first", "readlink", "/proc/self/ns/user"]).quiet();
+    let joined = home.sh(&["--userns", "container:first"], "readlink /proc/self/ns/user; touch /x && stat -c %u /x");
+    assert_eq!(joined.quiet(), format!("{first}\n0"));
+    let pid = home.inspect("first", "{{.State.Pid}}");
+    let path = format!("ns:/proc/{}/ns/user", pid.trim());
+    assert_eq!(home.sh(&["--userns", &path], "readlink /proc/self/ns/user").quiet(), first);
+    home.sh(&["--userns", "ns:/nowhere"], "true").fails(125, &["ns:/nowhere"]);
+}
+
+#[test]
+fn groups_of_the_caller_stay() {
+    let home = Home::new();
+    let image = home.busybox();
+    let mut command = std::process::Command::new("setpriv");
+    let asked = home.command(&["run", "--rm", "--group-add", "keep-groups", &image, "id", "-G"]);
+    if !crate::home::am_root() {
+        return eprintln!("SKIPPED: needs root: other groups");
+    }
+    command.args(["--groups", "777,778"]).arg(asked.get_program()).args(asked.get_args());
+    for (key, value) in asked.get_envs() {
+        value.map(|value| command.env(key, value));
+    }
+    assert_eq!(crate::home::Output::of(command).quiet(), "0 777 778");
+}
+
+#[test]
+fn devices_by_rule_and_no_cgroup() {
+    if !crate::home::am_root() {
+        return eprintln!("SKIPPED: needs root: filters of devices");
+    }
+    let home = Home::new();
+    // The kernel's log: nodes of it can be made, and not opened.
+    let open = "mknod /m c 1 11 && (: </m) 2>/dev/null && echo opened || echo refused";
+    let rights = ["--cap-add", "MKNOD,SYSLOG"];
+    assert_eq!(home.sh(&rights, open).quiet(), "refused");
+    assert_eq!(home.sh(&[&rights[..], &["--device-cgroup-rule", "c 1:* r"]].concat(), open).quiet(), "opened");
+    home.load();
+    home.run(&["run", "-d", "--name", "loose", "--cgroups=disabled", "busybox", "sleep", "100"]).ok();
+    let pid = home.inspect("loose", "{{.State.Pid}}");
+    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", pid.trim())).unwrap();
+    let id = home.inspect("loose", "{{.Id}}");
+    assert!(!groups.contains(id.trim()), "{groups}");
+    assert_eq!(home.inspect("loose", "{{.HostConfig.Cgroups}}").trim(), "disabled");
+}
+
+#[test]
+fn what_is_required_runs_first() {
+    let home = Home::new();
+    home.load();
+    home.run(&["create", "--name", "base", "busybox", "sleep", "100"]).ok();
+    home.run(&["run", "-d", "--name", "next", "--requires", "base", "busybox", "sleep", "100"]).ok();
+    assert_eq!(home.inspect("base", "{{.State.Status}}").trim(), "running");
+    home.run(&["run", "--requires", "nobody", "busybox", "true"]).fails(125, &["nobody"]);
+}
