@@ -4,7 +4,7 @@ use crate::candidate::Candidate;
 use crate::image::image;
 use crate::{Configuration, Error, Image, Manifest, Result, Store, format, removal};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
-use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -83,10 +83,7 @@ impl Store {
                     .map_err(Error::path("create", layer))?;
             }
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        fs::open(self.root(), flags, Mode::empty())
-            .and_then(fs::syncfs)
-            .map_err(Error::path("write to disk what is in", self.root()))
+        self.writeback.finish()
     }
 
     fn link_blob(&self, candidate: &Candidate) -> Result<()> {

@@ -5,6 +5,7 @@ use crate::candidate::Unpacked;
 use crate::place::Place;
 use crate::stream::{Intake, Received, Sink};
 use crate::unpack::Unpacker;
+use crate::writeback::Writeback;
 use crate::{Candidate, Error, Expect, Options, Result, Store, format};
 use rustix::fs::{self, Mode, OFlags};
 use std::io::{self, BufRead, Read};
@@ -50,7 +51,7 @@ impl Store {
         let intake = Intake::new(reader, name, expect, file, path);
         let (read, unpacked) = std::thread::scope(|scope| -> Result<_> {
             let unpacker = std::thread::Builder::new()
-                .spawn_scoped(scope, move || consume(drain, tree, options, name, store))
+                .spawn_scoped(scope, move || consume(drain, tree, options, name, store, &self.writeback))
                 .map_err(|source| Error::Thread { blob: blob.clone(), source })?;
             let read = intake.run(&mut feed).map(|received| received.filter(|_| feed.flush()));
             if read.is_err() {
@@ -111,13 +112,14 @@ fn consume(
     options: Options,
     blob: &str,
     store: &Path,
+    writeback: &Writeback,
 ) -> Result<(Digest, Option<Unpacked>)> {
     let unpacked = match tree {
         None => None,
         Some(tree) => {
             sys::own_umask::clear().map_err(Error::path("set the umask for", store))?;
             let mut archive = Archive::new(drain);
-            let unpacked = Unpacker::new(tree, options, blob, store).unpack(&mut archive)?;
+            let unpacked = Unpacker::new(tree, options, blob, store, writeback).unpack(&mut archive)?;
             drain = archive.into_reader();
             Some(unpacked)
         }

@@ -33,6 +33,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod writeback;
 
 pub use candidate::{Candidate, Expect, Unpacked};
 pub use changes::{Change, Kind as ChangeKind};
@@ -75,6 +76,7 @@ pub struct Store {
     root: PathBuf,
     options: Options,
     connection: database::Handle,
+    writeback: writeback::Writeback,
 }
 
 impl Store {
@@ -87,7 +89,12 @@ impl Store {
     /// As [`Store::open`], on a connection to the database below `root` that the process has already.
     pub fn with(connection: database::Handle, root: &Path, options: Options) -> Result<Store> {
         database::migrate(&connection.lock(), root)?;
-        let store = Store { root: root.to_owned(), options, connection };
+        let store = Store {
+            root: root.to_owned(),
+            options,
+            connection,
+            writeback: writeback::Writeback::new(root),
+        };
         if options.collect {
             // A full or read-only disk must not keep anybody from listing: what could not be collected waits.
             let _ = store.collect();

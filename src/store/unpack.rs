@@ -13,6 +13,7 @@ mod parents;
 
 use crate::archive::{Archive, Entry, Fault, Kind};
 use crate::candidate::Unpacked;
+use crate::writeback::Writeback;
 use crate::{Error, Options, Result, limits};
 pub(crate) use node::is_whiteout;
 use parents::Parents;
@@ -37,6 +38,7 @@ pub(crate) struct Unpacker<'s> {
     /// Name of the blob and root of the store, for errors.
     blob: &'s str,
     store: &'s Path,
+    writeback: &'s Writeback,
     /// Ids that new files get by themselves.
     own: (u32, u32),
     parents: Parents,
@@ -51,13 +53,20 @@ pub(crate) struct Unpacker<'s> {
 
 impl<'s> Unpacker<'s> {
     /// Unpacks into `root`, an empty directory. The calling thread's umask must be zero.
-    pub(crate) fn new(root: Root, options: Options, blob: &'s str, store: &'s Path) -> Unpacker<'s> {
+    pub(crate) fn new(
+        root: Root,
+        options: Options,
+        blob: &'s str,
+        store: &'s Path,
+        writeback: &'s Writeback,
+    ) -> Unpacker<'s> {
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         Unpacker {
             root,
             options,
             blob,
             store,
+            writeback,
             own,
             parents: Parents::default(),
             directories: BTreeMap::new(),
@@ -252,6 +261,7 @@ impl<'s> Unpacker<'s> {
 
     /// Stops before the disk is full: others need it too, and removing images takes some space.
     fn check_space(&mut self) -> Result<()> {
+        self.writeback.wrote(self.unchecked_bytes);
         (self.unchecked_bytes, self.unchecked_entries) = (0, 0);
         let stat = fs::fstatvfs(&self.root)
             .or_else(|_| fs::statvfs(self.store))
