@@ -2,9 +2,9 @@
 
 use crate::failure::Failure;
 use crate::flag::{Description, Flag, Grammar, short, switch};
-use crate::program::{GLOBALS, Globals, Program, note, print};
+use crate::program::{Globals, Program, note, print};
 use crate::surface;
-use crate::verb::{AnyVerb, Entry, GROUPS, Group, TOP, options_help};
+use crate::verb::{AnyVerb, Entry, GROUPS, Group, SKOPEO, TOP, options_help};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -46,16 +46,16 @@ fn command(words: &[OsString]) -> Result<u8, Failure> {
         return verb(program, words);
     }
     let called = program.name.clone();
-    let grammar =
-        Grammar { path: "(global)", called: &called, interspersed: false, flags: &[TOP_FLAGS], globals: GLOBALS };
+    let globals = program.globals();
+    let grammar = Grammar { path: "(global)", called: &called, interspersed: false, flags: &[TOP_FLAGS], globals };
     let parsed = grammar.read(Globals::default(), words)?;
     program.globals = parsed.globals;
     if parsed.help {
-        print(&top_help(&program.name))?;
+        print(&top_help(&program))?;
     } else if parsed.request.version {
         print(&format!("{} version {VERSION}\n", program.name))?;
     } else if parsed.arguments.is_empty() {
-        note(top_help(&program.name).trim_end());
+        note(top_help(&program).trim_end());
         return Err(Failure::new(format!("missing command '{} COMMAND'", program.name)));
     } else {
         let at = words.len() - parsed.arguments.len();
@@ -68,16 +68,25 @@ fn command(words: &[OsString]) -> Result<u8, Failure> {
 fn verb(program: Program, words: &[OsString]) -> Result<u8, Failure> {
     let word = words[0].to_string_lossy().into_owned();
     let called = format!("{} {word}", program.name);
-    if let Some(verb) = find(TOP, &word) {
+    if let Some(verb) = find(top(&program), &word) {
         return verb.invoke(program, &called, &words[1..]);
     }
-    if let Some(group) = GROUPS.iter().find(|group| group.name == word) {
+    if let Some(group) = groups(&program).iter().find(|group| group.name == word) {
         return in_group(program, group, &called, &words[1..]);
     }
     if word == "help" {
         return help(&program, &words[1..]);
     }
-    Err(unrecognized(&program.name, &program.name, &word, TOP.iter().map(|entry| entry.0)))
+    Err(unrecognized(&program.name, &program.name, &word, top(&program).iter().map(|entry| entry.0)))
+}
+
+/// The verbs that need no group, by the name that the program was called by.
+fn top(program: &Program) -> &'static [Entry] {
+    if program.is_skopeo() { SKOPEO } else { TOP }
+}
+
+fn groups(program: &Program) -> &'static [Group] {
+    if program.is_skopeo() { &[] } else { GROUPS }
 }
 
 fn in_group(program: Program, group: &Group, called: &str, words: &[OsString]) -> Result<u8, Failure> {
@@ -102,18 +111,18 @@ fn help(program: &Program, words: &[OsString]) -> Result<u8, Failure> {
     let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     let name = &program.name;
     let text = match words.as_slice() {
-        [] => top_help(name),
-        [word] if find(TOP, word).is_some() => {
-            find(TOP, word).map(|verb| verb.help(&format!("{name} {word}"))).unwrap_or_default()
+        [] => top_help(program),
+        [word] if find(top(program), word).is_some() => {
+            find(top(program), word).map(|verb| verb.help(&format!("{name} {word}"))).unwrap_or_default()
         }
         [word, rest @ ..] => {
             let called = format!("{name} {}", words.join(" "));
-            match (GROUPS.iter().find(|group| group.name == *word), rest) {
+            match (groups(program).iter().find(|group| group.name == *word), rest) {
                 (Some(group), []) => group_help(group, &called),
                 (Some(group), [verb]) if find(group.verbs, verb).is_some() => {
                     find(group.verbs, verb).map(|verb| verb.help(&called)).unwrap_or_default()
                 }
-                _ => return Err(unrecognized(name, name, &words.join(" "), TOP.iter().map(|entry| entry.0))),
+                _ => return Err(unrecognized(name, name, &words.join(" "), top(program).iter().map(|entry| entry.0))),
             }
         }
     };
@@ -160,16 +169,19 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn top_help(name: &str) -> String {
+fn top_help(program: &Program) -> String {
+    let name = &program.name;
     let mut text =
         format!("Manage containers and images\n\nUsage:\n  {name} [options] [command]\n\nAvailable Commands:\n");
-    let groups = GROUPS.iter().map(|group| (group.name, group.about));
-    let mut lines: Vec<_> =
-        TOP.iter().map(|(word, verb)| (*word, verb.about())).chain(groups).chain([RUNTIME]).collect();
+    let runtime = if program.is_skopeo() { None } else { Some(RUNTIME) };
+    let groups = groups(program).iter().map(|group| (group.name, group.about));
+    let verbs = top(program).iter().map(|(word, verb)| (*word, verb.about()));
+    let mut lines: Vec<_> = verbs.chain(groups).chain(runtime).collect();
     lines.sort();
     commands_help(&mut text, &lines);
     text.push_str("\nOptions:\n");
-    let mut flags: Vec<_> = GLOBALS.iter().map(Flag::describe).chain(TOP_FLAGS.iter().map(Flag::describe)).collect();
+    let mut flags: Vec<_> =
+        program.globals().iter().map(Flag::describe).chain(TOP_FLAGS.iter().map(Flag::describe)).collect();
     flags.push(Description { long: "help", aliases: &[], short: None, word: "", help: "Print this help" });
     flags.sort_by_key(|flag| flag.long);
     text.push_str(&options_help(&flags));

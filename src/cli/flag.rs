@@ -181,7 +181,7 @@ impl<R: Default, G> Grammar<'_, R, G> {
             .disable_version_flag(true)
             .disable_colored_help(true)
             .args(flags().map(Flag::argument))
-            .args(self.globals.iter().map(Flag::argument))
+            .args(self.globals().map(Flag::argument))
             .arg(if has_h { help } else { help.short('h') })
             .arg(Arg::new("").num_args(0..).action(ArgAction::Append).trailing_var_arg(!self.interspersed));
         let see = |failure: Failure| failure.advice(format!("See '{} --help'", self.called));
@@ -190,12 +190,18 @@ impl<R: Default, G> Grammar<'_, R, G> {
         for flag in flags() {
             flag.fill(&mut parsed.request, &matches).map_err(see)?;
         }
-        for flag in self.globals {
+        for flag in self.globals() {
             flag.fill(&mut parsed.globals, &matches).map_err(see)?;
         }
         parsed.help = matches.get_many::<String>("help").into_iter().flatten().any(|text| text != "false");
         parsed.arguments = matches.get_many::<String>("").into_iter().flatten().cloned().collect();
         Ok(parsed)
+    }
+
+    /// The program's flags that are not the verb's, too.
+    fn globals(&self) -> impl Iterator<Item = &Flag<G>> {
+        let own = |long: &str| self.flags.iter().copied().flatten().any(|flag| flag.long == long);
+        self.globals.iter().filter(move |flag| !own(flag.long))
     }
 
     /// Podman's words for what clap found wrong.

@@ -1,7 +1,7 @@
 //! The program as it was called: its name, and the flags that come before the verb.
 
 use crate::failure::Failure;
-use crate::flag::{Flag, value};
+use crate::flag::{Flag, switch, value};
 use engine::{Engine, Settings};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,53 @@ pub struct Globals {
     run_root: Option<PathBuf>,
     networks: Option<PathBuf>,
     log_level: Option<String>,
+    /// What is said before Skopeo's verbs.
+    pub skopeo: Skopeo,
 }
+
+/// What Skopeo's own flags fill.
+#[derive(Debug, Clone, Default)]
+pub struct Skopeo {
+    /// File that says which images are accepted.
+    pub policy: Option<PathBuf>,
+    /// All are.
+    pub any_signature: bool,
+    /// The platform that images should be for.
+    pub os: Option<String>,
+    /// Its architecture.
+    pub architecture: Option<String>,
+    /// And variant.
+    pub variant: Option<String>,
+}
+
+/// The flags of the program where it is called `skopeo`.
+const SKOPEO: &[Flag<Globals>] = &[
+    switch("insecure-policy", "Accept every image, whatever policies say", |g, on| g.skopeo.any_signature = on),
+    value("override-arch", "ARCH", "Take images for this architecture", |g, text| {
+        g.skopeo.architecture = Some(text.into());
+        Ok(())
+    }),
+    value("override-os", "OS", "Take images for this operating system", |g, text| {
+        g.skopeo.os = Some(text.into());
+        Ok(())
+    }),
+    value("override-variant", "VARIANT", "Take images for this variant of the architecture", |g, text| {
+        g.skopeo.variant = Some(text.into());
+        Ok(())
+    }),
+    value("policy", "FILE", "File that says which images are accepted", |g, text| {
+        g.skopeo.policy = Some(text.into());
+        Ok(())
+    }),
+    value("root", "string", "Directory of images and containers", |g, text| {
+        g.root = Some(text.into());
+        Ok(())
+    }),
+    value("runroot", "string", "Directory of what a reboot forgets", |g, text| {
+        g.run_root = Some(text.into());
+        Ok(())
+    }),
+];
 
 /// Their rows; every verb takes them too.
 pub const GLOBALS: &[Flag<Globals>] = &[
@@ -47,7 +93,7 @@ pub const GLOBALS: &[Flag<Globals>] = &[
 /// Who was called, and how.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// `monopod`, or `podman` or `docker` when called so.
+    /// `monopod`, or `podman`, `docker` or `skopeo` when called so.
     pub name: String,
     /// The flags before the verb and those of the program after it.
     pub globals: Globals,
@@ -59,8 +105,18 @@ impl Program {
     /// The program called as `path`.
     pub fn called(path: &Path) -> Program {
         let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.filter(|name| matches!(*name, "podman" | "docker")).unwrap_or("monopod");
+        let name = name.filter(|name| matches!(*name, "podman" | "docker" | "skopeo")).unwrap_or("monopod");
         Program { name: name.into(), globals: Globals::default(), words: Vec::new() }
+    }
+
+    /// The flags that are its own, and not a verb's.
+    pub fn globals(&self) -> &'static [Flag<Globals>] {
+        if self.is_skopeo() { SKOPEO } else { GLOBALS }
+    }
+
+    /// True if it was called `skopeo`, and has its verbs alone.
+    pub fn is_skopeo(&self) -> bool {
+        self.name == "skopeo"
     }
 
     /// The engine for the directories that were asked for.

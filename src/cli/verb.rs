@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::flag::{Description, Flag, Grammar};
-use crate::program::{GLOBALS, Program, print};
+use crate::program::{Program, print};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
@@ -44,6 +44,8 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod search;
+mod skopeo;
 mod start;
 mod stats;
 mod stop;
@@ -124,7 +126,7 @@ impl<R: Default> AnyVerb for Verb<R> {
 
     fn invoke(&self, program: Program, called: &str, words: &[OsString]) -> Result<u8, Failure> {
         let (path, interspersed, flags) = (self.path, self.interspersed, self.flags);
-        let grammar = Grammar { path, called, interspersed, flags, globals: GLOBALS };
+        let grammar = Grammar { path, called, interspersed, flags, globals: program.globals() };
         let parsed = grammar.read(program.globals.clone(), words)?;
         if parsed.help {
             print(&self.help(called))?;
@@ -185,6 +187,7 @@ pub const TOP: &[Entry] = &[
     ("rmi", &rmi::VERB),
     ("run", &run::VERB),
     ("save", &save::VERB),
+    ("search", &search::VERB),
     ("start", &start::VERB),
     ("stats", &stats::VERB),
     ("stop", &stop::VERB),
@@ -195,6 +198,17 @@ pub const TOP: &[Entry] = &[
     ("update", &update::VERB),
     ("version", &version::VERB),
     ("wait", &wait::VERB),
+];
+
+/// The verbs where the program is called `skopeo`.
+pub const SKOPEO: &[Entry] = &[
+    ("copy", &copy::VERB),
+    ("delete", &skopeo::DELETE),
+    ("inspect", &inspect::ELSEWHERE_ALONE),
+    ("list-tags", &copy::LIST_TAGS),
+    ("login", &login::LOGIN),
+    ("logout", &login::LOGOUT),
+    ("manifest-digest", &skopeo::MANIFEST_DIGEST),
 ];
 
 /// A group: its name, its purpose, its verbs.
@@ -261,6 +275,7 @@ pub const GROUPS: &[Group] = &[
             ("push", &push::VERB),
             ("rm", &rmi::VERB),
             ("save", &save::VERB),
+            ("search", &search::VERB),
             ("tag", &tag::TAG),
             ("tree", &tree::VERB),
             ("untag", &tag::UNTAG),

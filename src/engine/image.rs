@@ -11,6 +11,7 @@ mod login;
 mod name;
 mod prune;
 mod remove;
+mod search;
 mod send;
 
 use ops::image::{Advance, Watch};

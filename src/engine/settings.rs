@@ -23,6 +23,8 @@ pub struct Settings {
     pub proxies: Vec<String>,
     /// Files with credentials for registries (containers-auth.json(5)), the first that knows a registry counts.
     pub auth_files: Vec<PathBuf>,
+    /// The store of Podman and its kin.
+    pub containers: PathBuf,
     /// Policies (containers-policy.json(5)), of which the first that exists counts.
     pub policies: Vec<PathBuf>,
     /// Directories with certificates for registries (containers-certs.d(5)).
@@ -111,6 +113,7 @@ impl Settings {
                 .map(|home| home.join(".config/containers/policy.json"))
                 .chain(["/etc/containers/policy.json".into()])
                 .collect(),
+            containers: containers(uid, home.as_deref(), absolute("XDG_DATA_HOME"), absolute("XDG_CONFIG_HOME")),
             certificate_roots: [home.as_ref().filter(|_| uid != 0).map(|home| home.join(".config/containers/certs.d"))]
                 .into_iter()
                 .flatten()
@@ -180,4 +183,18 @@ fn registries(uid: u32, home: Option<&Path>, named: Option<PathBuf>) -> Registry
         drop_ins: [Some(&host), own.as_ref()].into_iter().flatten().map(|d| d.join("registries.conf.d")).collect(),
         aliases: vec![cache.join("short-name-aliases.conf")],
     }
+}
+
+/// Where Podman and its kin keep images: where storage.conf says, or at its usual place.
+fn containers(uid: u32, home: Option<&Path>, data: Option<PathBuf>, config: Option<PathBuf>) -> PathBuf {
+    let file = match uid {
+        0 => Some("/etc/containers/storage.conf".into()),
+        _ => config.or(home.map(|home| home.join(".config"))).map(|config| config.join("containers/storage.conf")),
+    };
+    let said = file.and_then(|file| std::fs::read_to_string(file).ok()).and_then(|text| transfer::graph_root(&text));
+    let usual = || match (uid, data.or(home.map(|home| home.join(".local/share")))) {
+        (1.., Some(data)) => data.join("containers/storage"),
+        _ => "/var/lib/containers/storage".into(),
+    };
+    said.unwrap_or_else(usual)
 }

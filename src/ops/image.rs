@@ -26,6 +26,12 @@ pub struct Pull {
 pub struct Access {
     /// `USER:PASSWORD` for the registry.
     pub credentials: Option<String>,
+    /// No credentials at all are shown.
+    pub anonymous: bool,
+    /// Where a Docker daemon listens: `unix:///PATH`, `tcp://HOST:PORT`.
+    pub daemon: Option<String>,
+    /// Every image is accepted, whatever the policies say.
+    pub any_signature: bool,
     /// File with credentials of registries.
     pub auth_file: Option<String>,
     /// Directory with certificates: `*.crt` are trusted, `*.cert` with `*.key` are shown.
@@ -327,6 +333,41 @@ pub struct Listed {
     pub repository: Option<String>,
     /// Its tags.
     pub tags: Vec<String>,
+}
+
+/// Asks which repositories a registry has.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Search {
+    /// `[REGISTRY/]TERM`; without a registry those are asked that short names are searched in.
+    pub term: String,
+    /// Most results of each registry; none means 25.
+    pub limit: Option<u32>,
+    /// `KEY=VALUE`, as `--filter` takes it: `stars`, `is-official`, `is-automated`.
+    pub filters: Vec<String>,
+    /// The tags of the one repository that is named, instead.
+    pub tags: bool,
+    /// How the registries are talked to.
+    pub access: Access,
+}
+
+/// A repository that was found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    /// The registry that has it.
+    pub registry: String,
+    /// Its complete name.
+    pub name: String,
+    /// What its owner says of it.
+    pub description: String,
+    /// How many people like it.
+    pub stars: u64,
+    /// The registry vouches for it.
+    pub official: bool,
+    /// It is built by the registry.
+    pub automated: bool,
+    /// A tag, if those were asked for.
+    pub tag: String,
 }
 
 /// Asks to log in to a registry.

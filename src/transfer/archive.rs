@@ -1,6 +1,7 @@
 //! Loads all images of an archive, and fetches one image from wherever it is.
 
-use crate::parts::{Archive, Demand, Layout, Parts, Pending};
+use crate::containers::Containers;
+use crate::parts::{Archive, Demand, Layout, Parts, Pending, Supply};
 use crate::plan::{self, Documents, Found, Wanted};
 use crate::registry::{self, Repository};
 use crate::shelf::Shelf;
@@ -43,6 +44,10 @@ pub fn fetch(store: &Store, source: &Source, options: &Options, progress: &dyn P
         Source::DockerArchive(path, choice) => (path, choice, Demand::Docker),
         Source::OciDirectory(path, choice) => (path, choice, Demand::Oci),
         Source::Directory(path) => (path, &Choice::Only, Demand::Directory),
+        Source::Containers(root, name) => {
+            let from = Containers::open(root.as_deref().unwrap_or(&options.registry.containers))?;
+            return containers(store, &from, (source, name), options, progress);
+        }
         Source::Daemon(name) => {
             let mut archive = daemon::get(&options.registry.daemon, name)?;
             let passed = stream::pass(store, &mut archive, &source.to_string(), progress)?;
@@ -160,6 +165,30 @@ fn one(
         progress.begin();
     }
     let supply = |layer: &plan::Layer| archive.layer(layer);
+    single(intake::bring(store, vec![image], &supply, intake::threads(), progress)?)
+}
+
+/// An image of another store on this machine.
+fn containers(
+    store: &Store,
+    from: &Containers,
+    (source, name): (&Source, &str),
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Loaded> {
+    let image = from.image(name)?;
+    if let Some(policy) = &options.policy {
+        // It has no manifest whose signatures could be looked for.
+        policy.check(&Subject::of(source), None, &|_| Ok(Vec::new()))?;
+    }
+    if let Some(known) = intake::known(store, &image.id, None, image.names.clone())? {
+        return Ok(known);
+    }
+    progress.begin();
+    let supply = |layer: &plan::Layer| match &layer.place {
+        plan::Place::Member { name, .. } => Ok(Supply::Bytes(Box::new(from.layer(name)?))),
+        plan::Place::Blob(digest, _) => Err(Error::NotFetched(digest.to_string())),
+    };
     single(intake::bring(store, vec![image], &supply, intake::threads(), progress)?)
 }
 

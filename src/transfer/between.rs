@@ -2,6 +2,7 @@
 //!
 //! Must not know: the store.
 
+use crate::containers::Containers;
 use crate::copy::{self, Written};
 use crate::destination::Destination;
 use crate::document::{self, Either};
@@ -165,6 +166,10 @@ pub(crate) fn reading<T>(
             let repository = Repository::new(name, &options.registry)?;
             let (bytes, media_type) = repository.top()?;
             return act(Whole::Document { bytes, media_type }, &repository, &repository);
+        }
+        Source::Containers(root, name) => {
+            let store = Containers::open(root.as_deref().unwrap_or(&options.registry.containers))?;
+            return act(Whole::Saved(Box::new(store.image(name)?)), &store, &store);
         }
         Source::Daemon(name) => {
             let mut file = unnamed(&mut daemon::get(&options.registry.daemon, name)?, Path::new("docker save"))?;

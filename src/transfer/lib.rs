@@ -9,6 +9,7 @@
 mod archive;
 mod between;
 mod compress;
+mod containers;
 mod convert;
 mod copy;
 mod daemon;
@@ -35,6 +36,7 @@ mod trust;
 pub use archive::{fetch, load};
 
 pub use between::{Examined, archive_tags, copy, examine, raw, tags};
+pub use containers::graph_root;
 pub use convert::Form;
 pub use copy::{Change, Written};
 pub use document::Descriptor;
@@ -96,6 +98,8 @@ pub struct Registry {
     pub delay: Option<Duration>,
     /// How long to wait for a connection, and for the next byte of an answer.
     pub patience: Duration,
+    /// The store of Podman and its kin, where none is named.
+    pub containers: PathBuf,
     /// Where a Docker daemon listens: `unix:///PATH`, `tcp://HOST:PORT`.
     pub daemon: String,
 }
@@ -114,6 +118,7 @@ impl Default for Registry {
             delay: None,
             patience: Duration::from_secs(30),
             daemon: daemon::SOCKET.into(),
+            containers: "/var/lib/containers/storage".into(),
         }
     }
 }

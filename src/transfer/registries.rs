@@ -219,6 +219,11 @@ impl Registries {
         search.iter().map(within).collect()
     }
 
+    /// The registries that short names are searched in.
+    pub fn searched(&self) -> Vec<String> {
+        self.search.clone().filter(|search| !search.is_empty()).unwrap_or_else(|| vec!["docker.io".into()])
+    }
+
     fn entry(&self, repository: &str) -> Option<&Entry> {
         self.entries.iter().filter(|entry| fits(&entry.prefix, repository)).max_by_key(|entry| entry.prefix.len())
     }

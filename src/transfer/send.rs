@@ -141,6 +141,10 @@ pub(crate) fn open<'a>(to: &Source, options: &'a Options, wishes: &Wishes) -> Re
         }
         Source::OciDirectory(path, choice) => Box::new(Layout::directory(path, named(choice)?, wishes.plain)?),
         Source::Directory(path) => Box::new(Directory::create(path, wishes.change.form, compress(Packing::AsTheyAre))?),
+        Source::Containers(..) => {
+            let why = "it cannot be written to yet: write an `oci-archive:` for `podman load`".into();
+            return Err(Error::Source { given: to.to_string(), why });
+        }
         Source::Daemon(name) => {
             let host = &options.registry.daemon;
             let destination = DockerArchive::new(Reel::pipe(&to.to_string(), Box::new(daemon::put(host)?)));

@@ -26,6 +26,9 @@ pub enum Source {
     Registry(Reference),
     /// `docker-daemon:`: a name, or `sha256:` and an id, of a Docker daemon. Nothing was filled in.
     Daemon(Reference),
+    /// `containers-storage:`: a name or an id in the store of Podman and its kin: below this directory, or at its usual
+    /// place.
+    Containers(Option<PathBuf>, String),
     /// A name without a transport: an image of the store, or of a registry.
     Name(Reference),
 }
@@ -43,13 +46,16 @@ pub enum Choice {
 }
 
 /// Transports that Podman has and that are not built here, each with what to use instead.
-const ELSEWHERE: [(&str, &str); 5] = [
-    ("containers-storage:", "images of Podman's store can be brought over with `podman save | monopod load`"),
+const ELSEWHERE: [(&str, &str); 4] = [
     ("ostree:", "copy the image to an `oci-archive:` first"),
     ("sif:", "copy the image to an `oci-archive:` first"),
     ("tarball:", "copy the image to an `oci-archive:` first"),
     ("atomic:", "name the registry with `docker://` instead"),
 ];
+
+/// Transports that are built, but for `docker://`.
+const PREFIXES: [&str; 6] =
+    ["oci-archive:", "docker-archive:", "docker-daemon:", "containers-storage:", "oci:", "dir:"];
 
 /// Parses `text`. A name with a colon in it (`localhost:5000/a`, `busybox:latest`) is a name, unless what stands before
 /// the colon is a transport.
@@ -63,6 +69,10 @@ pub fn parse(text: &str) -> Result<Source> {
     }
     if let Some(name) = text.strip_prefix("docker-daemon:") {
         return Ok(Source::Daemon(name.parse()?));
+    }
+    if let Some(rest) = text.strip_prefix("containers-storage:") {
+        let (root, name) = store_and_name(rest).map_err(|why| invalid(&why))?;
+        return Ok(Source::Containers(root, name));
     }
     if text.starts_with("docker:") && text[7..].starts_with('/') {
         return Err(invalid("a registry is written `docker://NAME`"));
@@ -99,8 +109,28 @@ pub fn complete(name: &Reference) -> Reference {
 /// True if `text` names a transport, so that it is no name of an image in the store.
 pub fn has_transport(text: &str) -> bool {
     text.starts_with("docker://")
-        || ["oci-archive:", "docker-archive:", "docker-daemon:", "oci:", "dir:"].iter().any(|p| text.starts_with(p))
+        || PREFIXES.iter().any(|p| text.starts_with(p))
         || ELSEWHERE.iter().any(|(p, _)| text.starts_with(p))
+}
+
+/// `[DRIVER@ROOT+RUNROOT:OPTIONS]NAME`, of which the part in brackets and all in it but the root may be missing.
+fn store_and_name(rest: &str) -> std::result::Result<(Option<PathBuf>, String), String> {
+    let (root, name) = match rest.strip_prefix('[') {
+        None => (None, rest),
+        Some(inner) => {
+            let (inner, name) = inner.split_once(']').ok_or("a `]` is missing")?;
+            let (driver, place) = inner.split_once('@').map_or(("overlay", inner), |(driver, place)| (driver, place));
+            if !matches!(driver, "" | "overlay" | "overlay2") {
+                return Err(format!("the storage driver {driver:?} is not supported, only overlay"));
+            }
+            let root = place.split(['+', ':']).next().unwrap_or("");
+            if !root.starts_with('/') {
+                return Err(format!("{root:?} is no absolute path"));
+            }
+            (Some(root.into()), name)
+        }
+    };
+    if name.is_empty() { Err("the name of an image is missing".into()) } else { Ok((root, name.into())) }
 }
 
 fn path_and_choice(rest: &str) -> std::result::Result<(PathBuf, Choice), String> {
@@ -139,6 +169,10 @@ impl fmt::Display for Source {
             Source::Directory(path) => write!(f, "dir:{}", path.display()),
             Source::Registry(name) => write!(f, "docker://{name}"),
             Source::Daemon(name) => write!(f, "docker-daemon:{name}"),
+            Source::Containers(None, name) => write!(f, "containers-storage:{name}"),
+            Source::Containers(Some(root), name) => {
+                write!(f, "containers-storage:[overlay@{}]{name}", root.display())
+            }
             Source::Name(name) => write!(f, "{name}"),
         }
     }
@@ -151,6 +185,10 @@ mod tests {
     #[test]
     fn transports() {
         for (text, source) in [
+            ("docker-daemon:a/b:1", Source::Daemon("a/b:1".parse().unwrap())),
+            ("containers-storage:a/b:1", Source::Containers(None, "a/b:1".into())),
+            ("containers-storage:[/s]@abc", Source::Containers(Some("/s".into()), "@abc".into())),
+            ("containers-storage:[overlay@/s+/r:overlay.x=y]a:1", Source::Containers(Some("/s".into()), "a:1".into())),
             ("oci-archive:a.tar", Source::OciArchive("a.tar".into(), Choice::Only)),
             ("oci-archive:/a/b.tar:", Source::OciArchive("/a/b.tar".into(), Choice::Only)),
             ("oci-archive:a.tar:b/c:d", Source::OciArchive("a.tar".into(), Choice::Named("b/c:d".into()))),

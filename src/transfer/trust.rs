@@ -144,6 +144,7 @@ impl Subject {
             Source::OciArchive(path, choice) => Subject::path("oci-archive", title, path, &choice.to_string()),
             Source::OciDirectory(path, choice) => Subject::path("oci", title, path, &choice.to_string()),
             Source::Directory(path) => Subject::path("dir", title, path, ""),
+            Source::Containers(..) => Subject::unnamed("containers-storage", title),
             Source::Daemon(_) => Subject::unnamed("docker-daemon", title),
             Source::DockerArchive(..) => Subject::unnamed("docker-archive", title),
         }

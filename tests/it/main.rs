@@ -39,6 +39,8 @@ mod registry;
 mod rootless;
 mod runtime;
 mod security;
+mod skopeo;
+mod storage;
 mod terminal;
 mod transports;
 mod trust;

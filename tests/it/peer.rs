@@ -22,8 +22,10 @@ impl Registry {
         }
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let address = format!("127.0.0.1:{port}");
+        // What is said of the storage belongs to the section that is there already.
+        let (storage, more) = more.strip_prefix("storage:\n").map_or(("", more), |storage| (storage, ""));
         let config = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{http}{more}",
+            "version: 0.1\nstorage:\n{storage}  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{http}{more}",
             home.path("registry").display()
         );
         let config = home.write("registry.yml", config.as_bytes());

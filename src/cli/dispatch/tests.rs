@@ -93,7 +93,8 @@ fn every_built_flag_is_podmans() {
         ("inspect", "override-variant"),
         ("inspect", "raw"),
     ];
-    for (words, verb) in verbs() {
+    let skopeos = SKOPEO.iter().map(|(word, verb)| (format!("skopeo {word}"), *verb));
+    for (words, verb) in verbs().into_iter().chain(skopeos) {
         let path = verb.path();
         assert!(surface::is_command(path), "{words}: {path} is not a command of Podman");
         let mut seen = Vec::new();
@@ -123,7 +124,7 @@ fn every_built_flag_is_podmans() {
 
 #[test]
 fn every_option_of_podman_that_is_not_built_is_named() {
-    let globals: Vec<_> = GLOBALS.iter().map(|flag| flag.long).collect();
+    let globals: Vec<_> = Program::called(Path::new("podman")).globals().iter().map(|flag| flag.long).collect();
     for (words, verb) in verbs() {
         let flags = verb.flags();
         for known in surface::options(verb.path()).unwrap_or_default() {
@@ -147,7 +148,7 @@ fn every_option_of_podman_that_is_not_built_is_named() {
 
 #[test]
 fn help_names_what_there_is() {
-    let text = top_help("podman");
+    let text = top_help(&Program::called(Path::new("podman")));
     assert!(text.contains("  podman [options] [command]"), "{text}");
     assert!(text.contains("\n  run       Run a command in a new container\n"), "{text}");
     for (words, verb) in verbs() {

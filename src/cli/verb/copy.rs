@@ -50,6 +50,19 @@ const FLAGS: &[Flag<Asked>] = &[
         r.copy.to.credentials = Some(v.into());
         Ok(())
     }),
+    value("dest-daemon-host", "HOST", "Where the Docker daemon listens that is written to", |r, v| {
+        r.copy.to.daemon = Some(v.into());
+        Ok(())
+    }),
+    switch("dest-no-creds", "Show the destination no credentials", |r, on| r.copy.to.anonymous = on),
+    value("dest-password", "string", "Password of the destination (all users can see it)", |r, v| {
+        registry_flags::set_password(&mut r.copy.to, v);
+        Ok(())
+    }),
+    value("dest-username", "string", "User of the destination", |r, v| {
+        registry_flags::set_user(&mut r.copy.to, v);
+        Ok(())
+    }),
     switch("dest-force-compress-format", "Compress anew what is compressed in another way", |r, on| {
         r.copy.compression.force = Some(on);
     }),
@@ -107,6 +120,19 @@ const FLAGS: &[Flag<Asked>] = &[
         r.copy.from.credentials = Some(v.into());
         Ok(())
     }),
+    value("src-daemon-host", "HOST", "Where the Docker daemon listens that is read from", |r, v| {
+        r.copy.from.daemon = Some(v.into());
+        Ok(())
+    }),
+    switch("src-no-creds", "Show the source no credentials", |r, on| r.copy.from.anonymous = on),
+    value("src-password", "string", "Password of the source (all users can see it)", |r, v| {
+        registry_flags::set_password(&mut r.copy.from, v);
+        Ok(())
+    }),
+    value("src-username", "string", "User of the source", |r, v| {
+        registry_flags::set_user(&mut r.copy.from, v);
+        Ok(())
+    }),
     switch("src-tls-verify", "Demand TLS of the source (default true)", |r, on| r.copy.from.tls_verify = Some(on)),
 ];
 
@@ -127,8 +153,11 @@ pub const VERB: Verb<Asked> = Verb {
 fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
     let [source, destination] = <[String; 2]>::try_from(arguments)
         .map_err(|other| Failure::new(format!("accepts 2 arg(s), received {}", other.len())))?;
-    let platform = platform(asked.os, asked.architecture, asked.variant);
-    let request = Copy { source, destination, platform, ..asked.copy };
+    let before = program.globals.skopeo.clone();
+    let platform =
+        platform(asked.os.or(before.os), asked.architecture.or(before.architecture), asked.variant.or(before.variant));
+    let mut request = Copy { source, destination, platform, ..asked.copy };
+    (request.from.any_signature, request.from.signature_policy) = (before.any_signature, before.policy);
     let progress = Progress::new(asked.quiet);
     let written = program.engine()?.copy_image(&request, &|step| progress.tell(step)).map_err(plain)?;
     if let Some(path) = asked.digest_file {
@@ -171,15 +200,10 @@ pub const LIST_TAGS: Verb<Listing> = Verb {
         registry_flags::creds(),
         registry_flags::retry_delay(),
         registry_flags::tls_verify(),
-        value(
-            "retry-times",
-            "int",
-            "How often a request that failed is tried again (default 3)",
-            |r: &mut Listing, v| {
-                r.0.access.retry = Some(integer(v)?);
-                Ok(())
-            },
-        ),
+        registry_flags::no_creds(),
+        registry_flags::password(),
+        registry_flags::retry_times(),
+        registry_flags::username(),
     ]],
     execute: |program, Listing(asked), arguments| {
         let [source] = <[String; 1]>::try_from(arguments)

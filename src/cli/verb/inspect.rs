@@ -116,6 +116,35 @@ pub const IMAGE: Verb<Asked> = Verb {
     execute: |program, asked, names| inspect(program, &asked, names, "image"),
 };
 
+/// `skopeo inspect`.
+pub const ELSEWHERE_ALONE: Verb<Asked> = Verb {
+    path: "skopeo inspect",
+    usage: "TRANSPORT:IMAGE",
+    about: "Display what is known of an image where it is",
+    examples: &["docker://quay.io/podman/hello", "--raw oci-archive:image.tar"],
+    interspersed: true,
+    flags: &[
+        ELSEWHERE,
+        &[
+            FORMAT,
+            registry_flags::daemon_host(),
+            registry_flags::no_creds(),
+            registry_flags::password(),
+            registry_flags::retry_times(),
+            registry_flags::username(),
+        ],
+    ],
+    execute: |program, mut asked, names| {
+        let before = program.globals.skopeo.clone();
+        asked.os = asked.os.or(before.os);
+        asked.architecture = asked.architecture.or(before.architecture);
+        asked.variant = asked.variant.or(before.variant);
+        (asked.examine.access.any_signature, asked.examine.access.signature_policy) =
+            (before.any_signature, before.policy);
+        elsewhere(&program.engine()?, &asked, &only(names)?)
+    },
+};
+
 /// `container exists`.
 pub const CONTAINER_EXISTS: Verb<()> = Verb {
     path: "container exists",

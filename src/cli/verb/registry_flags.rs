@@ -38,6 +38,55 @@ pub const fn creds<R: HasAccess>() -> Flag<R> {
     })
 }
 
+/// `--daemon-host`.
+pub const fn daemon_host<R: HasAccess>() -> Flag<R> {
+    value("daemon-host", "HOST", "Where the Docker daemon of `docker-daemon:` listens", |r: &mut R, v| {
+        r.access().daemon = Some(v.into());
+        Ok(())
+    })
+}
+
+/// `--no-creds`.
+pub const fn no_creds<R: HasAccess>() -> Flag<R> {
+    switch("no-creds", "Show the registry no credentials", |r: &mut R, on| r.access().anonymous = on)
+}
+
+/// `--username`, beside `--password`.
+pub const fn username<R: HasAccess>() -> Flag<R> {
+    value("username", "string", "User of the registry", |r: &mut R, v| {
+        set_user(r.access(), v);
+        Ok(())
+    })
+}
+
+/// `--password`, beside `--username`.
+pub const fn password<R: HasAccess>() -> Flag<R> {
+    value("password", "string", "Password of the registry (all users of this machine can see it)", |r: &mut R, v| {
+        set_password(r.access(), v);
+        Ok(())
+    })
+}
+
+/// The user of what is otherwise given as `USER:PASSWORD`.
+pub fn set_user(access: &mut Access, user: &str) {
+    let password = access.credentials.as_deref().and_then(|c| Some(c.split_once(':')?.1)).unwrap_or("");
+    access.credentials = Some(format!("{user}:{password}"));
+}
+
+/// The password of the same.
+pub fn set_password(access: &mut Access, password: &str) {
+    let user = access.credentials.as_deref().and_then(|c| Some(c.split_once(':')?.0)).unwrap_or("");
+    access.credentials = Some(format!("{user}:{password}"));
+}
+
+/// `--retry-times`, Skopeo's name of `--retry`.
+pub const fn retry_times<R: HasAccess>() -> Flag<R> {
+    value("retry-times", "int", "How often a request that failed is tried again (default 3)", |r: &mut R, v| {
+        r.access().retry = Some(integer(v)?);
+        Ok(())
+    })
+}
+
 /// `--retry`.
 pub const fn retry<R: HasAccess>() -> Flag<R> {
     value("retry", "uint", "How often a request that failed is tried again (default 3)", |r: &mut R, v| {

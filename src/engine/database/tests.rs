@@ -118,6 +118,7 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
         proxies: Vec::new(),
         auth_files: Vec::new(),
         certificate_roots: Vec::new(),
+        containers: Default::default(),
         policies: Vec::new(),
         registries: Default::default(),
     };

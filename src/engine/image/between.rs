@@ -114,7 +114,10 @@ impl Engine {
 
     pub(crate) fn transfer_options(&self, platform: Option<&str>, access: &Access) -> Result<transfer::Options, Fault> {
         let platform: Option<Platform> = platform.map(str::parse).transpose()?;
-        let policy = self.policy(access.signature_policy.as_deref())?;
+        let policy = match access.any_signature {
+            true => None,
+            false => self.policy(access.signature_policy.as_deref())?,
+        };
         Ok(transfer::Options { platform, registry: self.registry_options(access)?, policy })
     }
 }

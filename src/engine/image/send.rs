@@ -106,10 +106,17 @@ impl Engine {
             certificate_roots: self.settings.certificate_roots.clone(),
             attempts: asked.retry.unwrap_or(3).saturating_add(1),
             delay: asked.retry_delay,
+            containers: self.settings.containers.clone(),
             ..transfer::Registry::default()
         };
         if let Some(file) = &asked.auth_file {
             registry.auth_files = vec![file.into()];
+        }
+        if let Some(host) = &asked.daemon {
+            registry.daemon.clone_from(host);
+        }
+        if asked.anonymous {
+            registry.auth_files.clear();
         }
         if let Some(credentials) = &asked.credentials {
             let (user, password) = credentials

@@ -1,0 +1,68 @@
+//! The store of Debian's podman on the same machine: images go over from it, and to it.
+
+use crate::home::{Home, am_root};
+use crate::image::{self, Image, Layer};
+use crate::peer::{installed, text};
+use std::process::Command;
+
+/// Runs Debian's podman with a store of its own in `home`; gives what it prints.
+#[track_caller]
+fn podman(home: &Home, args: &[&str]) -> String {
+    let mut command = Command::new("podman");
+    for (flag, name) in [("--root", "theirs"), ("--runroot", "theirs-run"), ("--tmpdir", "theirs-tmp")] {
+        command.arg(flag).arg(home.path(name));
+    }
+    let output = command.args(["--events-backend", "none"]).args(args).output().expect("podman can be executed");
+    assert!(output.status.success(), "podman {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Podman's name of the image `name` in that store.
+fn theirs(home: &Home, name: &str) -> String {
+    format!(
+        "containers-storage:[overlay@{}+{}]{name}",
+        home.path("theirs").display(),
+        home.path("theirs-run").display()
+    )
+}
+
+/// A busybox with a layer on top that takes away, replaces and links.
+fn layered() -> Vec<u8> {
+    let long = format!("data/{}", "long".repeat(60));
+    let top = Layer::new()
+        .dir("data", 0o750)
+        .file("data/a", b"first", 0o4755)
+        .hardlink("data/b", "data/a")
+        .symlink("data/c", "a")
+        .file("etc/.wh.group", b"", 0o644)
+        .dir("opaque", 0o755)
+        .file("opaque/.wh..wh..opq", b"", 0o644)
+        .pax(&[("path", long.as_bytes())])
+        .file("data/long", b"x", 0o600)
+        .done();
+    let image = Image::of("localhost/layered:1", vec![image::busybox_layer(), top]);
+    image::archive(&image::oci(&[image]))
+}
+
+fn ready() -> Option<Home> {
+    // Without root podman would have to find its ranges of ids.
+    (am_root() && installed("podman")).then(Home::new)
+}
+
+#[test]
+fn images_of_podmans_store() {
+    let Some(home) = ready() else { return };
+    let archive = home.write("layered.tar", &layered());
+    podman(&home, &["load", "-q", "-i", text(&archive)]);
+    let id = home.run(&["pull", "-q", &theirs(&home, "localhost/layered:1")]).quiet();
+    assert_eq!(id, podman(&home, &["images", "-q", "--no-trunc"]).trim_start_matches("sha256:"));
+    let script = "stat -c '%a %h %n' data/*; readlink data/c; ls etc";
+    let seen = home.run(&["run", "--rm", "--network", "none", "layered:1", "sh", "-c", script]).quiet();
+    assert!(seen.contains("4755 2 data/a") && !seen.contains("group"), "{seen}");
+    // By its id it has no name, and is there already.
+    assert_eq!(home.run(&["pull", "-q", &theirs(&home, &id[..12])]).quiet(), id);
+    home.run(&["copy", "-q", &theirs(&home, "layered:1"), &format!("dir:{}", home.path("out").display())]).quiet();
+    home.run(&["pull", &theirs(&home, "other")]).fails(125, &["other", "localhost/layered:1"]);
+    home.run(&["pull", "containers-storage:[vfs@/x]a"]).fails(125, &["vfs"]);
+    home.run(&["pull", "containers-storage:[overlay@/nowhere]a"]).fails(125, &["no images"]);
+}
