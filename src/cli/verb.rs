@@ -46,6 +46,7 @@ mod run;
 mod save;
 mod search;
 mod skopeo;
+mod secret;
 mod start;
 mod stats;
 mod stop;
@@ -313,6 +314,18 @@ pub const GROUPS: &[Group] = &[
             ("update", &network::UPDATE),
         ],
         hidden: &[("list", &network::LIST), ("remove", &network::REMOVE)],
+    },
+    Group {
+        name: "secret",
+        about: "Manage secrets",
+        verbs: &[
+            ("create", &secret::CREATE),
+            ("exists", &secret::EXISTS),
+            ("inspect", &secret::INSPECT),
+            ("ls", &secret::LIST),
+            ("rm", &secret::REMOVE),
+        ],
+        hidden: &[("list", &secret::LIST), ("remove", &secret::REMOVE)],
     },
     Group {
         name: "volume",

@@ -22,6 +22,7 @@ pub(crate) mod network;
 pub(crate) mod network_settings;
 pub(crate) mod remove;
 pub(crate) mod root;
+pub(crate) mod secrets;
 pub(crate) mod state;
 pub(crate) mod top;
 pub(crate) mod tree;

@@ -19,6 +19,7 @@ pub mod moment;
 mod network;
 mod private_network;
 mod rootless;
+mod secret;
 mod settings;
 mod volume;
 

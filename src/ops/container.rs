@@ -165,6 +165,8 @@ pub struct Create {
     pub hosts_file: Option<String>,
     /// Do not make an /etc/hostname.
     pub no_hostname: bool,
+    /// `NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…]`, as `--secret` takes it.
+    pub secrets: Vec<String>,
     /// Directories inside in which the files that the container is given in /etc are to be, too.
     pub chroot_directories: Vec<String>,
     /// Name servers for resolv.conf.

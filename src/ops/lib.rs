@@ -10,6 +10,7 @@ pub mod host;
 pub mod image;
 pub mod manifest;
 pub mod network;
+pub mod secret;
 pub mod volume;
 
 pub use fault::{Fault, Kind};

@@ -114,3 +114,71 @@ fn what_is_required_runs_first() {
     assert_eq!(home.inspect("base", "{{.State.Status}}").trim(), "running");
     home.run(&["run", "--requires", "nobody", "busybox", "true"]).fails(125, &["nobody"]);
 }
+
+#[test]
+fn secrets_are_handed_over_and_kept() {
+    let home = Home::new();
+    let file = home.write("password", b"hunter2");
+    let id = home.run(&["secret", "create", "--label", "a=b", "password", file.to_str().unwrap()]).quiet();
+    assert_eq!(home.feed(&["secret", "create", "key", "-"], b"from a pipe").quiet().len(), id.len());
+    home.run(&["secret", "create", "key", file.to_str().unwrap()]).fails(125, &["secret name in use"]);
+    assert_eq!(
+        home.run(&["secret", "inspect", "--showsecret", "--format", "{{.SecretData}}", "key"]).quiet(),
+        "from a pipe"
+    );
+    assert_eq!(home.run(&["secret", "ls", "--format", "{{.Name}}"]).quiet(), "password\nkey");
+    let mode = |path: &str| {
+        let meta = std::fs::metadata(home.path(path)).unwrap();
+        std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o777
+    };
+    assert_eq!(mode(&format!("root/secrets/data/{id}")), 0o600);
+    assert_eq!((mode("root/secrets"), mode("root/secrets/secrets.json")), (0o700, 0o600));
+    home.load();
+    let look = "stat -c '%a %u:%g' /run/secrets/password /x; cat /run/secrets/password /x; echo $KEY";
+    let flags = [
+        "--secret",
+        "password",
+        "--secret",
+        "key,target=/x,mode=0400,uid=5,gid=6",
+        "--secret",
+        "key,type=env,target=KEY",
+    ];
+    let mut words = vec!["run", "--name", "has"];
+    words.extend(flags);
+    words.extend(["busybox", "sh", "-c", look]);
+    assert_eq!(home.run(&words).quiet(), "444 0:0\n400 5:6\nhunter2from a pipefrom a pipe");
+    let document = home.document("has").to_string();
+    assert!(document.contains("\"Name\":\"password\"") && !document.contains("from a pipe"), "{document}");
+    // A container keeps what it was given as a file.
+    home.run(&["create", "--name", "keeps", "--secret", "password", "busybox", "cat", "/run/secrets/password"]).ok();
+    assert_eq!(home.run(&["secret", "rm", "password"]).quiet(), id);
+    assert_eq!(home.run(&["start", "-a", "keeps"]).quiet(), "hunter2");
+    home.run(&["secret", "exists", "password"]).code(1);
+    home.run(&["secret", "exists", "key"]).ok();
+    home.run(&["run", "--secret", "password", "busybox", "true"]).fails(125, &["no such secret"]);
+    let kept = home.path("kept");
+    let option = |name: &str, command: String| format!("{name}={command}");
+    let path = kept.display();
+    home.run(&[
+        "secret",
+        "create",
+        "-d",
+        "shell",
+        "--driver-opts",
+        &option("store", format!("cat >{path}-$SECRET_ID")),
+        "--driver-opts",
+        &option("lookup", format!("cat {path}-$SECRET_ID")),
+        "--driver-opts",
+        &option("delete", format!("rm {path}-$SECRET_ID")),
+        "--driver-opts",
+        &option("list", "true".into()),
+        "outside",
+        file.to_str().unwrap(),
+    ])
+    .ok();
+    let out = home.run(&["run", "--rm", "--secret", "outside", "busybox", "cat", "/run/secrets/outside"]).quiet();
+    assert_eq!(out, "hunter2");
+    home.run(&["secret", "rm", "--all"]).ok();
+    let left: Vec<_> = std::fs::read_dir(home.path("")).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("kept")), "{left:?}");
+}

@@ -56,6 +56,9 @@ pub const PROGRAM: &[Flag<Asked>] = &[
     list("gidmap", "Ids of groups ([flags]container:host[:amount])", |r, v| r.create.gid_maps.push(v)),
     text("subuidname", "Whose line of /etc/subuid is the map of users", |r, v| r.create.sub_uid_name = Some(v.into())),
     text("subgidname", "Whose line of /etc/subgid is the map of groups", |r, v| r.create.sub_gid_name = Some(v.into())),
+    text("secret", "Hand over a secret (name[,type=mount|env][,target=,uid=,gid=,mode=])", |r, v| {
+        r.create.secrets.push(v.into());
+    }),
     text("seccomp-policy", "Where the filter comes from: default, image (its label)", |r, v| {
         r.create.seccomp_policy = Some(v.into());
     }),

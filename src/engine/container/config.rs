@@ -117,6 +117,9 @@ pub struct Config {
     /// Containers that must run before this one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub requires: Vec<Id>,
+    /// Secrets that it is handed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub secrets: Vec<SecretUse>,
     /// Time zone: `local`, or a name below /usr/share/zoneinfo.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timezone: Option<String>,
@@ -186,6 +189,35 @@ pub struct Account {
     pub home: String,
     /// Name of the group, if it has one.
     pub group: String,
+}
+
+/// A secret that a container is handed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretUse {
+    /// Its name when the container was made.
+    pub name: String,
+    /// Its id then.
+    pub id: String,
+    /// How.
+    pub place: SecretPlace,
+}
+
+/// How a container is handed a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecretPlace {
+    /// As a file.
+    File {
+        /// Absolute path inside.
+        path: String,
+        /// Owner inside.
+        uid: u32,
+        /// Group inside.
+        gid: u32,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// As a variable of this name, of the program alone.
+    Variable(String),
 }
 
 /// A rule of the cgroup's device filter.

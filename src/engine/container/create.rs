@@ -61,9 +61,23 @@ impl Engine {
             let (config, warnings) = super::resolve::resolve(asked, image, facts, id, &name)?;
             check_host(&config)?;
             match self.database()?.insert(&config, super::now()) {
-                Err(fault) if fault.kind == Kind::Conflict && asked.name.is_none() && attempt < 50 => attempt += 1,
-                other => return other.map(|()| Created { id: id.clone(), name, warnings }),
+                Err(fault) if fault.kind == Kind::Conflict && asked.name.is_none() && attempt < 50 => {
+                    attempt += 1;
+                    continue;
+                }
+                other => other?,
             }
+            if let Err(fault) = self.copy_secrets(&config) {
+                let _ = self.remove(&Remove {
+                    name: id.to_string(),
+                    force: true,
+                    timeout: None,
+                    ignore: true,
+                    volumes: true,
+                });
+                return Err(fault);
+            }
+            return Ok(Created { id: id.clone(), name, warnings });
         }
     }
 }

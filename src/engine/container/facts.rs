@@ -49,6 +49,8 @@ pub struct Facts {
     pub containers: BTreeMap<String, Id>,
     /// The user namespace that `--userns container:NAME` and `ns:PATH` name.
     pub joined_user: Option<JoinedUser>,
+    /// Ids of the secrets that `--secret` names, by that name.
+    pub secrets: BTreeMap<String, String>,
     /// Ids of the host that `--subuidname` names.
     pub sub_uids: Vec<IdRange>,
     /// Ids of the host that `--subgidname` names.

@@ -102,6 +102,8 @@ impl Engine {
         let view = View::new(&rootfs, config);
         let mut files =
             files::write(config, Some(&view), &directory, host.in_user_namespace, plan, allotment.as_ref())?;
+        let secrets = self.hand_secrets(config, &directory)?;
+        files.extend(secrets.files);
         files.extend(super::accounts::write(config, &view, &directory)?);
         let mounts = self.realize(config, &view, &run_directory)?;
         drop(view);
@@ -109,6 +111,7 @@ impl Engine {
             mounts,
             rootfs,
             files,
+            variables: secrets.variables,
             devices: device_nodes(config),
             joined: self.joined(config)?,
             terminal_size,

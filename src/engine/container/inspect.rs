@@ -1,7 +1,7 @@
 //! All about a container, in the shape of `podman inspect`. A key that Podman has and that says nothing here is left
 //! out or has Podman's own empty value; nothing is made up.
 
-use super::config::{Config, Mount, MountKind, Namespace, Seccomp};
+use super::config::{Config, Mount, MountKind, Namespace, Seccomp, SecretPlace};
 use crate::Engine;
 use crate::database::Record;
 use monitor::record::Running;
@@ -221,6 +221,7 @@ fn described(config: &Config) -> Value {
         "Umask": format!("{:04o}", config.umask),
         "Timezone": config.timezone.clone().unwrap_or_default(),
         "SystemdMode": config.systemd,
+        "Secrets": secrets(config),
         "Passwd": !config.accounts.none,
         "sdNotifyMode": "",
         "sdNotifySocket": "",
@@ -273,6 +274,21 @@ fn dependencies(config: &Config) -> Vec<String> {
     ids.sort();
     ids.dedup();
     ids
+}
+
+/// The secrets that it is handed as files.
+fn secrets(config: &Config) -> Value {
+    let all: Vec<Value> = config
+        .secrets
+        .iter()
+        .filter_map(|used| match used.place {
+            SecretPlace::File { uid, gid, mode, .. } => {
+                Some(json!({ "Name": used.name, "ID": used.id, "UID": uid, "GID": gid, "Mode": mode }))
+            }
+            SecretPlace::Variable(_) => None,
+        })
+        .collect();
+    if all.is_empty() { Value::Null } else { Value::Array(all) }
 }
 
 /// `DEVICE:WEIGHT`, as Podman tells them.

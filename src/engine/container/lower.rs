@@ -24,6 +24,8 @@ pub struct Place {
     pub directory: PathBuf,
     /// Files to be bound: path on the host and inside, /etc/hosts and the like.
     pub files: Vec<(PathBuf, String)>,
+    /// `KEY=VALUE` for the program alone, stored nowhere.
+    pub variables: Vec<String>,
     /// What the mounts that are more than a directory of the host or memory have become, by their destination.
     pub mounts: BTreeMap<String, Realized>,
     /// Device nodes of the host by path, for the devices of the configuration.
@@ -66,7 +68,7 @@ const ALLOWED: [(i64, Option<i64>); 9] = [
 pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Create, Fault> {
     let document = json!({
         "ociVersion": "1.2.0",
-        "process": process(config, &arguments(config), &config.environment, place.terminal_size),
+        "process": process(config, &arguments(config), &environment(config, &place), place.terminal_size),
         "root": { "path": "rootfs", "readonly": config.read_only },
         "hostname": hostname(config),
         "mounts": mounts::mounts(config, facts, &place)?,
@@ -98,6 +100,14 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         preserved: 0,
         everywhere: false,
     })
+}
+
+/// The container's variables, with the secret ones in place.
+fn environment(config: &Config, place: &Place) -> Vec<String> {
+    let key = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let secret: Vec<String> = place.variables.iter().map(|entry| key(entry)).collect();
+    let plain = config.environment.iter().filter(|entry| secret.is_empty() || !secret.contains(&key(entry)));
+    plain.chain(&place.variables).cloned().collect()
 }
 
 /// Where the host's init is seen inside.

@@ -10,6 +10,7 @@ pub(crate) mod mount_flag;
 mod mounts;
 mod namespaces;
 pub(crate) mod networks;
+pub(crate) mod secrets;
 mod security;
 mod systemd;
 
@@ -134,6 +135,7 @@ pub fn resolve(
         systemd,
         personality: personality(asked)?,
         requires: requires(asked, facts)?,
+        secrets: secrets::secrets(asked, facts)?,
         timezone: timezone(asked)?,
         chroot_directories: asked
             .chroot_directories

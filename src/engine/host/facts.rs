@@ -59,6 +59,10 @@ impl Engine {
         for name in &asked.requires {
             facts.containers.insert(name.to_owned(), self.find(name)?);
         }
+        for text in &asked.secrets {
+            let name = crate::container::resolve::secrets::name(text);
+            facts.secrets.insert(name.to_owned(), self.secret(name)?.id);
+        }
         self.identity_facts(asked, &mut facts)?;
         for option in &asked.security_options {
             if let Some(("seccomp", path)) = option.split_once(['=', ':'])

@@ -16,6 +16,7 @@ fn lowered(asked: &Create, facts: &Facts) -> Value {
         rootfs: Rootfs::Directory("/r".into()),
         directory: "/c".into(),
         files: vec![("/c/hosts".into(), "/etc/hosts".into()), ("/c/containerenv".into(), "/run/.containerenv".into())],
+        variables: Vec::new(),
         devices: BTreeMap::from([("/dev/fuse".into(), fuse)]),
         joined: BTreeMap::new(),
         mounts: BTreeMap::new(),
