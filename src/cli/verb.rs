@@ -45,6 +45,7 @@ mod rmi;
 mod run;
 mod save;
 mod search;
+mod signing_flags;
 mod skopeo;
 mod secret;
 mod start;

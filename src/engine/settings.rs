@@ -27,6 +27,10 @@ pub struct Settings {
     pub containers: PathBuf,
     /// Policies (containers-policy.json(5)), of which the first that exists counts.
     pub policies: Vec<PathBuf>,
+    /// Directories that say where signatures of images are, of which the first that exists counts (containers-registries.d(5)).
+    pub lookaside: Vec<PathBuf>,
+    /// Where they are if nothing says so.
+    pub signatures: Option<PathBuf>,
     /// Directories with certificates for registries (containers-certs.d(5)).
     pub certificate_roots: Vec<PathBuf>,
     /// Where registries are described (containers-registries.conf(5)).
@@ -114,6 +118,15 @@ impl Settings {
                 .chain(["/etc/containers/policy.json".into()])
                 .collect(),
             containers: containers(uid, home.as_deref(), absolute("XDG_DATA_HOME"), absolute("XDG_CONFIG_HOME")),
+            lookaside: home
+                .iter()
+                .map(|home| home.join(".config/containers/registries.d"))
+                .chain(["/etc/containers/registries.d".into()])
+                .collect(),
+            signatures: match &home {
+                _ if uid == 0 => Some("/var/lib/containers/sigstore".into()),
+                home => home.as_ref().map(|home| home.join(".local/share/containers/sigstore")),
+            },
             certificate_roots: [home.as_ref().filter(|_| uid != 0).map(|home| home.join(".config/containers/certs.d"))]
                 .into_iter()
                 .flatten()
@@ -125,6 +138,11 @@ impl Settings {
 }
 
 impl Settings {
+    /// Where signatures of images are kept.
+    pub(crate) fn lookaside(&self) -> Result<transfer::Lookaside, Fault> {
+        transfer::Lookaside::read(&self.lookaside, self.signatures.clone()).map_err(crate::fault::transfer)
+    }
+
     /// The proxies that registries are spoken to through. `ALL_PROXY` is not heeded, as Go does not.
     pub(crate) fn transfer_proxies(&self) -> transfer::Proxies {
         let value = |names: [&str; 2]| {

@@ -76,8 +76,26 @@ pub struct Push {
     pub format: Option<String>,
     /// How layers are compressed.
     pub compression: Compression,
+    /// Who signs it.
+    pub signing: Signing,
     /// How the registry is talked to.
     pub access: Access,
+}
+
+/// What becomes of the signatures of an image, and who signs it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Signing {
+    /// Those it has stay behind.
+    pub remove: bool,
+    /// A file with a secret key of OpenPGP, as `gpg --export-secret-keys` writes it.
+    pub openpgp: Option<std::path::PathBuf>,
+    /// A file with a private key of sigstore, as `cosign generate-key-pair` writes it.
+    pub sigstore: Option<std::path::PathBuf>,
+    /// A file whose first line is the passphrase of these keys.
+    pub passphrase: Option<std::path::PathBuf>,
+    /// The name that is signed, if it is not that of the destination.
+    pub identity: Option<String>,
 }
 
 /// How layers are compressed on their way.
@@ -283,6 +301,8 @@ pub struct Copy {
     pub preserve_digests: bool,
     /// More tags for an image in a `docker-archive:`.
     pub tags: Vec<String>,
+    /// Who signs it.
+    pub signing: Signing,
     /// How the registry is talked to that is read from.
     pub from: Access,
     /// How the registry is talked to that is written to.

@@ -1,6 +1,6 @@
 //! Requests and replies about lists: images for several platforms under one name, kept in the store until they are pushed.
 
-use crate::image::{Access, Compression};
+use crate::image::{Access, Compression, Signing};
 use serde::{Deserialize, Serialize};
 use types::Digest;
 
@@ -88,6 +88,8 @@ pub struct Push {
     pub format: Option<String>,
     /// How layers are compressed.
     pub compression: Compression,
+    /// Who signs the list and its images.
+    pub signing: Signing,
     /// `gzip`, `zstd`: each image is there in this compression, too.
     pub more_compressions: Vec<String>,
     /// Remove the list when it is pushed.
@@ -108,7 +110,7 @@ pub struct Summary {
 impl From<crate::image::Push> for Push {
     /// A list is pushed as an image is: with all that is in it.
     fn from(asked: crate::image::Push) -> Push {
-        let crate::image::Push { image, destination, format, compression, access } = asked;
-        Push { list: image, destination, format, compression, access, ..Push::default() }
+        let crate::image::Push { image, destination, format, compression, signing, access } = asked;
+        Push { list: image, destination, format, compression, signing, access, ..Push::default() }
     }
 }

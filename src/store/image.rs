@@ -152,6 +152,27 @@ impl Store {
             .map_err(self.failed("read a document from"))
     }
 
+    /// What was kept of the signatures of a manifest.
+    pub fn signatures(&self, manifest: &Digest) -> Result<Option<Vec<u8>>> {
+        let query = "SELECT bytes FROM signatures WHERE manifest = ?1";
+        let connection = self.connection();
+        connection
+            .query_row(query, [manifest.as_bytes()], |row| row.get(0))
+            .optional()
+            .map_err(self.failed("read signatures from"))
+    }
+
+    /// Keeps the signatures of a manifest, in place of those before, for as long as an image has it.
+    pub fn keep_signatures(&self, manifest: &Digest, bytes: &[u8]) -> Result<()> {
+        let query =
+            "INSERT OR REPLACE INTO signatures SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM images WHERE manifest = ?1)";
+        let connection = self.connection();
+        connection
+            .execute(query, params![manifest.as_bytes(), bytes])
+            .map(drop)
+            .map_err(self.failed("write signatures to"))
+    }
+
     /// The blob of a layer, as it came.
     pub fn blob(&self, digest: &Digest) -> Result<Option<File>> {
         let path = self.root().join(format::BLOBS).join(digest.hex());

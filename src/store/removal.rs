@@ -97,7 +97,8 @@ impl Store {
         change
             .execute_batch(
                 "DELETE FROM documents WHERE digest NOT IN (SELECT config FROM images)
-                 AND digest NOT IN (SELECT manifest FROM images)",
+                 AND digest NOT IN (SELECT manifest FROM images);
+                 DELETE FROM signatures WHERE manifest NOT IN (SELECT manifest FROM images)",
             )
             .map_err(&fail)?;
         if layers.is_empty() && mapped.is_empty() && blobs.is_empty() {

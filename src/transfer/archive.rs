@@ -5,7 +5,7 @@ use crate::parts::{Archive, Demand, Layout, Parts, Pending, Supply};
 use crate::plan::{self, Documents, Found, Wanted};
 use crate::registry::{self, Repository};
 use crate::shelf::Shelf;
-use crate::trust::{Policy, Subject};
+use crate::trust::{self, Policy, Subject};
 use crate::{Choice, Error, Input, Loaded, Options, Progress, Result, Source, daemon, intake, stream};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
@@ -113,9 +113,11 @@ fn all(
     let archive = Archive::open(parts, Demand::Any)?;
     let mut loaded = Vec::new();
     let mut images = Vec::new();
+    let mut signed = Vec::new();
     let mut budget = plan::Budget::new(parts.title());
     for pending in archive.all(&wanted)? {
-        archive.judge(&pending, policy, &subject(&archive, path, &pending))?;
+        let signatures = archive.judge(&pending, policy, &subject(&archive, path, &pending))?;
+        signed.extend(digest(&pending).map(|digest| (digest, signatures)));
         let known = known(store, &archive, &pending)?;
         if known.is_none() {
             let image = archive.complete(pending, &wanted)?;
@@ -131,6 +133,9 @@ fn all(
         }
         let supply = |layer: &plan::Layer| archive.layer(layer);
         brought = intake::bring(store, images, &supply, intake::threads(), progress)?;
+    }
+    for (manifest, signatures) in &signed {
+        trust::keep(store, manifest, signatures)?;
     }
     let mut brought = brought.into_iter();
     Ok(loaded.into_iter().filter_map(|known| known.or_else(|| brought.next())).collect())
@@ -151,21 +156,27 @@ fn one(
         saved.iter_mut().for_each(|image| image.repo_tags = daemon::name(name).into_iter().collect());
     }
     let pending = archive.chosen(choice, wanted)?;
-    archive.judge(&pending, options.policy.as_ref(), &Subject::of(source))?;
+    let signatures = archive.judge(&pending, options.policy.as_ref(), &Subject::of(source))?;
+    let manifest = digest(&pending);
+    let keep = || manifest.map_or(Ok(()), |manifest| trust::keep(store, &manifest, &signatures));
     let known = known(store, &archive, &pending)?;
     if let (Some(known), false) = (&known, wanted.asked) {
+        keep()?;
         return Ok(known.clone());
     }
     // Which platform an image is for stands in its configuration: whoever asks for one has that looked at.
     let image = archive.complete(pending, wanted)?;
     if let Some(known) = known {
+        keep()?;
         return Ok(known);
     }
     if !parts.begun() {
         progress.begin();
     }
     let supply = |layer: &plan::Layer| archive.layer(layer);
-    single(intake::bring(store, vec![image], &supply, intake::threads(), progress)?)
+    let loaded = single(intake::bring(store, vec![image], &supply, intake::threads(), progress)?)?;
+    keep()?;
+    Ok(loaded)
 }
 
 /// An image of another store on this machine.
@@ -179,7 +190,7 @@ fn containers(
     let image = from.image(name)?;
     if let Some(policy) = &options.policy {
         // It has no manifest whose signatures could be looked for.
-        policy.check(&Subject::of(source), None, &|_| Ok(Vec::new()))?;
+        policy.check(&Subject::of(source), None, &|_, _| Ok(Vec::new()))?;
     }
     if let Some(known) = intake::known(store, &image.id, None, image.names.clone())? {
         return Ok(known);
@@ -201,21 +212,29 @@ fn pull(
 ) -> Result<Loaded> {
     let repository = Repository::new(name, &options.registry)?;
     let found = repository.find(wanted)?;
+    let manifest = found.digest;
+    let mut signatures = repository.signatures(&manifest, trust::Wanted::Known)?;
     if let Some(policy) = &options.policy {
         let subject = Subject::of(&Source::Registry(name.clone()));
-        policy.check(&subject, Some(&found.digest), &|digest| repository.signatures(digest))?;
+        let find = |digest: &Digest, wanted| repository.signatures(digest, wanted);
+        signatures.extend(policy.check(&subject, Some(&manifest), &find)?);
     }
+    let keep = || trust::keep(store, &manifest, &signatures);
     let known = known_manifest(store, &found)?;
     if let (Some(known), false) = (&known, wanted.asked) {
+        keep()?;
         return Ok(known.clone());
     }
     let image = plan::complete(&repository, found, wanted)?;
     if let Some(known) = known {
+        keep()?;
         return Ok(known);
     }
     progress.begin();
     let supply = |layer: &plan::Layer| repository.layer(layer);
-    single(intake::bring(store, vec![image], &supply, registry::THREADS, progress)?)
+    let loaded = single(intake::bring(store, vec![image], &supply, registry::THREADS, progress)?)?;
+    keep()?;
+    Ok(loaded)
 }
 
 /// How policies see an image of an archive that was given without a transport.
@@ -237,6 +256,14 @@ fn subject(archive: &Archive<'_>, path: Option<&Path>, pending: &Pending<'_>) ->
             Subject::path(transport, title, path, &name.unwrap_or_default())
         }
         _ => Subject::unnamed(transport, title),
+    }
+}
+
+/// The digest of the manifest of an image, if it has one.
+fn digest(pending: &Pending<'_>) -> Option<Digest> {
+    match pending {
+        Pending::Found(found) => Some(found.digest),
+        Pending::Saved(_) => None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::parts::{Archive, Demand, Layout, Whole};
 use crate::plan::{self, Documents, Wanted};
 use crate::registry::Repository;
 use crate::shelf::Shelf;
-use crate::trust::Subject;
+use crate::trust::{self, Subject};
 use crate::{Choice, Error, Options, Progress, Result, Source, Wishes, daemon, reel, send, stream};
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -54,7 +54,8 @@ pub fn copy(
                     Some(plan::top(documents, media_type, bytes.clone(), &wanted)?.digest)
                 }
             };
-            policy.check(&Subject::of(from), digest.as_ref(), &|digest| documents.signatures(digest))?;
+            policy
+                .check(&Subject::of(from), digest.as_ref(), &|digest, wanted| documents.signatures(digest, wanted))?;
         }
         let destination = send::open(to, to_options, wishes)?;
         progress.begin();
@@ -86,7 +87,8 @@ fn one(
                     document::verify("manifest", entry, &bytes)?;
                     Original::of(documents, plan::manifest(&entry.media_type, bytes)?)
                 };
-                let top = (&bytes[..], media_type.as_str());
+                let signatures = documents.signatures(&types::Digest::of(&bytes), trust::Wanted::Known)?;
+                let top = (&bytes[..], media_type.as_str(), &signatures[..]);
                 return copy::all(origin, &read, top, &index, destination, &wishes.change, progress);
             }
             Original::of(documents, plan::top(documents, &media_type, bytes, &wanted)?)?

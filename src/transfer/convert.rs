@@ -180,6 +180,7 @@ mod tests {
                 plain_size: None,
                 place: Place::Blob(digest, 5),
             }],
+            signatures: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::document;
 use crate::intake::Compression;
 use crate::origin::{Leaf, Origin, Original};
 use crate::plan::Place;
+use crate::trust::Signature;
 use crate::{Error, Progress, Result};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -30,6 +31,20 @@ pub struct Change {
     pub level: Option<i32>,
     /// Fail rather than change the manifest's digest.
     pub preserve: bool,
+    /// What becomes of signatures.
+    pub signatures: Signatures,
+}
+
+/// What becomes of the signatures that an image came with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Signatures {
+    /// They go along, and the manifest must not be changed.
+    #[default]
+    Keep,
+    /// They go along if the manifest is not changed.
+    IfValid,
+    /// They stay behind.
+    Drop,
 }
 
 /// What was written.
@@ -72,8 +87,13 @@ pub fn copy(
         .map(|leaf| step(origin, leaf, destination.packing(), form, change))
         .collect::<Result<Vec<Step>>>()?;
     let own_form = original.manifest.as_ref().map(|(_, media_type)| Form::of(media_type));
-    if change.preserve && (own_form != Some(form) || steps.iter().any(|step| step.changes())) {
-        return Err(Error::NotPreserved { destination: destination.title() });
+    if own_form != Some(form) || steps.iter().any(|step| step.changes()) {
+        if change.preserve {
+            return Err(Error::NotPreserved { destination: destination.title() });
+        }
+        if change.signatures == Signatures::Keep && !original.signatures.is_empty() {
+            return Err(Error::Unsigned { destination: destination.title() });
+        }
     }
     let mut coming: Vec<(Digest, Option<u64>)> = Vec::new();
     for (leaf, step) in original.layers.iter().zip(&steps) {
@@ -90,7 +110,11 @@ pub fn copy(
     let (bytes, media_type) = convert::manifest(original, form, &layers)?;
     progress.manifest();
     destination.manifest(&bytes, &media_type, top)?;
-    Ok(Written { digest: Digest::of(&bytes), bytes, media_type })
+    let digest = Digest::of(&bytes);
+    let same = original.manifest.as_ref().is_some_and(|(own, _)| *own == bytes);
+    let valid = if same && change.signatures != Signatures::Drop { &original.signatures[..] } else { &[] };
+    destination.signatures(&digest, valid, top)?;
+    Ok(Written { digest, bytes, media_type })
 }
 
 fn form(original: &Original, destination: &dyn Destination, change: &Change) -> Form {
@@ -231,7 +255,7 @@ fn layer(
 pub fn all(
     origin: &dyn Origin,
     read: &dyn Fn(&document::Descriptor) -> Result<Original>,
-    (bytes, media_type): (&[u8], &str),
+    (bytes, media_type, signatures): (&[u8], &str, &[Signature]),
     index: &document::Index,
     destination: &dyn Destination,
     change: &Change,
@@ -244,7 +268,7 @@ pub fn all(
             changed.insert(entry.digest, (written.digest, written.bytes.len() as u64, written.media_type));
         }
     }
-    self::index(bytes, media_type, &changed, destination, change)
+    self::index(bytes, media_type, signatures, &changed, destination, change)
 }
 
 /// Manifests that have become others: digest, size and media type by the digest they had.
@@ -254,16 +278,24 @@ pub type Changed = BTreeMap<Digest, (Digest, u64, String)>;
 pub fn index(
     bytes: &[u8],
     media_type: &str,
+    signatures: &[Signature],
     changed: &Changed,
     destination: &dyn Destination,
     change: &Change,
 ) -> Result<Written> {
     let form = destination.form().or(change.form).unwrap_or(Form::of(media_type));
-    let bytes = match changed.is_empty() && form == Form::of(media_type) {
+    let same = changed.is_empty() && form == Form::of(media_type);
+    let bytes = match same {
         true => bytes.to_vec(),
+        false if change.signatures == Signatures::Keep && !signatures.is_empty() => {
+            return Err(Error::Unsigned { destination: destination.title() });
+        }
         false if change.preserve => return Err(Error::NotPreserved { destination: destination.title() }),
         false => convert::index(bytes, form, changed)?,
     };
     destination.manifest(&bytes, form.index(), true)?;
-    Ok(Written { digest: Digest::of(&bytes), bytes, media_type: form.index().into() })
+    let digest = Digest::of(&bytes);
+    let valid = if same && change.signatures != Signatures::Drop { signatures } else { &[] };
+    destination.signatures(&digest, valid, true)?;
+    Ok(Written { digest, bytes, media_type: form.index().into() })
 }

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod layout;
 
 use crate::convert::Form;
+use crate::trust::Signature;
 use crate::{Error, Progress, Result};
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -54,6 +55,9 @@ pub trait Destination: Sync {
     fn configuration(&self, bytes: &[u8]) -> Result<()>;
     /// Takes a manifest (or index) whose blobs are there. `top` is the one that gets the name.
     fn manifest(&self, bytes: &[u8], media_type: &str, top: bool) -> Result<()>;
+    /// Takes signatures of a manifest that it has; called several times for one, they are there all. What has no place for
+    /// signatures drops them.
+    fn signatures(&self, manifest: &Digest, signatures: &[Signature], top: bool) -> Result<()>;
     /// Makes all of it visible.
     fn finish(&self) -> Result<()>;
 }

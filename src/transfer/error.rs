@@ -54,6 +54,22 @@ pub enum Error {
         /// Which requirement does not hold.
         why: String,
     },
+    /// Signatures of an image can be written nowhere.
+    #[error("signatures of {image} have no place: {why}")]
+    NoPlace {
+        /// The image.
+        image: String,
+        /// What is missing.
+        why: String,
+    },
+    /// The manifest of an image that is signed would have to be changed.
+    #[error(
+        "{destination}: the manifest would get another digest there, and its signatures would not be valid any more: --remove-signatures copies the image without them"
+    )]
+    Unsigned {
+        /// Where to.
+        destination: String,
+    },
     /// A file of the web could not be had.
     #[error("cannot get {url}: {why}")]
     Page {

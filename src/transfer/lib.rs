@@ -27,6 +27,7 @@ mod registries;
 mod registry;
 mod send;
 mod shelf;
+mod sign;
 pub mod source;
 mod stream;
 mod tape;
@@ -38,7 +39,7 @@ pub use archive::{fetch, load};
 pub use between::{Examined, archive_tags, copy, examine, raw, tags};
 pub use containers::graph_root;
 pub use convert::Form;
-pub use copy::{Change, Written};
+pub use copy::{Change, Signatures, Written};
 pub use document::Descriptor;
 pub use error::{Error, Result};
 pub use intake::Compression;
@@ -46,9 +47,10 @@ pub use logins::{check_login, forget_login, forget_logins, keep_login, known_log
 pub use registries::Registries;
 pub use registry::search::{Hit, delete, search};
 pub use send::{Output, Saving, Wishes, push, save};
+pub use sign::Signer;
 pub use source::{Choice, Source};
 pub use tarball::{Tarball, import};
-pub use trust::Policy;
+pub use trust::{Lookaside, Policy};
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -88,6 +90,8 @@ pub struct Registry {
     pub proxies: Proxies,
     /// Where names lead to, and which registries may be spoken to without TLS.
     pub registries: Registries,
+    /// Where signatures of images are kept.
+    pub lookaside: Lookaside,
     /// Directory with certificates for the registry, beside those of `certificate_roots`.
     pub certificates: Option<PathBuf>,
     /// Directories with a directory of certificates for each registry, `HOST[:PORT]` (containers-certs.d(5)).
@@ -112,6 +116,7 @@ impl Default for Registry {
             tls_verify: true,
             proxies: Proxies::default(),
             registries: Registries::default(),
+            lookaside: Lookaside::default(),
             certificates: None,
             certificate_roots: Vec::new(),
             attempts: 4,

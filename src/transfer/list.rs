@@ -316,16 +316,16 @@ pub fn push(
                 changed.insert(entry.digest, (written.digest, written.bytes.len() as u64, written.media_type.clone()));
             }
             for compression in sending.more {
-                let more = Change { compression: Some(*compression), force: true, ..change.clone() };
+                let more = Change { compression: Some(*compression), force: true, ..*change };
                 let again = one(entry, &more)?;
                 if again.digest != written.digest {
                     listed.twin(entry, &again, *compression);
                 }
             }
         }
-        copy::index(&listed.bytes(), OCI_INDEX, &changed, &*destination, change)?
+        copy::index(&listed.bytes(), OCI_INDEX, &[], &changed, &*destination, change)?
     } else {
-        copy::index(&bytes, OCI_INDEX, &BTreeMap::new(), &*destination, change)?
+        copy::index(&bytes, OCI_INDEX, &[], &BTreeMap::new(), &*destination, change)?
     };
     destination.finish()?;
     Ok(written)

@@ -9,6 +9,7 @@ use crate::document::Descriptor;
 use crate::parts::{Archive, Supply};
 use crate::plan::{self, Documents, Found, Image, Layer, Place};
 use crate::registry::Repository;
+use crate::trust::{self, Signature};
 use crate::{Error, Result, document};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -38,6 +39,8 @@ pub struct Original {
     pub configuration: Vec<u8>,
     /// Its layers, lowest first.
     pub layers: Vec<Leaf>,
+    /// The signatures of its manifest that came with it.
+    pub signatures: Vec<Signature>,
 }
 
 /// A layer, or any other blob that a manifest lists beside its configuration.
@@ -58,6 +61,7 @@ pub struct Leaf {
 impl Original {
     /// What a manifest that was found stands for.
     pub fn of(documents: &dyn Documents, found: Found) -> Result<Original> {
+        let signatures = documents.signatures(&found.digest, trust::Wanted::Known)?;
         let descriptor = &found.manifest.config;
         if descriptor.size > document::CONFIGURATION {
             let why = format!("it has {} bytes, at most {} are accepted", descriptor.size, document::CONFIGURATION);
@@ -75,6 +79,7 @@ impl Original {
             configuration,
             layers: found.manifest.layers.into_iter().zip(diff_ids).map(|(layer, id)| Leaf::of(layer, id)).collect(),
             manifest: Some((found.bytes, found.media_type.into())),
+            signatures,
         })
     }
 
@@ -92,6 +97,7 @@ impl Original {
             kind: String::new(),
             configuration: image.configuration,
             layers: image.layers.into_iter().map(leaf).collect(),
+            signatures: Vec::new(),
         }
     }
 
@@ -136,6 +142,10 @@ impl Documents for Stored<'_> {
             name: descriptor.digest.to_string(),
             why: "it is not in the store".into(),
         })
+    }
+
+    fn signatures(&self, manifest: &Digest, _wanted: trust::Wanted) -> Result<Vec<Signature>> {
+        trust::kept(self.store, manifest)
     }
 
     fn title(&self) -> &str {

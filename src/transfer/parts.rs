@@ -159,13 +159,16 @@ impl<'a> Archive<'a> {
         Ok(images)
     }
 
-    /// Judges an image by `policy`; `subject` is how it is called there.
-    pub fn judge(&self, pending: &Pending<'_>, policy: Option<&Policy>, subject: &Subject) -> Result<()> {
+    /// Judges an image by `policy`; `subject` is how it is called there. Gives the signatures that came with it.
+    pub fn judge(&self, pending: &Pending<'_>, policy: Option<&Policy>, subject: &Subject) -> Result<Vec<Signature>> {
         let manifest = match pending {
             Pending::Found(found) => Some(&found.digest),
             Pending::Saved(_) => None,
         };
-        policy.map_or(Ok(()), |policy| policy.check(subject, manifest, &|digest| self.signatures(digest)))
+        if let Some(policy) = policy {
+            policy.check(subject, manifest, &|digest, wanted| self.signatures(digest, wanted))?;
+        }
+        manifest.map_or(Ok(Vec::new()), |digest| self.signatures(digest, trust::Wanted::Known))
     }
 
     /// The image that `choice` means.
@@ -261,8 +264,17 @@ impl Documents for Archive<'_> {
         self.part(&format!("{what} {}", descriptor.digest), &name, limit)
     }
 
-    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+    fn signatures(&self, manifest: &Digest, _wanted: trust::Wanted) -> Result<Vec<Signature>> {
         let mut found = Vec::new();
+        if let Layout::Directory(bytes) = &self.layout {
+            let prefix = if Digest::of(bytes) == *manifest { String::new() } else { format!("{}.", manifest.hex()) };
+            for number in 1..=trust::MOST {
+                let name = format!("{prefix}signature-{number}");
+                let Some(bytes) = self.parts.read(&name, trust::LARGEST_SIGNATURE)? else { break };
+                let bad = |why| Error::Document { what: "signature", name: name.clone(), why };
+                found.push(Signature::parse(&bytes).map_err(bad)?);
+            }
+        }
         for descriptor in
             self.signed.iter().filter(|d| plan::name_of(d).is_some_and(|n| n.ends_with(&trust::tag(manifest))))
         {

@@ -8,7 +8,7 @@
 //! Must not know: tar, files, HTTP, the store.
 
 use crate::document::{self, Configuration, Descriptor, Either, Index, Manifest, Saved};
-use crate::trust::Signature;
+use crate::trust::{self, Signature};
 use crate::{Choice, Error, Result};
 use types::{Digest, Platform, Reference};
 
@@ -17,7 +17,7 @@ pub trait Documents {
     /// The bytes of the blob, of which at most `limit` are accepted; not verified yet.
     fn blob(&self, what: &'static str, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>>;
     /// The signatures of a manifest that lie beside it.
-    fn signatures(&self, _manifest: &Digest) -> Result<Vec<Signature>> {
+    fn signatures(&self, _manifest: &Digest, _wanted: trust::Wanted) -> Result<Vec<Signature>> {
         Ok(Vec::new())
     }
     /// What is read, for errors: an archive, a directory, a name in a registry.

@@ -188,16 +188,37 @@ impl Documents for Repository<'_> {
         self.blob_bytes(what, descriptor, limit)
     }
 
-    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+    fn signatures(&self, manifest: &Digest, wanted: trust::Wanted) -> Result<Vec<Signature>> {
+        let (options, lookaside) = (self.client().options, &self.client().options.lookaside);
+        let mut found = match wanted {
+            trust::Wanted::Sigstore => Vec::new(),
+            _ => lookaside.signatures(&self.name, manifest, options)?,
+        };
+        let attached = match wanted {
+            trust::Wanted::Simple => false,
+            trust::Wanted::Sigstore => true,
+            trust::Wanted::Known => lookaside.attached(&self.name),
+        };
+        if !attached {
+            return Ok(found);
+        }
+        found.extend(self.attached(manifest)?);
+        Ok(found)
+    }
+
+    fn title(&self) -> &str {
+        &self.title
+    }
+}
+
+impl Repository<'_> {
+    /// The signatures that are attached to a manifest.
+    fn attached(&self, manifest: &Digest) -> Result<Vec<Signature>> {
         match self.manifest(&trust::tag(manifest)) {
             Ok((bytes, _)) => trust::of_manifest(&bytes, &|layer, limit| self.blob_bytes("signature", layer, limit)),
             Err(Error::ManifestUnknown { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
-    }
-
-    fn title(&self) -> &str {
-        &self.title
     }
 }
 

@@ -11,10 +11,12 @@ use crate::destination::{Destination, Packing};
 use crate::origin::{Original, Stored};
 use crate::reel::Reel;
 use crate::registry::push::Pushed;
+use crate::sign::{Signed, Signer};
 use crate::{Choice, Error, Options, Progress, Result, Source, daemon, plan};
 use std::io::Write;
 use std::path::PathBuf;
 use store::{Image, Store};
+use types::Reference;
 
 /// What becomes of images on their way.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +29,10 @@ pub struct Wishes {
     pub plain: bool,
     /// More names for an image in a `docker-archive:`.
     pub tags: Vec<String>,
+    /// Who signs what is written.
+    pub signers: Vec<Signer>,
+    /// As which image it is signed; none means its name in the registry that it is written to.
+    pub identity: Option<Reference>,
 }
 
 /// Where an archive is written to.
@@ -118,8 +124,28 @@ fn stored(
     copy::copy(&Stored::new(store), &original, destination, change, true, progress)
 }
 
-/// Opens what `to` says for writing.
+/// Opens what `to` says for writing; what is written is signed if there is somebody to sign it.
 pub(crate) fn open<'a>(to: &Source, options: &'a Options, wishes: &Wishes) -> Result<Box<dyn Destination + 'a>> {
+    if wishes.signers.is_empty() {
+        return unsigned(to, options, wishes);
+    }
+    let name = match (&wishes.identity, to) {
+        (Some(name), _) => name.clone(),
+        (None, Source::Registry(name)) => crate::source::complete(name),
+        (None, Source::DockerArchive(..)) => {
+            let why = "its images have no manifests that could be signed".into();
+            return Err(Error::NoPlace { image: to.to_string(), why });
+        }
+        (None, _) => {
+            let why = "the name to be signed is not known: --sign-identity tells it".into();
+            return Err(Error::NoPlace { image: to.to_string(), why });
+        }
+    };
+    let inner = unsigned(to, options, wishes)?;
+    Ok(Box::new(Signed { inner, signers: wishes.signers.clone(), name }))
+}
+
+fn unsigned<'a>(to: &Source, options: &'a Options, wishes: &Wishes) -> Result<Box<dyn Destination + 'a>> {
     let named = |choice: &Choice| match choice {
         Choice::Only => Ok(None),
         Choice::Named(name) => Ok(Some(name.clone())),

@@ -1,23 +1,35 @@
-//! Which images are accepted: the policy of containers-policy.json(5), applied before any layer is fetched.
+//! Which images are accepted: the policy of containers-policy.json(5), applied before any layer is fetched; and signatures,
+//! which are read, verified, made, and carried along.
 //!
-//! The most specific scope that the file has for an image decides, and all its requirements must hold. The file is read
-//! strictly: whatever is not understood refuses everything, rather than letting something through. Signatures of GPG are not
-//! verified here: a policy that demands one refuses the image.
+//! The most specific scope that the file has for an image decides, and all its requirements must hold.
 //!
 //! An image that passes by once (a pipe, an archive compressed as a whole) is judged when all of it was read and before
 //! anything of it is in the store; of all others, nothing but documents is read before.
 //!
 //! Must not know: where signatures are kept.
 
+mod der;
+mod identity;
+mod lookaside;
+pub mod openpgp;
+mod pem;
+mod private_key;
+mod rules;
+mod shelved;
 mod signature;
+mod sigstore;
 
 use crate::{Error, Result, Source};
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use signature::Key;
-pub use signature::{Signature, of_manifest, tag};
-use std::collections::BTreeMap;
-use std::fmt;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+pub use lookaside::Lookaside;
+use openpgp::Keyring;
+pub use private_key::PrivateKey;
+use rules::{Requirement, Rules, Sigstore, Simple};
+pub use shelved::{keep, kept};
+pub use signature::{LARGEST as LARGEST_SIGNATURE, MOST, SIGSTORE_KIND, SIMPLE_KIND, Signature, payload};
+use sigstore::Key;
+pub use sigstore::{attachment, of_manifest, tag};
 use std::path::{Path, PathBuf};
 use types::{Digest, Reference};
 
@@ -31,97 +43,19 @@ pub struct Policy {
     rules: Rules,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rules {
-    default: Vec<Requirement>,
-    #[serde(default)]
-    transports: Once<Once<Vec<Requirement>>>,
+/// The forms of signatures that are of interest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Of simple signing: a policy demands them.
+    Simple,
+    /// Of sigstore: a policy demands them.
+    Sigstore,
+    /// All that are to be had where the configuration says that there are some.
+    Known,
 }
 
-/// What is demanded of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "type")]
-enum Requirement {
-    #[serde(rename = "insecureAcceptAnything")]
-    Anything(Bare),
-    #[serde(rename = "reject")]
-    Reject(Bare),
-    #[serde(rename = "signedBy")]
-    SignedBy {},
-    #[serde(rename = "sigstoreSigned")]
-    Sigstore(Sigstore),
-}
-
-/// A requirement that has nothing more to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Bare {}
-
-/// A signature of this key, of the identity.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Sigstore {
-    key_path: Option<PathBuf>,
-    key_paths: Option<Vec<PathBuf>>,
-    key_data: Option<String>,
-    key_datas: Option<Vec<String>>,
-    signed_identity: Option<Identity>,
-}
-
-/// Which name a signature must be of.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
-enum Identity {
-    MatchExact {},
-    MatchRepoDigestOrExact {},
-    MatchRepository {},
-    #[serde(rename_all = "camelCase")]
-    ExactReference {
-        docker_reference: String,
-    },
-    #[serde(rename_all = "camelCase")]
-    ExactRepository {
-        docker_repository: String,
-    },
-    #[serde(rename_all = "camelCase")]
-    RemapIdentity {
-        prefix: String,
-        signed_prefix: String,
-    },
-}
-
-/// A map in which a key is there once: of two rules for one scope, the reader would believe in the wrong one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Once<T>(BTreeMap<String, T>);
-
-impl<T> Default for Once<T> {
-    fn default() -> Once<T> {
-        Once(BTreeMap::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Once<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Once<T>, D::Error> {
-        struct Keys<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Keys<T> {
-            type Value = Once<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Once<T>, A::Error> {
-                let mut found = BTreeMap::new();
-                while let Some((key, value)) = map.next_entry::<String, T>()? {
-                    if found.insert(key.clone(), value).is_some() {
-                        return Err(A::Error::custom(format!("{key:?} is there twice")));
-                    }
-                }
-                Ok(Once(found))
-            }
-        }
-        deserializer.deserialize_map(Keys(std::marker::PhantomData))
-    }
-}
+/// What finds signatures of a manifest.
+pub type Finder<'a> = dyn Fn(&Digest, Wanted) -> Result<Vec<Signature>> + 'a;
 
 /// An image as policies see it.
 #[derive(Debug, Clone)]
@@ -170,20 +104,25 @@ impl Subject {
 
     fn registry(name: &Reference) -> Subject {
         let name = crate::source::complete(name);
-        let repository = name.repository();
-        let mut scopes = vec![name.to_string()];
-        let mut rest = Some(repository.as_str());
-        while let Some(scope) = rest {
-            scopes.push(scope.to_owned());
-            rest = scope.rsplit_once('/').map(|(above, _)| above);
-        }
-        let mut host = repository.split('/').next().unwrap_or_default();
-        while let Some((_, above)) = host.split_once('.') {
-            scopes.push(format!("*.{above}"));
-            host = above;
-        }
-        Subject { title: format!("docker://{name}"), transport: "docker", scopes, name: Some(name) }
+        Subject { title: format!("docker://{name}"), transport: "docker", scopes: scopes(&name), name: Some(name) }
     }
+}
+
+/// Scopes that mean a complete name, the most specific first.
+fn scopes(name: &Reference) -> Vec<String> {
+    let repository = name.repository();
+    let mut scopes = vec![name.to_string()];
+    let mut rest = Some(repository.as_str());
+    while let Some(scope) = rest {
+        scopes.push(scope.to_owned());
+        rest = scope.rsplit_once('/').map(|(above, _)| above);
+    }
+    let mut host = repository.split('/').next().unwrap_or_default();
+    while let Some((_, above)) = host.split_once('.') {
+        scopes.push(format!("*.{above}"));
+        host = above;
+    }
+    scopes
 }
 
 impl Policy {
@@ -204,23 +143,11 @@ impl Policy {
 
     fn parse(file: &Path, bytes: &[u8]) -> Result<Policy> {
         let bad = |why: String| Error::Document { what: "policy", name: file.display().to_string(), why };
-        let rules: Rules = serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
-        let all = rules.transports.0.values().flat_map(|scopes| scopes.0.values()).chain([&rules.default]);
-        if all.clone().any(Vec::is_empty) {
-            return Err(bad("a list of requirements is empty: use insecureAcceptAnything to accept everything".into()));
-        }
-        for requirement in all.flatten() {
-            if let Requirement::Sigstore(sigstore) = requirement
-                && sigstore.keys() != 1
-            {
-                return Err(bad("exactly one of keyPath, keyPaths, keyData and keyDatas is needed".into()));
-            }
-        }
-        Ok(Policy { file: file.to_owned(), rules })
+        Ok(Policy { file: file.to_owned(), rules: Rules::parse(bytes).map_err(bad)? })
     }
 
     /// Judges an image. `manifest` is the digest of its manifest, if it has one; `signatures` are asked for only where they
-    /// matter.
+    /// matter. Gives those that were asked for.
     ///
     /// # Errors
     /// It is refused.
@@ -228,40 +155,30 @@ impl Policy {
         &self,
         subject: &Subject,
         manifest: Option<&Digest>,
-        signatures: &dyn Fn(&Digest) -> Result<Vec<Signature>>,
-    ) -> Result<()> {
+        signatures: &Finder<'_>,
+    ) -> Result<Vec<Signature>> {
         let refused = |why: String| Error::Refused { image: subject.title.clone(), file: self.file.clone(), why };
+        let mut seen: Vec<Signature> = Vec::new();
         for requirement in self.requirements(subject) {
-            match requirement {
-                Requirement::Anything(_) => {}
+            let wanted = match requirement {
+                Requirement::Anything(_) => continue,
                 Requirement::Reject(_) => return Err(refused("it is rejected".into())),
-                Requirement::SignedBy {} => {
-                    let why = "a signature of GPG is demanded, and those cannot be verified here: use sigstoreSigned";
-                    return Err(refused(why.into()));
-                }
-                Requirement::Sigstore(sigstore) => {
-                    let manifest = manifest.ok_or_else(|| {
-                        refused("a signature is demanded, and an image without a manifest cannot have one".into())
-                    })?;
-                    let keys = sigstore.read()?;
-                    let found = signatures(manifest)?;
-                    if found.is_empty() {
-                        return Err(refused("a signature was required, but no signature exists".into()));
-                    }
-                    let mut why = String::new();
-                    let accepted = found.iter().any(|signature| {
-                        let outcome = signature
-                            .verify(&keys, manifest)
-                            .and_then(|name| sigstore.identity(&name, subject.name.as_ref()));
-                        outcome.map_err(|told| why = told).is_ok()
-                    });
-                    if !accepted {
-                        return Err(refused(format!("none of its signatures is accepted: {why}")));
-                    }
-                }
-            }
+                Requirement::Simple(_) => Wanted::Simple,
+                Requirement::Sigstore(_) => Wanted::Sigstore,
+            };
+            let manifest = manifest.ok_or_else(|| {
+                refused("a signature is demanded, and an image without a manifest cannot have one".into())
+            })?;
+            let found = signatures(manifest, wanted)?;
+            let outcome = match requirement {
+                Requirement::Simple(simple) => simple.judge(&found, subject, manifest)?,
+                Requirement::Sigstore(sigstore) => sigstore.judge(&found, subject, manifest)?,
+                _ => Ok(()),
+            };
+            outcome.map_err(refused)?;
+            seen.extend(found.into_iter().filter(|signature| !seen.contains(signature)).collect::<Vec<_>>());
         }
-        Ok(())
+        Ok(seen)
     }
 
     fn requirements(&self, subject: &Subject) -> &[Requirement] {
@@ -273,12 +190,77 @@ impl Policy {
     }
 }
 
+/// The first of `outcomes` that accepts decides; otherwise the last reason.
+fn any(outcomes: impl Iterator<Item = std::result::Result<(), String>>) -> std::result::Result<(), String> {
+    let mut why = None;
+    for outcome in outcomes {
+        match outcome {
+            Ok(()) => return Ok(()),
+            Err(told) => why = Some(told),
+        }
+    }
+    Err(why.map_or_else(
+        || "a signature was required, but no signature exists".into(),
+        |why| format!("none of its signatures is accepted: {why}"),
+    ))
+}
+
+impl Simple {
+    fn judge(
+        &self,
+        found: &[Signature],
+        subject: &Subject,
+        manifest: &Digest,
+    ) -> Result<std::result::Result<(), String>> {
+        let keys = self.read()?;
+        Ok(any(found.iter().filter_map(|signature| match signature {
+            Signature::Simple(message) => Some(
+                signature::verify_simple(message, &keys, manifest)
+                    .and_then(|name| identity::check(self.signed_identity.as_ref(), &name, subject.name.as_ref())),
+            ),
+            Signature::Sigstore(_) => None,
+        })))
+    }
+
+    fn read(&self) -> Result<Keyring> {
+        let mut keys = Keyring::default();
+        let parse = |name: &str, bytes: &[u8]| {
+            let bad = |why| Error::Document { what: "key", name: name.into(), why };
+            Keyring::parse(bytes).map_err(bad)
+        };
+        for path in self.key_path.iter().chain(self.key_paths.iter().flatten()) {
+            let bytes = limited(path).map_err(|source| Error::File { action: "read", path: path.clone(), source })?;
+            keys.extend(parse(&path.display().to_string(), &bytes)?);
+        }
+        if let Some(data) = &self.key_data {
+            let name = "keyData of the policy";
+            let bytes = STANDARD.decode(data.trim());
+            let bytes = bytes.map_err(|_| Error::Document {
+                what: "key",
+                name: name.into(),
+                why: "it is not base64".into(),
+            })?;
+            keys.extend(parse(name, &bytes)?);
+        }
+        Ok(keys)
+    }
+}
+
 impl Sigstore {
-    fn keys(&self) -> usize {
-        [self.key_path.is_some(), self.key_paths.is_some(), self.key_data.is_some(), self.key_datas.is_some()]
-            .into_iter()
-            .filter(|given| *given)
-            .count()
+    fn judge(
+        &self,
+        found: &[Signature],
+        subject: &Subject,
+        manifest: &Digest,
+    ) -> Result<std::result::Result<(), String>> {
+        let keys = self.read()?;
+        Ok(any(found.iter().filter_map(|signature| match signature {
+            Signature::Sigstore(signature) => Some(
+                signature::verify_sigstore(signature, &keys, manifest)
+                    .and_then(|name| identity::check(self.signed_identity.as_ref(), &name, subject.name.as_ref())),
+            ),
+            Signature::Simple(_) => None,
+        })))
     }
 
     fn read(&self) -> Result<Vec<Key>> {
@@ -292,58 +274,6 @@ impl Sigstore {
         }
         Ok(keys)
     }
-
-    /// Checks the name that was signed; `own` is the image's, where it has one.
-    fn identity(&self, signed: &str, own: Option<&Reference>) -> std::result::Result<(), String> {
-        let name: Reference = signed.parse().map_err(|_| format!("{signed:?}, which was signed, is no name"))?;
-        let name = crate::registry::full_name(&name);
-        let same = match self.signed_identity.as_ref().unwrap_or(&Identity::MatchRepoDigestOrExact {}) {
-            Identity::ExactReference { docker_reference } => parsed(docker_reference)?.to_string() == name.to_string(),
-            Identity::ExactRepository { docker_repository } => {
-                parsed(docker_repository)?.repository() == name.repository()
-            }
-            relative => {
-                let own = own
-                    .ok_or("the image has no name of its own: the policy must say exactReference or exactRepository")?;
-                match relative {
-                    Identity::MatchExact {} => exact(own, &name),
-                    Identity::MatchRepository {} => own.repository() == name.repository(),
-                    Identity::RemapIdentity { prefix, signed_prefix } => {
-                        digest_or_exact(&remapped(own, prefix, signed_prefix)?, &name)
-                    }
-                    _ => digest_or_exact(own, &name),
-                }
-            }
-        };
-        if same { Ok(()) } else { Err(format!("the signature is of {signed:?}")) }
-    }
-}
-
-fn parsed(text: &str) -> std::result::Result<Reference, String> {
-    text.parse().map(|name| crate::registry::full_name(&name)).map_err(|_| format!("{text:?} of the policy is no name"))
-}
-
-/// Both have a tag or digest, and the same.
-fn exact(own: &Reference, signed: &Reference) -> bool {
-    (own.tag.is_some() || own.digest.is_some()) && own.to_string() == signed.to_string()
-}
-
-fn digest_or_exact(own: &Reference, signed: &Reference) -> bool {
-    match own.digest {
-        // The digest has been checked: whichever tag was signed.
-        Some(_) => own.repository() == signed.repository(),
-        None => exact(own, signed),
-    }
-}
-
-fn remapped(own: &Reference, prefix: &str, to: &str) -> std::result::Result<Reference, String> {
-    let repository = own.repository();
-    let Some(rest) = repository.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
-        return Ok(own.clone());
-    };
-    let mut name = parsed(&format!("{to}{rest}"))?;
-    (name.tag, name.digest) = (own.tag.clone(), own.digest);
-    Ok(name)
 }
 
 fn limited(path: &Path) -> std::io::Result<Vec<u8>> {

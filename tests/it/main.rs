@@ -39,6 +39,7 @@ mod registry;
 mod rootless;
 mod runtime;
 mod security;
+mod signatures;
 mod skopeo;
 mod storage;
 mod terminal;

@@ -2,11 +2,12 @@
 
 use super::Verb;
 use super::registry_flags::{self, HasAccess};
+use super::signing_flags::{self, HasSigning};
 use crate::failure::Failure;
 use crate::flag::{Flag, integer, list, short, switch, value};
 use crate::program::{Program, plain, print};
 use crate::progress::Progress;
-use ops::image::{Access, Copy, Tags};
+use ops::image::{Access, Copy, Signing, Tags};
 use std::time::Duration;
 use types::Platform;
 
@@ -21,7 +22,18 @@ pub struct Asked {
     quiet: bool,
 }
 
+impl HasSigning for Asked {
+    fn signing(&mut self) -> &mut Signing {
+        &mut self.copy.signing
+    }
+}
+
 const FLAGS: &[Flag<Asked>] = &[
+    signing_flags::remove(),
+    signing_flags::by(),
+    signing_flags::by_sigstore(),
+    signing_flags::identity(),
+    signing_flags::passphrase(),
     list("additional-tag", "More names for an image in a docker-archive", |r, v| r.copy.tags.push(v)),
     short('a', switch("all", "Copy an image for several platforms whole", |r, on| r.copy.all = on)),
     value("authfile", "string", "File with credentials of registries", |r, v| {
@@ -95,7 +107,6 @@ const FLAGS: &[Flag<Asked>] = &[
     }),
     switch("preserve-digests", "Fail rather than change the manifest", |r, on| r.copy.preserve_digests = on),
     short('q', switch("quiet", "Print no progress", |r, on| r.quiet = on)),
-    switch("remove-signatures", "Copy no signatures", |_, _| {}),
     value("retry-times", "int", "How often a request that failed is tried again (default 3)", |r, v| {
         let times = integer(v)?;
         r.copy.from.retry = Some(times);

@@ -3,11 +3,12 @@
 use super::Verb;
 use super::many::each;
 use super::registry_flags::{self, HasAccess};
+use super::signing_flags::{self, HasSigning};
 use crate::failure::Failure;
 use crate::flag::{Flag, integer, list, short, switch, text, value};
 use crate::program::{Program, plain, print};
 use crate::progress::Progress;
-use ops::image::Access;
+use ops::image::{Access, Signing};
 use ops::manifest::{Add, Annotate, Create, Notes, Push};
 
 impl HasAccess for Create {
@@ -218,6 +219,12 @@ pub struct Pushing {
     quiet: bool,
 }
 
+impl HasSigning for Pushing {
+    fn signing(&mut self) -> &mut Signing {
+        &mut self.push.signing
+    }
+}
+
 impl HasAccess for Pushing {
     fn access(&mut self) -> &mut Access {
         &mut self.push.access
@@ -257,6 +264,10 @@ pub const PUSH: Verb<Pushing> = Verb {
             }),
         ),
         short('q', switch("quiet", "Print no progress", |r, on| r.quiet = on)),
+        signing_flags::remove(),
+        signing_flags::by(),
+        signing_flags::by_sigstore(),
+        signing_flags::passphrase(),
         switch("rm", "Remove the list when it is pushed", |r, on| r.push.remove = on),
         registry_flags::tls_verify(),
     ]],

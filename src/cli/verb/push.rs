@@ -2,11 +2,12 @@
 
 use super::Verb;
 use super::registry_flags::{self, HasAccess};
+use super::signing_flags::{self, HasSigning};
 use crate::failure::Failure;
 use crate::flag::{Flag, integer, short, switch, value};
 use crate::program::{Program, plain};
 use crate::progress::Progress;
-use ops::image::{Access, Push};
+use ops::image::{Access, Push, Signing};
 
 /// What the flags fill.
 #[derive(Default)]
@@ -22,7 +23,17 @@ impl HasAccess for Asked {
     }
 }
 
+impl HasSigning for Asked {
+    fn signing(&mut self) -> &mut Signing {
+        &mut self.push.signing
+    }
+}
+
 const FLAGS: &[Flag<Asked>] = &[
+    signing_flags::remove(),
+    signing_flags::by(),
+    signing_flags::by_sigstore(),
+    signing_flags::passphrase(),
     registry_flags::auth_file(),
     registry_flags::cert_dir(),
     registry_flags::creds(),
@@ -54,7 +65,6 @@ const FLAGS: &[Flag<Asked>] = &[
         }),
     ),
     short('q', switch("quiet", "Print no progress", |r, on| r.quiet = on)),
-    switch("remove-signatures", "Push no signatures", |_, _| {}),
 ];
 
 /// The verb.

@@ -119,6 +119,8 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
         auth_files: Vec::new(),
         certificate_roots: Vec::new(),
         containers: Default::default(),
+        lookaside: Vec::new(),
+        signatures: None,
         policies: Vec::new(),
         registries: Default::default(),
     };

@@ -26,6 +26,7 @@ impl Engine {
                     destination: Some(asked.destination.clone()),
                     format: asked.format.clone(),
                     compression: asked.compression.clone(),
+                    signing: asked.signing.clone(),
                     access: asked.to.clone(),
                 },
                 watch,
@@ -43,7 +44,7 @@ impl Engine {
                 Ok(Pushed { digest: store.find_image(&loaded.id.to_string()).map_err(fault::store)?.manifest })
             }
             _ => {
-                let mut wishes = wishes(asked.format.as_deref(), &asked.compression)?;
+                let mut wishes = wishes(asked.format.as_deref(), &asked.compression, &asked.signing)?;
                 wishes.change.preserve = asked.preserve_digests;
                 wishes.plain = asked.uncompressed;
                 wishes.tags = asked.tags.clone();

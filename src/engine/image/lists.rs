@@ -142,7 +142,7 @@ impl Engine {
             Source::Name(name) => Source::Registry(name),
             other => other,
         };
-        let wishes = wishes(asked.format.as_deref(), &asked.compression)?;
+        let wishes = wishes(asked.format.as_deref(), &asked.compression, &asked.signing)?;
         let more = asked.more_compressions.iter().map(|text| send::compression(text)).collect::<Result<Vec<_>, _>>()?;
         let index = Index::parse(&list.index).map_err(fault::transfer)?;
         let options = self.transfer_options(None, &asked.access)?;

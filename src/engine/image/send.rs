@@ -3,9 +3,10 @@
 use super::Told;
 use crate::{Engine, fault};
 use ops::Fault;
-use ops::image::{Access, Compression, Push, Pushed, Save, Watch};
+use ops::image::{Access, Compression, Push, Pushed, Save, Signing, Watch};
 use std::collections::BTreeMap;
-use transfer::{Change, Form, Output, Saving, Source, Wishes};
+use std::path::Path;
+use transfer::{Change, Form, Output, Saving, Signatures, Signer, Source, Wishes};
 use types::Reference;
 
 impl Engine {
@@ -32,7 +33,9 @@ impl Engine {
             }
         };
         let images = self.to_save(asked)?;
-        let wishes = Wishes { compress: asked.compress, plain: asked.uncompressed, ..Wishes::default() };
+        // What is saved is as it was wherever the format allows that, and so are its signatures.
+        let change = Change { signatures: Signatures::IfValid, ..Change::default() };
+        let wishes = Wishes { change, compress: asked.compress, plain: asked.uncompressed, ..Wishes::default() };
         transfer::save(self.store()?, &images, saving, &wishes, &Told(watch)).map_err(fault::transfer)
     }
 
@@ -85,7 +88,7 @@ impl Engine {
         };
         let registry = self.registry_options(&asked.access)?;
         let options = transfer::Options { platform: None, registry, policy: None };
-        let wishes = wishes(asked.format.as_deref(), &asked.compression)?;
+        let wishes = wishes(asked.format.as_deref(), &asked.compression, &asked.signing)?;
         let written =
             transfer::push(self.store()?, &image, &to, &options, &wishes, &Told(watch)).map_err(fault::transfer)?;
         Ok(Pushed { digest: written.digest })
@@ -104,6 +107,7 @@ impl Engine {
             proxies: self.settings.transfer_proxies(),
             certificates: asked.certificates.clone(),
             certificate_roots: self.settings.certificate_roots.clone(),
+            lookaside: self.settings.lookaside()?,
             attempts: asked.retry.unwrap_or(3).saturating_add(1),
             delay: asked.retry_delay,
             containers: self.settings.containers.clone(),
@@ -129,7 +133,7 @@ impl Engine {
 }
 
 /// What becomes of an image on its way.
-pub(crate) fn wishes(format: Option<&str>, compression: &Compression) -> Result<Wishes, Fault> {
+pub(crate) fn wishes(format: Option<&str>, compression: &Compression, signing: &Signing) -> Result<Wishes, Fault> {
     let form = match format {
         None => None,
         Some("oci") => Some(Form::Oci),
@@ -153,8 +157,11 @@ pub(crate) fn wishes(format: Option<&str>, compression: &Compression) -> Result<
         force: compression.force.unwrap_or(wanted.is_some()),
         level: compression.level,
         preserve: false,
+        signatures: if signing.remove { Signatures::Drop } else { Signatures::Keep },
     };
-    Ok(Wishes { change, compress: compression.compress, ..Wishes::default() })
+    let identity = signing.identity.as_deref().map(str::parse::<Reference>).transpose()?;
+    let identity = identity.map(|name| transfer::source::complete(&name));
+    Ok(Wishes { change, compress: compression.compress, signers: signers(signing)?, identity, ..Wishes::default() })
 }
 
 /// A compression by its name.
@@ -164,4 +171,38 @@ pub(crate) fn compression(name: &str) -> Result<transfer::Compression, Fault> {
         "zstd" => Ok(transfer::Compression::Zstd),
         other => Err(Fault::invalid(format!("unknown compression format {other:?}: choose gzip or zstd"))),
     }
+}
+
+/// Those who sign.
+pub(crate) fn signers(signing: &Signing) -> Result<Vec<Signer>, Fault> {
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|e| Fault::invalid(format!("cannot read the key {path:?}: {e}")));
+    let passphrase = match &signing.passphrase {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Fault::invalid(format!("cannot read the passphrase in {path:?}: {e}")))?;
+            Some(text.lines().next().unwrap_or_default().to_owned())
+        }
+        None => None,
+    };
+    let mut signers = Vec::new();
+    let hint = |fault: Fault| match passphrase {
+        None if fault.message.contains("none was given") => fault.hint("use --sign-passphrase-file"),
+        _ => fault,
+    };
+    if let Some(path) = &signing.openpgp {
+        if !path.is_file() {
+            return Err(Fault::invalid(format!("--sign-by {path:?}: there is no such file"))
+                .hint("name a file with the secret key: gpg --export-secret-keys KEY >FILE"));
+        }
+        let name = path.display().to_string();
+        let signer = Signer::openpgp(&name, &read(path)?, passphrase.as_deref());
+        signers.push(signer.map_err(fault::transfer).map_err(hint)?);
+    }
+    if let Some(path) = &signing.sigstore {
+        let name = path.display().to_string();
+        let signer = Signer::sigstore(&name, &read(path)?, passphrase.as_deref());
+        signers.push(signer.map_err(fault::transfer).map_err(hint)?);
+    }
+    Ok(signers)
 }

@@ -1,12 +1,16 @@
 //! `dir:` — a manifest and blobs side by side in one directory (containers-transports(5)): `version`, `manifest.json`,
-//! the manifests of an index as `HEX.manifest.json`, and blobs called by their hex digits.
+//! the manifests of an index as `HEX.manifest.json`, blobs called by their hex digits, and signatures: `signature-N` those of
+//! the manifest, `HEX.signature-N` those of the others, N from 1.
 
 use super::layout::put;
 use super::{Blob, Destination, Packing};
 use crate::convert::Form;
+use crate::trust::{self, Signature};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use types::Digest;
 
 /// A directory that is being written.
@@ -14,6 +18,8 @@ pub struct Directory {
     path: PathBuf,
     form: Option<Form>,
     packing: Packing,
+    /// How many signatures were written, by what stands before their names.
+    signed: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Directory {
@@ -36,7 +42,7 @@ impl Directory {
             let why = "it holds something, and no image of `dir:`: name another directory, or an empty one".into();
             return Err(Error::Unknown { archive: path.display().to_string(), why });
         }
-        Ok(Directory { path: path.into(), form, packing })
+        Ok(Directory { path: path.into(), form, packing, signed: Mutex::default() })
     }
 
     fn add(&self, name: &str, bytes: &[u8]) -> Result<()> {
@@ -87,7 +93,28 @@ impl Destination for Directory {
         }
     }
 
+    fn signatures(&self, manifest: &Digest, signatures: &[Signature], top: bool) -> Result<()> {
+        let prefix = if top { String::new() } else { format!("{}.", manifest.hex()) };
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = signed.entry(prefix.clone()).or_default();
+        for signature in signatures {
+            *count += 1;
+            self.add(&format!("{prefix}signature-{count}"), &signature.filed())?;
+        }
+        Ok(())
+    }
+
     fn finish(&self) -> Result<()> {
+        // Those of an image that was here before are none of this one.
+        let signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        for (prefix, count) in signed.iter() {
+            for number in count + 1..=trust::MOST {
+                match std::fs::remove_file(self.path.join(format!("{prefix}signature-{number}"))) {
+                    Ok(()) => {}
+                    Err(_) => break,
+                }
+            }
+        }
         self.add("version", b"Directory Transport Version: 1.1\n")
     }
 }

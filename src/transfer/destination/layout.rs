@@ -1,13 +1,14 @@
 //! `oci:` and `oci-archive:` — the OCI image layout (image-layout.md): `oci-layout`, `index.json` and blobs by digest, in
-//! a directory or in a tar archive. An index that is there already keeps its other images.
+//! a directory or in a tar archive. Signatures of an image are a manifest of their own, called `sha256-HEX.sig`. An index that is there already keeps its other images.
 
 use super::{Blob, Destination, Packing};
 use crate::convert::Form;
 use crate::document;
 use crate::reel::{Reel, Room};
+use crate::trust::{self, Signature};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ struct State {
     there: HashMap<Digest, u64>,
     rooms: HashMap<Digest, Room>,
     tops: Vec<Value>,
+    signed: BTreeMap<Digest, Vec<Signature>>,
 }
 
 impl Layout {
@@ -184,7 +186,26 @@ impl Destination for Layout {
         Ok(())
     }
 
+    fn signatures(&self, manifest: &Digest, signatures: &[Signature], _top: bool) -> Result<()> {
+        if !signatures.is_empty() {
+            self.state().signed.entry(*manifest).or_default().extend_from_slice(signatures);
+        }
+        Ok(())
+    }
+
     fn finish(&self) -> Result<()> {
+        let signed = std::mem::take(&mut self.state().signed);
+        for (manifest, signatures) in signed {
+            let made = trust::attachment(None, &signatures)?;
+            made.blobs.iter().try_for_each(|blob| self.add(blob))?;
+            self.add(&made.configuration)?;
+            self.add(&made.manifest)?;
+            let digest = Digest::of(&made.manifest);
+            self.state().tops.push(json!({
+                "mediaType": document::OCI_MANIFEST, "digest": digest, "size": made.manifest.len(),
+                "annotations": {"org.opencontainers.image.ref.name": trust::tag(&manifest)},
+            }));
+        }
         let tops = std::mem::take(&mut self.state().tops);
         match &self.place {
             Place::Archive(reel) => {

@@ -20,6 +20,12 @@ impl Page {
     /// # Errors
     /// The server cannot be reached or refuses, or sends us from https to http.
     pub fn get(url: &str, options: &Registry) -> Result<Page> {
+        Page::find(url, options)?
+            .ok_or_else(|| Error::Page { url: url.into(), why: "the answer is 404 Not Found".into() })
+    }
+
+    /// The same; none if the server says that there is nothing.
+    pub fn find(url: &str, options: &Registry) -> Result<Option<Page>> {
         let failed = |why: String| Error::Page { url: url.into(), why };
         let mut at = Address::parse(url).ok_or_else(|| failed("it is no address of http or https".into()))?;
         for _ in 0..HOPS {
@@ -28,7 +34,10 @@ impl Page {
                 .map_err(|e| failed(e.to_string()))?;
             let status = answer.status();
             if status.is_success() {
-                return Ok(Page(Box::new(answer.into_body().into_reader())));
+                return Ok(Some(Page(Box::new(answer.into_body().into_reader()))));
+            }
+            if status.as_u16() == 404 {
+                return Ok(None);
             }
             if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Err(failed(format!("the answer is {status}")));

@@ -8,6 +8,8 @@ use super::address::{self, Address};
 use super::client::{self, Client, Content};
 use crate::convert::Form;
 use crate::destination::{Blob, Destination, Packing};
+use crate::document;
+use crate::trust::{self, Signature};
 use crate::{Error, Registry, Result};
 use types::{Digest, Reference};
 use ureq::Body;
@@ -185,6 +187,39 @@ impl Destination for Pushed<'_> {
         let answer =
             self.client.send(Method::PUT, &action, &at, &[("content-type", media_type)], Content::Bytes(bytes))?;
         self.accepted(&action, answer, &digest)
+    }
+
+    fn signatures(&self, manifest: &Digest, signatures: &[Signature], _top: bool) -> Result<()> {
+        let of = |simple: bool| {
+            let fits = |s: &&Signature| matches!(s, Signature::Simple(_)) == simple;
+            signatures.iter().filter(fits).cloned().collect::<Vec<_>>()
+        };
+        let (simple, attached) = (of(true), of(false));
+        if !simple.is_empty() {
+            self.client.options.lookaside.write(&self.name, manifest, &simple, self.client.options)?;
+        }
+        if attached.is_empty() {
+            return Ok(());
+        }
+        let tag = trust::tag(manifest);
+        let accept = [("accept", document::OCI_MANIFEST)];
+        let before = match self.client.get("read signatures", &format!("manifests/{tag}"), &accept) {
+            Ok(mut answer) => Some(
+                client::read(answer.body_mut(), document::MANIFEST)
+                    .map_err(|why| self.client.failed("read signatures", why))?,
+            ),
+            Err(Error::ManifestUnknown { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let made = trust::attachment(before.as_deref(), &attached)?;
+        for bytes in made.blobs.iter().chain([&made.configuration]) {
+            self.configuration(bytes)?;
+        }
+        let at = self.client.at(&format!("manifests/{tag}"))?;
+        let kind = [("content-type", document::OCI_MANIFEST)];
+        let action = "write signatures";
+        let answer = self.client.send(Method::PUT, action, &at, &kind, Content::Bytes(&made.manifest))?;
+        self.accepted(action, answer, &Digest::of(&made.manifest))
     }
 
     fn finish(&self) -> Result<()> {

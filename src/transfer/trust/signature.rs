@@ -1,68 +1,62 @@
-//! Signatures of sigstore: a payload that names an image and a manifest, signed with ECDSA on P-256.
+//! Signatures of images: what is signed (a payload that names an image and a manifest), and the two forms of signature.
 //!
-//! In registries and OCI layouts they are layers of a manifest tagged `sha256-HEX.sig`, HEX being that of the manifest that is
-//! signed (cosign, SIGNATURE_SPEC.md): each layer is a payload, and the signature is an annotation of its descriptor.
+//! - *Simple signing*: a message of OpenPGP that holds the payload (containers-signature(5)).
+//! - *sigstore*: the payload, and a signature of it among annotations (cosign, SIGNATURE_SPEC.md).
+//!
+//! As files (`signature-N` of `dir:`, of lookaside servers, and in the store) one of OpenPGP is the message itself, and any
+//! other begins with a zero byte, the name of its form and a line end.
 //!
 //! Must not know: policies, where the bytes come from.
 
-use crate::document::{self, Descriptor, Manifest};
-use crate::{Error, Result};
+use super::openpgp::{self, Keyring};
+use super::sigstore::{self, Key};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use types::Digest;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+use types::{Digest, Reference};
 
-/// Annotation with the signature, in base64.
-const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
-/// Media type of a payload.
-const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-/// Largest payload, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// Largest signature as a file, in bytes.
+pub const LARGEST: u64 = 4 << 20;
 /// Most signatures of an image.
-const MOST: usize = 100;
-/// What a public key on the curve P-256 begins with (RFC 5480): the point of 65 bytes follows.
-const P256: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
+pub const MOST: usize = 128;
+/// What a payload of simple signing says it is.
+pub const SIMPLE_KIND: &str = "atomic container signature";
+/// What a payload of sigstore says it is.
+pub const SIGSTORE_KIND: &str = "cosign container image signature";
+/// What stands before a signature of sigstore in a file.
+const SIGSTORE: &[u8] = b"\0sigstore-json\n";
+/// What may stand before a message of OpenPGP.
+const SIMPLE: &[u8] = b"\0simple-signing\n";
 
-/// A public key.
-pub struct Key(Vec<u8>);
-
-impl Key {
-    /// Reads a key in PEM (`PUBLIC KEY`); `name` is for errors.
-    pub fn parse(name: &str, pem: &[u8]) -> Result<Key> {
-        let bad = |why: &str| Error::Document { what: "key", name: name.into(), why: why.into() };
-        let text = std::str::from_utf8(pem).map_err(|_| bad("it is not PEM"))?;
-        let (_, rest) =
-            text.split_once("-----BEGIN PUBLIC KEY-----").ok_or_else(|| bad("it holds no public key in PEM"))?;
-        let (body, _) = rest.split_once("-----END PUBLIC KEY-----").ok_or_else(|| bad("its PEM has no end"))?;
-        let der =
-            STANDARD.decode(body.split_whitespace().collect::<String>()).map_err(|_| bad("its PEM is damaged"))?;
-        match der.strip_prefix(&P256) {
-            Some(point) if point.len() == 65 && point[0] == 4 => Ok(Key(point.to_vec())),
-            _ => Err(bad("it is no key for ECDSA on the curve P-256, and others are not supported")),
-        }
-    }
-
-    /// The same in base64 once more.
-    pub fn parse_base64(name: &str, data: &str) -> Result<Key> {
-        let bad = |_| Error::Document { what: "key", name: name.into(), why: "it is not base64".into() };
-        Key::parse(name, &STANDARD.decode(data.trim()).map_err(bad)?)
-    }
-
-    fn signed(&self, payload: &[u8], signature: &[u8]) -> bool {
-        ring::signature::UnparsedPublicKey::new(&ring::signature::ECDSA_P256_SHA256_ASN1, &self.0)
-            .verify(payload, signature)
-            .is_ok()
-    }
+/// A signature, nothing of which is believed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signature {
+    /// Of simple signing.
+    Simple(Vec<u8>),
+    /// Of sigstore.
+    Sigstore(Sigstore),
 }
 
-/// A signature with what was signed.
+/// A signature of sigstore.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    pub(super) payload: Vec<u8>,
-    signature: Vec<u8>,
+pub struct Sigstore {
+    /// Media type of the payload.
+    pub kind: String,
+    /// What was signed.
+    pub payload: Vec<u8>,
+    /// The signature, certificates, and whatever else.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A signature of sigstore in a file.
+#[derive(Serialize, Deserialize)]
+struct Filed {
+    #[serde(rename = "mimeType")]
+    kind: String,
+    payload: String,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -95,44 +89,80 @@ struct Image {
 }
 
 impl Signature {
-    /// The name that was signed together with the manifest `digest`, or why that cannot be believed. Nothing of the payload is
-    /// looked at before its signature was verified.
-    pub fn verify(&self, keys: &[Key], digest: &Digest) -> std::result::Result<String, String> {
-        if !keys.iter().any(|key| key.signed(&self.payload, &self.signature)) {
-            return Err("a signature was not made with the key that is demanded".into());
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It is in a form that is not known.
+    pub fn parse(bytes: &[u8]) -> std::result::Result<Signature, String> {
+        if let Some(json) = bytes.strip_prefix(SIGSTORE) {
+            let filed: Filed = serde_json::from_slice(json).map_err(|e| format!("a signature of sigstore: {e}"))?;
+            let payload = STANDARD.decode(&filed.payload).map_err(|_| "a payload that is not base64")?;
+            let annotations = filed.annotations.unwrap_or_default();
+            return Ok(Signature::Sigstore(Sigstore { kind: filed.kind, payload, annotations }));
         }
-        let payload: Payload =
-            serde_json::from_slice(&self.payload).map_err(|e| format!("the payload of a signature: {e}"))?;
-        let critical = payload.critical;
-        if critical.kind != "cosign container image signature" && critical.kind != "atomic container signature" {
-            return Err(format!("a signature is of {:?}, not of an image", critical.kind));
+        let message = bytes.strip_prefix(SIMPLE).unwrap_or(bytes);
+        match message.first() {
+            None | Some(0) => Err("a signature in a form that is not known".into()),
+            Some(_) => Ok(Signature::Simple(message.to_vec())),
         }
-        if critical.image.digest != *digest {
-            return Err(format!("a signature is of manifest {}", critical.image.digest));
+    }
+
+    /// The signature as a file.
+    pub fn filed(&self) -> Vec<u8> {
+        match self {
+            Signature::Simple(message) => message.clone(),
+            Signature::Sigstore(signature) => {
+                let filed = Filed {
+                    kind: signature.kind.clone(),
+                    payload: STANDARD.encode(&signature.payload),
+                    annotations: Some(signature.annotations.clone()),
+                };
+                [SIGSTORE, &serde_json::to_vec(&filed).unwrap_or_default()].concat()
+            }
         }
-        Ok(critical.identity.reference)
     }
 }
 
-/// Name of the tag under which signatures of a manifest lie.
-pub fn tag(digest: &Digest) -> String {
-    format!("sha256-{}.sig", digest.hex())
+/// Verifies a message of simple signing; gives the name that was signed together with the manifest `digest`.
+pub fn verify_simple(message: &[u8], keys: &Keyring, digest: &Digest) -> std::result::Result<String, String> {
+    let verified = openpgp::verify(message, keys, openpgp::now())?;
+    named(&verified.contents, SIMPLE_KIND, digest)
 }
 
-/// The signatures that a manifest lists; `blob` reads payloads. Layers that are none are passed over.
-pub fn of_manifest(bytes: &[u8], blob: &dyn Fn(&Descriptor, u64) -> Result<Vec<u8>>) -> Result<Vec<Signature>> {
-    let manifest: Manifest = document::read("manifest", "of signatures", bytes)?;
-    let mut found = Vec::new();
-    for layer in manifest.layers.iter().filter(|layer| layer.media_type == PAYLOAD).take(MOST) {
-        let Some(signature) = layer.annotations.get(ANNOTATION).and_then(|text| STANDARD.decode(text).ok()) else {
-            continue;
-        };
-        if layer.size > LARGEST {
-            continue;
-        }
-        let payload = blob(layer, LARGEST)?;
-        document::verify("signature", layer, &payload)?;
-        found.push(Signature { payload, signature });
+/// Verifies a signature of sigstore; gives the name that was signed together with the manifest `digest`.
+pub fn verify_sigstore(signature: &Sigstore, keys: &[Key], digest: &Digest) -> std::result::Result<String, String> {
+    let Some(bytes) = signature.signature() else { return Err("a signature without one in it".into()) };
+    if !keys.iter().any(|key| key.signed(&signature.payload, &bytes)) {
+        return Err("a signature was not made with the key that is demanded".into());
     }
-    Ok(found)
+    named(&signature.payload, SIGSTORE_KIND, digest)
+}
+
+impl Sigstore {
+    /// The signature itself.
+    pub fn signature(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(self.annotations.get(sigstore::SIGNATURE)?.trim()).ok()
+    }
+}
+
+/// The name in a payload whose signature was verified, if it is of the manifest.
+pub fn named(payload: &[u8], kind: &str, digest: &Digest) -> std::result::Result<String, String> {
+    let payload: Payload = serde_json::from_slice(payload).map_err(|e| format!("the payload of a signature: {e}"))?;
+    let critical = payload.critical;
+    if critical.kind != kind {
+        return Err(format!("a signature is of {:?}, not of an image", critical.kind));
+    }
+    if critical.image.digest != *digest {
+        return Err(format!("a signature is of manifest {}", critical.image.digest));
+    }
+    Ok(critical.identity.reference)
+}
+
+/// What is signed to say that a manifest is the image `name`; `now` in seconds since 1970.
+pub fn payload(kind: &str, name: &Reference, digest: &Digest, now: u64) -> Vec<u8> {
+    let made = json!({
+        "critical": {"identity": {"docker-reference": name.to_string()}, "image": {"docker-manifest-digest": digest}, "type": kind},
+        "optional": {"creator": concat!("monopod ", env!("CARGO_PKG_VERSION")), "timestamp": now},
+    });
+    serde_json::to_vec(&made).unwrap_or_default()
 }

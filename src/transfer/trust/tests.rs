@@ -1,8 +1,6 @@
 //! Policies read, scopes found, signatures verified.
 
 use super::*;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 
@@ -14,7 +12,7 @@ fn image(name: &str) -> Subject {
     Subject::registry(&name.parse().unwrap())
 }
 
-fn none(_: &Digest) -> Result<Vec<Signature>> {
+fn none(_: &Digest, _: Wanted) -> Result<Vec<Signature>> {
     Ok(Vec::new())
 }
 
@@ -66,8 +64,14 @@ fn what_is_not_understood_is_an_error() {
     for text in bad {
         assert!(Policy::parse(Path::new("p"), text.as_bytes()).is_err(), "{text}");
     }
-    let gpg = policy(json!({"default": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/x"}]}));
-    assert!(gpg.check(&image("busybox"), None, &none).unwrap_err().to_string().contains("GPG"));
+    for gpg in [
+        r#"{"type":"signedBy","keyType":"GPGKeys"}"#,
+        r#"{"type":"signedBy","keyPath":"/x"}"#,
+        r#"{"type":"signedBy","keyType":"X509","keyPath":"/x"}"#,
+        r#"{"type":"signedBy","keyType":"GPGKeys","keyPath":"/x","keyData":""}"#,
+    ] {
+        assert!(Policy::parse(Path::new("p"), format!(r#"{{"default":[{gpg}]}}"#).as_bytes()).is_err(), "{gpg}");
+    }
 }
 
 struct Signer(EcdsaKeyPair);
@@ -103,7 +107,7 @@ impl Signer {
     }
 }
 
-fn payload(name: &str, digest: &Digest) -> Value {
+fn payload_named(name: &str, digest: &Digest) -> Value {
     json!({"optional": null, "critical": {"type": "cosign container image signature",
         "identity": {"docker-reference": name}, "image": {"docker-manifest-digest": digest}}})
 }
@@ -121,9 +125,9 @@ fn signatures_are_of_the_key_the_manifest_and_the_name() {
             true => Subject::of(&crate::source::parse(subject).unwrap()),
             false => image(subject),
         };
-        policy(json!({"default": [rule]})).check(&subject, Some(&digest), &|_| Ok(vec![signature.clone()])).is_ok()
+        policy(json!({"default": [rule]})).check(&subject, Some(&digest), &|_, _| Ok(vec![signature.clone()])).is_ok()
     };
-    let signed = |name: &str| mine.sign(&payload(name, &digest));
+    let signed = |name: &str| mine.sign(&payload_named(name, &digest));
     let by_digest = format!("q.io/a/b@{digest}");
     let matches = |kind: &str| json!({"type": kind});
     let reference = json!({"type": "exactReference", "dockerReference": "q.io/a/b:1"});
@@ -151,15 +155,65 @@ fn signatures_are_of_the_key_the_manifest_and_the_name() {
         assert_eq!(judge(identity.clone(), subject, signed(name)), accepted, "{identity} {subject} {name}");
     }
     let name = "q.io/a/b:1";
-    assert!(!judge(Value::Null, name, other.sign(&payload(name, &digest))), "another key");
-    assert!(!judge(Value::Null, name, mine.sign(&payload(name, &Digest::of(b"other")))), "another manifest");
-    let mut odd = payload(name, &digest);
+    assert!(!judge(Value::Null, name, other.sign(&payload_named(name, &digest))), "another key");
+    assert!(!judge(Value::Null, name, mine.sign(&payload_named(name, &Digest::of(b"other")))), "another manifest");
+    let mut odd = payload_named(name, &digest);
     odd["critical"]["type"] = json!("something else");
     assert!(!judge(Value::Null, name, mine.sign(&odd)));
-    let mut odd = payload(name, &digest);
+    let mut odd = payload_named(name, &digest);
     odd["critical"]["more"] = json!(1);
     assert!(!judge(Value::Null, name, mine.sign(&odd)), "what is critical is understood");
     let mut bent = signed(name);
-    bent.payload.push(b' ');
+    match &mut bent {
+        Signature::Sigstore(signature) => signature.payload.push(b' '),
+        Signature::Simple(_) => unreachable!("it is of sigstore"),
+    }
     assert!(!judge(Value::Null, name, bent), "not what was signed");
+}
+
+#[test]
+fn a_signature_of_gnupg_is_of_the_key_the_manifest_and_the_name() {
+    let bytes = |text: &str| STANDARD.decode(text).unwrap();
+    let key = openpgp::SecretKey::read(&bytes(openpgp::made::ED_SEC), None).unwrap();
+    let digest = Digest::of(b"manifest");
+    let name: Reference = "q.io/a/b:1".parse().unwrap();
+    let now = openpgp::now().max(1_795_500_000);
+    let signed =
+        |kind: &str, digest: &Digest| Signature::Simple(key.sign(&payload(kind, &name, digest, now), now).unwrap());
+    let judge = |public: &str, subject: &str, signature: Signature| {
+        let rule = json!({"type": "signedBy", "keyType": "GPGKeys", "keyData": STANDARD.encode(bytes(public))});
+        let find = |_: &Digest, wanted| {
+            assert_eq!(wanted, Wanted::Simple);
+            Ok(vec![signature.clone()])
+        };
+        policy(json!({"default": [rule]})).check(&image(subject), Some(&digest), &find).map(|found| found.len())
+    };
+    let (own, other) = (openpgp::made::ED_PUB, openpgp::made::RSA_PUB);
+    let right = signed(SIMPLE_KIND, &digest);
+    assert_eq!(judge(own, "q.io/a/b:1", right.clone()).unwrap(), 1);
+    assert!(judge(own, "q.io/a/b:2", right.clone()).unwrap_err().to_string().contains("q.io/a/b:1"));
+    assert!(judge(other, "q.io/a/b:1", right.clone()).is_err());
+    assert!(judge(own, "q.io/a/b:1", signed(SIMPLE_KIND, &Digest::of(b"other"))).is_err());
+    assert!(judge(own, "q.io/a/b:1", signed(SIGSTORE_KIND, &digest)).is_err());
+    // As files, and as the layers of a manifest.
+    let Signature::Sigstore(of_sigstore) = Signer::new().sign(&payload_of(&digest)) else {
+        panic!("it is of sigstore")
+    };
+    for signature in [right, Signature::Sigstore(of_sigstore)] {
+        assert_eq!(Signature::parse(&signature.filed()).unwrap(), signature);
+        let made = attachment(None, std::slice::from_ref(&signature)).unwrap();
+        let again = attachment(Some(&made.manifest), std::slice::from_ref(&signature)).unwrap();
+        assert_eq!(again.manifest, made.manifest, "what is there already is there once");
+        let read = of_manifest(&made.manifest, &|d, _| {
+            Ok(made.blobs.iter().find(|blob| Digest::of(blob) == d.digest).unwrap().clone())
+        });
+        assert_eq!(read.unwrap(), [signature]);
+    }
+    for bad in [&b""[..], b"\0other\nx", b"\0sigstore-json\n{}"] {
+        assert!(Signature::parse(bad).is_err());
+    }
+}
+
+fn payload_of(digest: &Digest) -> Value {
+    payload_named("q.io/a/b:1", digest)
 }

@@ -1,0 +1,53 @@
+//! Flags that say who signs an image, and what becomes of the signatures that it has; of every verb that writes images.
+
+use crate::flag::{Flag, switch, text, value};
+use ops::image::Signing;
+
+/// What has them.
+pub trait HasSigning {
+    /// Where they go.
+    fn signing(&mut self) -> &mut Signing;
+}
+
+/// `--remove-signatures`.
+pub const fn remove<R: HasSigning>() -> Flag<R> {
+    switch("remove-signatures", "The signatures that the image has stay behind", |r: &mut R, on| {
+        r.signing().remove = on
+    })
+}
+
+/// `--sign-by`.
+pub const fn by<R: HasSigning>() -> Flag<R> {
+    value("sign-by", "file", "Sign with this secret key of OpenPGP (gpg --export-secret-keys)", |r: &mut R, v| {
+        r.signing().openpgp = Some(v.into());
+        Ok(())
+    })
+}
+
+/// `--sign-by-sigstore-private-key`.
+pub const fn by_sigstore<R: HasSigning>() -> Flag<R> {
+    value(
+        "sign-by-sigstore-private-key",
+        "file",
+        "Sign with this private key of sigstore (cosign generate-key-pair)",
+        |r: &mut R, v| {
+            r.signing().sigstore = Some(v.into());
+            Ok(())
+        },
+    )
+}
+
+/// `--sign-passphrase-file`.
+pub const fn passphrase<R: HasSigning>() -> Flag<R> {
+    value("sign-passphrase-file", "file", "The first line of this file is the key's passphrase", |r: &mut R, v| {
+        r.signing().passphrase = Some(v.into());
+        Ok(())
+    })
+}
+
+/// `--sign-identity`.
+pub const fn identity<R: HasSigning>() -> Flag<R> {
+    text("sign-identity", "Sign as this image (default: the destination's name)", |r: &mut R, v| {
+        r.signing().identity = Some(v.into());
+    })
+}
