@@ -12,8 +12,8 @@ const MAX_TEXT: usize = 4096;
 
 /// Ends `run`. `clear_away` removes what the runtime made (its argument is the cgroup) and says whether the kernel killed a
 /// process for want of memory.
-pub(crate) fn end(mut run: Run, clear_away: impl FnOnce(Option<&str>) -> bool) {
-    let oom = run.running.as_ref().is_some_and(|running| clear_away(running.cgroup.as_deref()));
+pub(crate) fn end(mut run: Run, clear_away: impl Fn(Option<&str>) -> bool) {
+    let oom = run.recorded.unwrap_or_else(|| cleared(&run, clear_away));
     let code = match &run.failure {
         Some((code, _)) => i32::from(*code),
         None => run.code.unwrap_or(137),
@@ -26,7 +26,7 @@ pub(crate) fn end(mut run: Run, clear_away: impl FnOnce(Option<&str>) -> bool) {
     run.accept();
     let cleaner_waits = run.clients.all.iter().any(|c| c.cleans_up && !c.deaf);
     let was_told = run.failure.is_some() && run.clients.all.iter().any(|c| !c.deaf);
-    if let Some(run_dir) = run.launch.run_dir.as_ref().filter(|_| !run.given_up) {
+    if let Some(run_dir) = run.launch.run_dir.as_ref().filter(|_| !run.given_up && run.recorded.is_none()) {
         let error = run.failure.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
         let exit = Exit { code, oom, finished_ns: now_ns(), error };
         // A client that waits for the end records it itself, in the database: then this is only for readers of logs.
@@ -42,7 +42,7 @@ pub(crate) fn end(mut run: Run, clear_away: impl FnOnce(Option<&str>) -> bool) {
         None => Frame::Exited { code, oom },
     };
     run.clients.send(&frame);
-    if !cleaner_waits && !was_told {
+    if run.recorded.is_none() && !cleaner_waits && !was_told {
         clean_up(&run.launch.cleanup);
     }
     let mut told = was_told;
@@ -50,9 +50,26 @@ pub(crate) fn end(mut run: Run, clear_away: impl FnOnce(Option<&str>) -> bool) {
         settle(&mut run);
     }
     told |= run.clients.all.iter().any(|c| c.cleans_up && !c.gone && !c.deaf);
-    if (cleaner_waits || was_told) && !told {
+    if run.recorded.is_none() && (cleaner_waits || was_told) && !told {
         clean_up(&run.launch.cleanup);
     }
+}
+
+/// Records the end of a process that has ended while a client has yet to take what it wrote: nobody else has to wait for
+/// that client, which is told the end when it has taken all.
+pub(crate) fn record_early(run: &mut Run, clear_away: impl Fn(Option<&str>) -> bool) {
+    let oom = cleared(run, clear_away);
+    run.recorded = Some(oom);
+    if let Some(run_dir) = &run.launch.run_dir {
+        let error = run.failure.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
+        let exit = Exit { code: run.code.unwrap_or(137), oom, finished_ns: now_ns(), error };
+        let _ = exit.write(run_dir, true);
+    }
+    clean_up(&run.launch.cleanup);
+}
+
+fn cleared(run: &Run, clear_away: impl Fn(Option<&str>) -> bool) -> bool {
+    run.running.as_ref().is_some_and(|running| clear_away(running.cgroup.as_deref()))
 }
 
 /// Waits until a client can take what it is owed.

@@ -38,7 +38,7 @@ pub(crate) fn serve(
     caller: OwnedFd,
     file: File,
     make: impl FnOnce(&Task, &File, Channels),
-    clear_away: impl FnOnce(Option<&str>) -> bool,
+    clear_away: impl Fn(Option<&str>) -> bool,
 ) -> Result<(), Error> {
     reactor::ignore(&[SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ])
         .map_err(Error::HandOver)?;
@@ -72,7 +72,9 @@ pub(crate) fn serve(
     drop(file);
     let Some((caller, ends, signals, log)) = ours.take() else { return Ok(()) };
     let mut run = Run::new(launch, caller, ends, signals, log, worker);
-    run.carry()?;
+    while !run.carry()? {
+        end::record_early(&mut run, &clear_away);
+    }
     end::end(run, clear_away);
     Ok(())
 }

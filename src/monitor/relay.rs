@@ -22,6 +22,8 @@ use types::attach::{Frame, MAX_DATA};
 const QUIET: Duration = Duration::from_millis(500);
 /// After the end, a terminal that somebody else keeps open is read for this long.
 const LINGER: Duration = Duration::from_millis(100);
+/// Once the process has ended, whoever takes no output for this long does not keep the end from being recorded.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Reads of one stream before the others get their turn.
 const TURN: usize = 8;
 
@@ -57,6 +59,11 @@ pub(crate) struct Run {
     pub code: Option<i32>,
     /// Nobody waits for it to be started any more.
     pub given_up: bool,
+    /// The end is recorded already, while a client still has output to take: whether the kernel killed a process for want
+    /// of memory.
+    pub recorded: Option<bool>,
+    /// Since when the process has ended and somebody takes no output.
+    stuck_since: Option<Instant>,
     /// The process that makes the first one.
     worker: i32,
     ends: Ends,
@@ -98,6 +105,8 @@ impl Run {
             failure: None,
             code: None,
             given_up: false,
+            recorded: None,
+            stuck_since: None,
             worker,
             ends,
             signals,
@@ -117,9 +126,13 @@ impl Run {
     }
 
     /// Carries on until the process has ended, or could not be made or started, and its output is with the log and with
-    /// all clients.
-    pub fn carry(&mut self) -> Result<(), Error> {
+    /// all clients; or, once, until it has ended and a client takes nothing (it is stopped, say): then it is to be called
+    /// again, and returns false.
+    pub fn carry(&mut self) -> Result<bool, Error> {
         while !self.is_over() {
+            if self.is_stuck() {
+                return Ok(false);
+            }
             let ready = self.wait()?;
             if !ready.is_empty() {
                 self.rested = false;
@@ -142,7 +155,15 @@ impl Run {
         if let Some(log) = &mut self.log {
             log.finish();
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn is_stuck(&mut self) -> bool {
+        if self.recorded.is_some() || self.code.is_none() || !self.clients.is_owing() {
+            self.stuck_since = None;
+            return false;
+        }
+        self.stuck_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE
     }
 
     fn is_over(&self) -> bool {
@@ -188,7 +209,9 @@ impl Run {
         descriptors.push(PollFd::new(&self.signals, PollFlags::IN));
         match self.linger_until {
             Some(until) => sys::reactor::wait(&mut descriptors, Some(until.saturating_duration_since(Instant::now()))),
-            None if self.hung || !self.rested => sys::reactor::wait(&mut descriptors, Some(QUIET)),
+            None if self.hung || !self.rested || self.stuck_since.is_some() => {
+                sys::reactor::wait(&mut descriptors, Some(QUIET))
+            }
             None => self.image.wait_without(&mut descriptors),
         }
         .map_err(Error::Connection)?;

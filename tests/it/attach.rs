@@ -39,3 +39,25 @@ fn the_end_of_input_reaches_the_container() {
     running.close();
     assert_eq!(running.wait().ok(), "xended");
 }
+
+#[test]
+fn a_client_that_is_stopped_keeps_nobody_from_the_end() {
+    let home = Home::new();
+    home.load();
+    let client = home.start(&["run", "--rm", "--name", "one", "--log-driver", "none", "busybox", "yes"]);
+    home.until("it runs", || home.run(&["ps", "-q"]).ok() != "");
+    let signal = |signal| {
+        let pid = rustix::process::Pid::from_child(&client.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    };
+    signal(rustix::process::Signal::STOP);
+    // Its queue is full when the container waits to be heard.
+    let state = || home.run(&["top", "one", "state"]).ok();
+    home.until("it waits for the client", || (0..5).all(|_| state().ends_with('S')));
+    home.run(&["kill", "one"]).ok();
+    assert_eq!(home.run(&["wait", "one"]).quiet(), "137");
+    home.until("it is gone", || home.run(&["ps", "-aq"]).ok().is_empty());
+    signal(rustix::process::Signal::CONT);
+    let out = client.wait().code(137).out;
+    assert!(out.len() > 100_000 && out.starts_with("y\ny\n"), "{}", out.len());
+}

@@ -74,9 +74,12 @@ pub enum Base {
     Group(Box<Pipeline>),
 }
 
+/// Most parentheses in each other, and most blocks: each costs room on the stack here and when it is evaluated.
+const DEEPEST: usize = 100;
+
 /// The tree of `template`.
 pub fn parse(template: &str) -> Result<Vec<Node>, Error> {
-    let mut parser = Parser { template, pieces: pieces(template)?.into_iter().peekable() };
+    let mut parser = Parser { template, pieces: pieces(template)?.into_iter().peekable(), depth: 0 };
     let (nodes, end) = parser.list()?;
     match end {
         End::Template => Ok(nodes),
@@ -95,6 +98,8 @@ enum End {
 struct Parser<'a> {
     template: &'a str,
     pieces: Peekable<IntoIter<Piece>>,
+    /// Blocks that are open.
+    depth: usize,
 }
 
 fn at(tokens: &[Token]) -> usize {
@@ -134,6 +139,16 @@ impl Parser<'_> {
     }
 
     fn control(&mut self, keyword: &str, tokens: &[Token], begin: usize) -> Result<Node, Error> {
+        if self.depth == DEEPEST {
+            return self.error(begin, "too many blocks in each other");
+        }
+        self.depth += 1;
+        let node = self.block(keyword, tokens, begin);
+        self.depth -= 1;
+        node
+    }
+
+    fn block(&mut self, keyword: &str, tokens: &[Token], begin: usize) -> Result<Node, Error> {
         let pipeline = self.pipeline(tokens, begin)?;
         let (body, end) = self.list()?;
         let otherwise = match end {
@@ -178,6 +193,7 @@ impl Parser<'_> {
         let mut start = 0;
         for (index, token) in rest.iter().enumerate() {
             match token.kind {
+                Lexeme::Open if depth == DEEPEST => return self.error(token.at, "too many parentheses in each other"),
                 Lexeme::Open => depth += 1,
                 Lexeme::Close => depth = depth.saturating_sub(1),
                 Lexeme::Pipe if depth == 0 => {

@@ -92,3 +92,16 @@ fn what_is_wrong() {
         assert_eq!(print(template), Err(wanted.to_owned()), "{template}");
     }
 }
+
+#[test]
+fn what_is_too_deep_is_an_error_and_no_end() {
+    let nested = |open: &str, inside: &str, close: &str, depth: usize| {
+        format!("{}{inside}{}", open.repeat(depth), close.repeat(depth))
+    };
+    let groups = |depth| format!("{{{{{}}}}}", nested("(", "1", ")", depth));
+    assert_eq!(print(&groups(90)).as_deref(), Ok("1"));
+    assert!(print(&groups(60_000)).unwrap_err().contains("too many parentheses"));
+    let blocks = |depth| nested("{{if true}}", "x", "{{end}}", depth);
+    assert_eq!(print(&blocks(90)).as_deref(), Ok("x"));
+    assert!(print(&blocks(10_000)).unwrap_err().contains("too many blocks"));
+}
