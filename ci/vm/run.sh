@@ -98,9 +98,11 @@ say() { # LOG WORDS: the console has to have said WORDS in a line of their own
 
 for kind in ramfs tmpfs; do
     boot "$work/bare-$kind" "$work/bare.cpio" "rootfstype=$kind" \
-        '-- run --rm --memory 64m oci-archive:/image.tar sh -c "echo hello from $(hostname -s | wc -l) host; cat /sys/fs/cgroup/memory.max; exit 7"'
+        '-- run --rm --memory 64m --pid host oci-archive:/image.tar sh -c "echo hello from $(hostname -s | wc -l) host; cat /sys/fs/cgroup/memory.max; cut -d\  -f7 /proc/[0-9]*/stat | grep -qx 1088 && echo interrupts reach it; exit 7"'
     say "$work/bare-$kind" "hello from 1 host"
     say "$work/bare-$kind" "67108864"
+    # ttyS0 is device 4:64: somebody has it for a controlling terminal.
+    say "$work/bare-$kind" "interrupts reach it"
     say "$work/bare-$kind" "monopod: exit code 7"
 done
 

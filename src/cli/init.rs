@@ -15,6 +15,7 @@ use rustix::process::{WaitOptions, WaitStatus, wait};
 use rustix::system::{RebootCommand, finit_module, reboot};
 use std::ffi::{CString, OsString};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -125,8 +126,17 @@ fn run(words: &[OsString]) -> i32 {
         let _ = std::fs::create_dir_all(directory);
     }
     let _ = std::fs::set_permissions("/var/tmp", PermissionsExt::from_mode(0o1777));
-    let child = match Command::new(sys::role::executable()).args(words).env("HOME", "/").spawn() {
-        Ok(child) => rustix::process::Pid::from_child(&child),
+    let started = sys::role::fork(|| {
+        // The console is its terminal: interrupts from there reach it. One that is no terminal stays what it is.
+        if rustix::process::setsid().is_ok() {
+            let _ = rustix::process::ioctl_tiocsctty(std::io::stdin());
+        }
+        let error = Command::new(sys::role::executable()).args(words).env("HOME", "/").exec();
+        note(&format!("monopod: cannot start: {error}"));
+        125
+    });
+    let child = match started {
+        Ok(child) => rustix::process::Pid::from_raw(child),
         Err(error) => {
             note(&format!("monopod: cannot start: {error}"));
             return 125;
@@ -138,7 +148,7 @@ fn run(words: &[OsString]) -> i32 {
     loop {
         let options = if ended { WaitOptions::NOHANG } else { WaitOptions::empty() };
         match wait(options) {
-            Ok(Some((pid, status))) if pid == child => {
+            Ok(Some((pid, status))) if Some(pid) == child => {
                 code = exit_code(status);
                 ended = true;
             }

@@ -5,6 +5,9 @@
 //! - `attach`: the `SOCK_SEQPACKET` listener of the monitor.
 //!
 //! Files appear whole, by rename(2). One that is missing or damaged reads as `None`.
+//!
+//! Where there is no room for another file any more, what `exit` would hold is the second line of `pid`: that fits into the
+//! block which the file has.
 
 use crate::Error;
 use rustix::io::Errno;
@@ -74,12 +77,25 @@ impl Running {
 impl Exit {
     /// The record in `run_dir`.
     pub fn read(run_dir: &Path) -> Option<Exit> {
-        read(&run_dir.join(EXIT))
+        read(&run_dir.join(EXIT)).or_else(|| {
+            let both = std::fs::read(run_dir.join(PID)).ok()?;
+            serde_json::from_slice(both.split(|byte| *byte == b'\n').nth(1)?).ok()
+        })
     }
 
     /// Writes it; `durable`: it is on disk (one fsync) before it has its name.
     pub fn write(&self, run_dir: &Path, durable: bool) -> Result<(), Error> {
-        write(run_dir.join(EXIT), self, durable)
+        let written = write(run_dir.join(EXIT), self, durable);
+        if written.is_err() && self.append_to(&run_dir.join(PID), durable).is_ok() {
+            return Ok(());
+        }
+        written
+    }
+
+    fn append_to(&self, path: &Path, durable: bool) -> std::io::Result<()> {
+        let mut file = File::options().append(true).open(path)?;
+        file.write_all(&[b"\n", &serde_json::to_vec(self)?[..]].concat())?;
+        if durable { file.sync_all() } else { Ok(()) }
     }
 }
 
@@ -102,7 +118,7 @@ fn lives(pid: i32, since: u64) -> bool {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    serde_json::from_slice(std::fs::read(path).ok()?.split(|byte| *byte == b'\n').next()?).ok()
 }
 
 fn write<T: Serialize>(path: PathBuf, record: &T, durable: bool) -> Result<(), Error> {
@@ -132,6 +148,10 @@ mod tests {
         assert_eq!(Exit::read(&dir), Some(exit));
         std::fs::write(dir.join("exit"), "{\"code\":1").unwrap();
         assert_eq!(Exit::read(&dir), None);
+        // A directory in the place of the file it is written to first: as good as a full disk.
+        let late = Exit { code: 3, ..Exit::default() };
+        std::fs::create_dir(dir.join("exit.new")).unwrap();
+        assert!(late.write(&dir, true).is_err());
         let own = std::process::id() as i32;
         let running = Running {
             pid: own,
@@ -144,6 +164,10 @@ mod tests {
         assert!(running.start_time > 0 && running.process_lives() && running.monitor_lives());
         assert!(!Running { start_time: running.start_time + 1, ..running.clone() }.process_lives());
         assert!(!Running { pid: 0, ..running }.process_lives());
+        late.write(&dir, true).unwrap();
+        std::fs::remove_file(dir.join("exit")).unwrap();
+        assert_eq!((Exit::read(&dir), Running::read(&dir).is_some()), (Some(late), true));
+        std::fs::remove_dir(dir.join("exit.new")).unwrap();
         clear(&dir);
         assert_eq!(Running::read(&dir), None);
         std::fs::remove_dir_all(&dir).unwrap();
