@@ -10,7 +10,7 @@ use crate::copy::Purpose;
 use crate::place::Place;
 use crate::snapshot::Lower;
 use crate::{Error, Result, Store, format};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::Read;
@@ -81,11 +81,21 @@ impl Store {
     pub(crate) fn map_layers(&self, lower: &[Lower], map: &IdMap, kept: bool) -> Result<Lowest> {
         let key = key(map);
         let mut lowest = Lowest { directory: format::MAPPED, names: Vec::with_capacity(lower.len()), referring: false };
+        let mut missing = Vec::new();
         for layer in lower {
-            let (name, referring) = match self.mapped_layer(&layer.name, &key, kept)? {
-                Some(known) => known,
-                None => self.map_layer(&layer.name, map, &key, kept)?,
-            };
+            if self.mapped_layer(&layer.name, &key, kept)?.is_none() {
+                missing.push(layer.name.as_str());
+            }
+        }
+        if !missing.is_empty() {
+            // All in the same order, for everybody holds the locks of all that they make.
+            missing.sort_unstable();
+            self.make_mapped(&missing, map, &key, kept)?;
+        }
+        for layer in lower {
+            let made = self.mapped_layer(&layer.name, &key, kept)?;
+            let (name, referring) =
+                made.ok_or(Errno::NOENT).map_err(Error::path("find the copy of layer", &layer.name))?;
             lowest.names.push(name);
             lowest.referring |= referring;
         }
@@ -108,36 +118,61 @@ impl Store {
         Ok(Some((name, referring)))
     }
 
-    /// Makes one. Others who want the same wait.
-    fn map_layer(&self, layer: &str, map: &IdMap, key: &str, kept: bool) -> Result<(String, bool)> {
-        let source = self.root().join(format::LAYERS).join(layer);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let lock = fs::open(&source, flags, Mode::empty()).map_err(Error::path("open", &source))?;
-        rustix::io::retry_on_intr(|| fs::flock(&lock, FlockOperation::LockExclusive))
-            .map_err(Error::path("lock", &source))?;
-        if let Some(known) = self.mapped_layer(layer, key, kept)? {
-            return Ok(known);
-        }
+    /// Makes those that are still missing. Others who want the same wait.
+    fn make_mapped(&self, layers: &[&str], map: &IdMap, key: &str, kept: bool) -> Result<()> {
         let directory = self.root().join(format::MAPPED);
         match fs::mkdir(&directory, Mode::from_raw_mode(0o711)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(Error::path("create", directory)(errno)),
         }
         let referring = self.owners()?.references;
-        let place = Place::create(self.root())?;
-        let made = self.fill_mapped(&place, layer, map, referring).and_then(|()| {
-            let target = directory.join(place.name());
-            fs::renameat(place.directory(), format::TREE, fs::CWD, &target).map_err(Error::path("create", target))?;
-            fs::syncfs(&lock).map_err(Error::path("write to disk what is in", self.root()))?;
-            let query = "INSERT INTO mapped_layers VALUES (?1, ?2, ?3, ?4, ?5)";
-            let row = params![place.name(), layer, key, kept, referring];
-            self.connection().execute(query, row).map_err(self.failed("add a layer to"))?;
-            Ok((place.name().to_owned(), referring))
-        });
-        if made.is_err() {
-            let _ = self.discard(&place);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let (mut locks, mut made) = (Vec::new(), Vec::new());
+        let published = layers
+            .iter()
+            .try_for_each(|layer| {
+                let source = self.root().join(format::LAYERS).join(layer);
+                let lock = fs::open(&source, flags, Mode::empty()).map_err(Error::path("open", &source))?;
+                rustix::io::retry_on_intr(|| fs::flock(&lock, FlockOperation::LockExclusive))
+                    .map_err(Error::path("lock", &source))?;
+                locks.push(lock);
+                if self.mapped_layer(layer, key, kept)?.is_some() {
+                    return Ok(());
+                }
+                let place = Place::create(self.root())?;
+                let filled = self.fill_mapped(&place, layer, map, referring);
+                let target = directory.join(place.name());
+                let moved = filled.and_then(|()| {
+                    fs::renameat(place.directory(), format::TREE, fs::CWD, &target)
+                        .map_err(Error::path("create", target))
+                });
+                made.push((*layer, place));
+                moved
+            })
+            .and_then(|()| match locks.first() {
+                Some(any) if !made.is_empty() => {
+                    fs::syncfs(any).map_err(Error::path("write to disk what is in", self.root()))
+                }
+                _ => Ok(()),
+            })
+            .and_then(|()| self.insert_mapped(&made, key, kept, referring));
+        if published.is_err() {
+            for (_, place) in &made {
+                let _ = self.discard(place);
+            }
         }
-        made
+        published
+    }
+
+    fn insert_mapped(&self, made: &[(&str, Place)], key: &str, kept: bool, referring: bool) -> Result<()> {
+        let connection = self.connection();
+        let fail = self.failed("add layers to");
+        let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
+        for (layer, place) in made {
+            let query = "INSERT INTO mapped_layers VALUES (?1, ?2, ?3, ?4, ?5)";
+            change.execute(query, params![place.name(), layer, key, kept, referring]).map_err(&fail)?;
+        }
+        change.commit().map_err(&fail)
     }
 
     fn fill_mapped(&self, place: &Place, layer: &str, map: &IdMap, referring: bool) -> Result<()> {
