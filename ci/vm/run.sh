@@ -7,10 +7,11 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$(cd "$here/../.." && pwd)/target/vm
-modules="overlay virtio_pci virtio_blk ext4 crc32c_generic"
+modules="overlay virtio_pci virtio_blk ext4 crc32c_generic dummy macvlan ipvlan bridge veth nf_tables nft_chain_nat nft_nat nft_masq nft_fib_inet nft_ct"
 
 fetch() {
-    [ -e "$cache/kernel" ] && return
+    [ -e "$cache/kernel" ] && [ "$(cat "$cache/list" 2>/dev/null)" = "$modules" ] && return
+    rm -rf "$cache"
     mkdir -p "$cache/package"
     cd "$cache/package"
     name() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1; }
@@ -21,6 +22,7 @@ fetch() {
     mkdir -p "$cache/modules"
     for module in $modules; do take "$module"; done
     mv boot/vmlinuz-* "$cache/kernel"
+    echo "$modules" >"$cache/list"
     cd "$cache" && rm -rf package
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Must not know: why a step is taken.
 
-use crate::plan::{Bridge, Link, Step};
+use crate::plan::{Bridge, Link, On, Step};
 use crate::{Error, firewall};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
@@ -85,8 +85,11 @@ impl Kernel {
             Err(Errno::NODEV) => {
                 let end = End { address: Some(wanted.mac), mtu: wanted.mtu, up: true, ..End::named(&wanted.name) };
                 let mut requests = Requests::new();
-                links::add(&mut requests, end, Kind::Bridge { vlan_filtering: false });
+                links::add(&mut requests, end, Kind::Bridge { vlan_filtering: wanted.vlan.is_some() });
                 self.route.carry_out(&mut requests).map_err(|r| match r.errno {
+                    Errno::OPNOTSUPP if wanted.vlan.is_some() => {
+                        Error::Kernel { what: "bridges that heed VLANs (CONFIG_BRIDGE_VLAN_FILTERING)" }
+                    }
                     Errno::OPNOTSUPP => Error::Kernel { what: "bridges (CONFIG_BRIDGE)" },
                     _ => step(&format!("make bridge {:?}", wanted.name), r),
                 })?;
@@ -103,6 +106,18 @@ impl Kernel {
         };
         let (link, there) = found;
         let mut requests = Requests::new();
+        if let Some(vlan) = wanted.vlan {
+            links::set_own_vlan(&mut requests, link.index, vlan);
+        }
+        if let Some(name) = &wanted.vrf {
+            let vrf = self.find(name)?;
+            if vrf.kind != "vrf" {
+                return Err(Error::Invalid(format!("link {name:?} is there and is not a VRF")));
+            }
+            if link.master != vrf.index {
+                links::set_master(&mut requests, link.index, vrf.index);
+            }
+        }
         for Subnet { address, prefix } in &wanted.addresses {
             if !there.contains(&(link.index, *address, *prefix)) {
                 links::add_address(&mut requests, link.index, *address, *prefix);
@@ -134,15 +149,29 @@ impl Kernel {
 
     /// Makes a container's link, with its end in the namespace behind `namespace`.
     pub fn link(&mut self, link: &Link, namespace: BorrowedFd<'_>) -> Result<(), Error> {
-        let bridge = self.find(&link.bridge)?;
-        let mtu = if link.mtu == 0 { bridge.mtu } else { link.mtu };
-        let peer = End { address: Some(link.mac), mtu, ..End::named(&link.interface).within(namespace) };
-        let host = End { mtu, up: true, master: bridge.index, ..End::named("veth%d") };
+        let own = End { address: Some(link.mac), mtu: link.mtu, ..End::named(&link.interface).within(namespace) };
         let mut requests = Requests::new();
-        links::add(&mut requests, host, Kind::Veth { peer });
+        let lacking = match &link.on {
+            On::Bridge { name, .. } => {
+                let bridge = self.find(name)?;
+                let mtu = if link.mtu == 0 { bridge.mtu } else { link.mtu };
+                let host = End { mtu, up: true, master: bridge.index, ..End::named("veth%d") };
+                links::add(&mut requests, host, Kind::Veth { peer: End { mtu, ..own } });
+                "pairs of links (CONFIG_VETH)"
+            }
+            On::Macvlan { parent, mode } => {
+                links::add(&mut requests, own, Kind::Macvlan { parent: self.parent(parent)?, mode: *mode });
+                "links of this kind (CONFIG_MACVLAN)"
+            }
+            On::Ipvlan { parent, mode } => {
+                let own = End { address: None, ..own };
+                links::add(&mut requests, own, Kind::Ipvlan { parent: self.parent(parent)?, mode: *mode });
+                "links of this kind (CONFIG_IPVLAN)"
+            }
+        };
         let made = self.route.carry_out(&mut requests);
         made.map_err(|r| match r.errno {
-            Errno::OPNOTSUPP => Error::Kernel { what: "pairs of links (CONFIG_VETH)" },
+            Errno::OPNOTSUPP => Error::Kernel { what: lacking },
             _ => step(&format!("make link {:?}", link.interface), r),
         })?;
         let within = || -> Result<u32, Error> {
@@ -158,9 +187,13 @@ impl Kernel {
             }
             links::set_up(&mut requests, found.index, true);
             for route in &link.routes {
-                let base = links::Route::default_by(route.gateway, found.index);
                 let Subnet { address: destination, prefix } = route.destination;
-                links::add_route(&mut requests, &links::Route { destination, prefix, metric: route.metric, ..base });
+                let (gateway, metric, link) = (route.gateway, route.metric, found.index);
+                let kind = links::RouteKind::Unicast;
+                links::add_route(
+                    &mut requests,
+                    &links::Route { destination, prefix, gateway, link, metric, table: 254, kind },
+                );
             }
             socket.carry_out(&mut requests).map_err(|refusal| {
                 step(&format!("give link {:?} its addresses and routes", link.interface), refusal)
@@ -168,11 +201,27 @@ impl Kernel {
             Ok(found.other)
         };
         let other = inside(namespace, within).map_err(Error::Socket)??;
+        let On::Bridge { vlan, .. } = link.on else { return Ok(()) };
         // Where frames are shown to filters of IP (br_netfilter), a container that asks for itself by the host's address
         // is answered by its own port.
         let mut requests = Requests::new();
         links::set_hairpin(&mut requests, other);
+        if let Some(vlan) = vlan {
+            links::set_vlan(&mut requests, other, vlan);
+        }
         self.requests(requests, "let the bridge send back")
+    }
+
+    /// The number of a device of the host; without a name, of that by which the default route leads.
+    fn parent(&mut self, name: &str) -> Result<u32, Error> {
+        if !name.is_empty() {
+            return self.find(name).map(|link| link.index);
+        }
+        let routes = links::routes(&mut self.route).map_err(Error::Socket)?;
+        let default = routes.iter().filter(|r| r.prefix == 0 && r.link != 0).min_by_key(|r| r.metric);
+        default.map(|route| route.link).ok_or_else(|| {
+            Error::Invalid("the host has no default route by which to choose a device: set --interface-name".into())
+        })
     }
 
     /// Takes the link `interface` out of the namespace behind `namespace`.

@@ -68,7 +68,15 @@ pub fn create(asked: &Asked, facts: &Facts) -> Result<Definition, Error> {
     if let Some(name) = options.remove("com.docker.network.bridge.name").or_else(|| options.remove("bridge_name")) {
         interface = name;
     }
-    if interface.is_empty() {
+    let driver = if asked.driver.is_empty() { "bridge".to_owned() } else { asked.driver.clone() };
+    if driver != "bridge" {
+        if let Some(name) = options.remove("parent") {
+            interface = name;
+        }
+        if !interface.is_empty() && !facts.links.contains(&interface) {
+            return Err(invalid(format!("parent interface {interface} does not exist")));
+        }
+    } else if interface.is_empty() {
         let name_taken = |n: &str| asked.name.is_none() && facts.networks.iter().any(|d| d.name == n);
         interface = numbered().find(|n| !interface_taken(n) && !name_taken(n)).unwrap_or_default();
     } else if interface.len() > 15 || interface.contains(['/', ' ', ':']) {
@@ -79,7 +87,8 @@ pub fn create(asked: &Asked, facts: &Facts) -> Result<Definition, Error> {
     let name = match &asked.name {
         Some(name) => name.clone(),
         // As its bridge.
-        None => interface.clone(),
+        None if driver == "bridge" => interface.clone(),
+        None => numbered().find(|n| !facts.networks.iter().any(|d| d.name == *n)).unwrap_or_default(),
     };
     let reserved = ["none", "host", "bridge", "private", "slirp4netns", "pasta", "container", "ns", "default"];
     if !types::id::is_name(&name) || reserved.contains(&name.as_str()) {
@@ -90,13 +99,19 @@ pub fn create(asked: &Asked, facts: &Facts) -> Result<Definition, Error> {
     if facts.networks.iter().any(|n| n.name == name) {
         return Err(Error::Exists { name });
     }
-    let driver = if asked.driver.is_empty() { "bridge".to_owned() } else { asked.driver.clone() };
     let ipam = match asked.ipam_driver.as_str() {
+        "" if driver == "ipvlan" && asked.subnets.is_empty() => "none",
+        "" if driver == "macvlan" && asked.subnets.is_empty() => "dhcp",
         "" => "host-local",
         known @ ("host-local" | "none" | "dhcp") => known,
         other => return Err(invalid(format!("unsupported ipam driver {other:?}"))),
     };
-    let subnets = subnets(asked, facts, ipam)?;
+    let is_bridge = driver == "bridge";
+    // Without a bridge of its own it is on a device, and has no name server; its subnet may well be the host's.
+    let subnets = match is_bridge {
+        true => subnets(asked, facts, ipam)?,
+        false => subnets(asked, &Facts { networks: Vec::new(), subnets: Vec::new(), ..facts.clone() }, ipam)?,
+    };
     let servers = asked.servers.iter().map(|s| ip(s)).collect::<Result<Vec<_>, _>>()?;
     let definition = Definition {
         id: facts.random.iter().map(|b| format!("{b:02x}")).collect(),
@@ -107,7 +122,7 @@ pub fn create(asked: &Asked, facts: &Facts) -> Result<Definition, Error> {
         ipv6_enabled: asked.ipv6 || subnets.iter().any(|p| p.subnet.address.is_ipv6()),
         routes: asked.routes.iter().map(|r| route(r)).collect::<Result<_, _>>()?,
         internal: asked.internal,
-        dns_enabled: !asked.disable_dns && !subnets.is_empty(),
+        dns_enabled: is_bridge && !asked.disable_dns && !subnets.is_empty(),
         network_dns_servers: servers,
         labels: pairs("label", &asked.labels)?,
         options,
@@ -276,8 +291,29 @@ mod tests {
         assert!(refused(&|a| a.ranges = words(&["10.1.1.0/28"])).contains("not in subnet"));
         assert!(refused(&|a| a.name = Some("podman".into())).contains("already used"));
         assert!(refused(&|a| a.name = Some("host".into())).contains("invalid"));
-        assert!(refused(&|a| a.driver = "macvlan".into()).contains("macvlan"));
-        assert!(refused(&|a| a.options = words(&["vlan=5"])).contains("vlan"));
+        assert!(refused(&|a| a.driver = "overlay".into()).contains("overlay"));
+        for (driver, option) in [
+            ("bridge", "vlan=4095"),
+            ("bridge", "metric=x"),
+            ("bridge", "mode=l2"),
+            ("macvlan", "mode=l2"),
+            ("macvlan", "vlan=5"),
+            ("macvlan", "parent=eth9"),
+        ] {
+            let error = refused(&|a| (a.driver, a.options) = (driver.into(), words(&[option])));
+            assert!(error.contains(option.split('=').next().unwrap()), "{driver}: {error}");
+        }
+        let of = |driver: &str, options: &[&str]| {
+            let asked = Asked { driver: driver.into(), options: words(options), ..asked.clone() };
+            create(&asked, &Facts { links: words(&["eth0"]), ..facts() })
+        };
+        // On a device, in a subnet that the host is in; nobody answers for names.
+        let made = of("macvlan", &["parent=eth0", "mode=private"]).unwrap();
+        assert_eq!((made.network_interface.as_str(), made.dns_enabled), ("eth0", false));
+        assert_eq!(of("ipvlan", &["mode=l3"]).unwrap().network_interface, "");
+        assert_eq!(of("bridge", &["vlan=5", "vrf=blue"]).unwrap().option("vlan"), Some("5"));
+        // Without a subnet it would be the network's to say.
+        assert!(refused(&|a| *a = Asked { driver: "macvlan".into(), ..Asked::default() }).contains("dhcp"));
         assert!(refused(&|a| a.routes = words(&["10.2.0.0/16"])).contains("invalid route"));
         assert!(refused(&|a| a.subnets.clear()).contains("need a --subnet"));
     }

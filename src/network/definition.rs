@@ -111,6 +111,11 @@ impl Definition {
         }
     }
 
+    /// It has a bridge of its own; others are on a device of the host.
+    pub fn is_bridge(&self) -> bool {
+        self.driver == "bridge"
+    }
+
     /// The value of an option of the driver.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str)

@@ -57,7 +57,7 @@ pub fn rules(networks: &[Definition]) -> Batch {
     elements_of_names(&mut batch, networks);
     raw(&mut batch);
     published(&mut batch);
-    for network in networks.iter().filter(|n| !n.network_interface.is_empty()) {
+    for network in networks.iter().filter(|n| n.is_bridge() && !n.network_interface.is_empty()) {
         of_network(&mut batch, network);
     }
     postrouting(&mut batch);
@@ -103,7 +103,7 @@ fn elements_of_names(batch: &mut Batch, networks: &[Definition]) {
     let names = |fit: &dyn Fn(&Definition) -> bool| -> Vec<Element> {
         networks
             .iter()
-            .filter(|n| n.driver == "bridge" && fit(n))
+            .filter(|n| n.is_bridge() && fit(n))
             .map(|n| Element { key: padded(&n.network_interface).to_vec(), data: Vec::new() })
             .collect()
     };

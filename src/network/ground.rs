@@ -7,8 +7,8 @@
 //! that comes here releases it.
 
 use crate::carry::Kernel;
-use crate::definition::{Definition, LeaseRange, Pool};
-use crate::holding::{Attachment, Holding, Joint, parse_mac};
+use crate::definition::Definition;
+use crate::holding::{Attachment, Holding, Joint};
 use crate::plan::Step;
 use crate::{Error, firewall, plan};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -18,9 +18,9 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use sys::netlink::{Family, Socket};
+use types::Id;
 use types::port::Published;
-use types::subnet::after;
-use types::{Id, Subnet};
 
 const FILE: &str = "holdings";
 
@@ -47,6 +47,9 @@ pub struct State {
     holdings: Vec<Holding>,
     /// The address of a network that was given last, so that one that was just given back is not given at once.
     last: BTreeMap<String, IpAddr>,
+    /// Addresses of the host's devices, on which containers may be: looked up when they are needed.
+    #[serde(skip)]
+    host: Vec<IpAddr>,
 }
 
 /// What a container is to have.
@@ -184,7 +187,9 @@ impl Ground {
             kernel.carry_out(&step)?;
         }
         let all: Vec<Definition> = locked.state.networks.values().cloned().collect();
-        kernel.batch(firewall::rules(&all), "set up the packet filter")?;
+        if all.iter().any(Definition::is_bridge) {
+            kernel.batch(firewall::rules(&all), "set up the packet filter")?;
+        }
         locked.state.unfinished.clear();
         locked.write()?;
         locked.keep()
@@ -466,12 +471,24 @@ impl Locked<'_> {
         for port in wanted.ports {
             crate::ground::ports::check(port)?;
         }
+        if networks.iter().any(|(_, network)| !network.is_bridge()) {
+            let mut socket = Socket::open(Family::Route).map_err(Error::Socket)?;
+            let addresses = sys::links::addresses(&mut socket).map_err(Error::Socket)?;
+            self.state.host = addresses.into_iter().map(|(_, address, _)| address).collect();
+        }
         let mut joints: Vec<Joint> = Vec::new();
         for (attachment, network) in &networks {
             let joint = self.state.join(attachment, network, &joints)?;
             joints.push(joint);
         }
         let own = std::process::id() as i32;
+        if !wanted.ports.is_empty() && joints.iter().all(|joint| joint.direct) {
+            let names: Vec<&str> = joints.iter().map(|j| j.network.as_str()).collect();
+            return Err(Error::Invalid(format!(
+                "ports cannot be published in network {}: its containers are reached at their own addresses",
+                names.join(", ")
+            )));
+        }
         let holding = Holding {
             id: wanted.id.clone(),
             name: wanted.name.to_owned(),
@@ -533,129 +550,25 @@ impl Locked<'_> {
         self.state.unfinished.extend(idle.iter().cloned());
         self.write()?;
         let mut kernel = Kernel::open()?;
+        let mut filtered = false;
         for name in idle {
             self.state.unfinished.retain(|unfinished| *unfinished != name);
             if let Some(network) = self.state.networks.remove(&name) {
                 self.state.last.remove(&name);
-                kernel.remove(&network.network_interface)?;
+                // A device of the host's is not ours to take away.
+                if network.is_bridge() {
+                    filtered = true;
+                    kernel.remove(&network.network_interface)?;
+                }
             }
         }
-        let left: Vec<Definition> = self.state.networks.values().cloned().collect();
+        if !filtered {
+            return Ok(());
+        }
+        let left: Vec<Definition> = self.state.networks.values().filter(|n| n.is_bridge()).cloned().collect();
         let batch = if left.is_empty() { firewall::nothing() } else { firewall::rules(&left) };
         kernel.batch(batch, "take the packet filter down")
     }
-}
-
-impl State {
-    /// A port among `ports` that a container has, and the container's name.
-    fn port_holder(&self, ports: &[Published]) -> Option<(Published, String)> {
-        let meet = |a: &Published, b: &Published| {
-            let first = a.host.max(b.host);
-            let last = a.host.saturating_add(a.count - 1).min(b.host.saturating_add(b.count - 1));
-            let any = |ip: Option<IpAddr>| ip.is_none_or(|ip| ip.is_unspecified());
-            a.protocol == b.protocol && first <= last && (any(a.host_ip) || any(b.host_ip) || a.host_ip == b.host_ip)
-        };
-        ports.iter().enumerate().find_map(|(at, port)| {
-            let twice = ports[..at].iter().any(|p| meet(p, port)).then(|| "the same twice".to_owned());
-            let other = || self.holdings.iter().find(|h| h.ports.iter().any(|p| meet(p, port))).map(|h| h.name.clone());
-            twice.or_else(other).map(|holder| (*port, holder))
-        })
-    }
-
-    /// A place in a network for a container that has `before` already.
-    fn join(&mut self, asked: &Attachment, network: &Definition, before: &[Joint]) -> Result<Joint, Error> {
-        let mut addresses = Vec::new();
-        let mut gateways = Vec::new();
-        for wanted in &asked.addresses {
-            if !network.subnets.iter().any(|p| p.subnet.contains(*wanted)) {
-                return Err(Error::AddressOutside { address: wanted.to_string(), network: network.name.clone() });
-            }
-        }
-        for pool in &network.subnets {
-            let given = asked.addresses.iter().find(|a| pool.subnet.contains(**a)).copied();
-            // Another subnet of the family of an address that was asked for is not meant.
-            let other = asked.addresses.iter().any(|a| a.is_ipv4() == pool.subnet.address.is_ipv4());
-            if given.is_none() && other {
-                continue;
-            }
-            let address = self.address(network, pool, given)?;
-            addresses.push(Subnet { address, prefix: pool.subnet.prefix });
-            let no_default =
-                network.internal || network.option("no_default_route").is_some_and(|v| matches!(v, "1" | "true"));
-            if let Some(gateway) = pool.gateway.filter(|_| !no_default)
-                && !gateways.iter().any(|g: &IpAddr| g.is_ipv4() == gateway.is_ipv4())
-            {
-                gateways.push(gateway);
-            }
-        }
-        let mac = match &asked.mac {
-            Some(text) => parse_mac(text).ok_or_else(|| Error::Invalid(format!("invalid mac address {text:?}")))?,
-            None => match addresses.first() {
-                Some(first) => plan::mac_of(first.address),
-                None => random_mac()?,
-            },
-        };
-        let taken = |name: &str| before.iter().any(|j| j.interface == name);
-        let interface = match asked.interface.as_str() {
-            "" => (0..).map(|n| format!("eth{n}")).find(|n| !taken(n)).unwrap_or_default(),
-            name if taken(name) => return Err(Error::Invalid(format!("interface name {name:?} is used twice"))),
-            name => name.to_owned(),
-        };
-        let (network, aliases) = (network.name.clone(), asked.aliases.clone());
-        Ok(Joint { network, interface, addresses, gateways, mac, aliases })
-    }
-
-    fn address(&mut self, network: &Definition, pool: &Pool, given: Option<IpAddr>) -> Result<IpAddr, Error> {
-        let in_network = |j: &&Joint| j.network == network.name;
-        let mut taken: Vec<(IpAddr, &str)> = self
-            .holdings
-            .iter()
-            .flat_map(|h| {
-                h.joints
-                    .iter()
-                    .filter(in_network)
-                    .flat_map(|j| j.addresses.iter().map(|a| (a.address, h.name.as_str())))
-            })
-            .collect();
-        taken.extend(pool.gateway.map(|g| (g, "none: it is the network's gateway")));
-        let holder = |address: IpAddr| taken.iter().find(|t| t.0 == address).map(|t| t.1.to_owned());
-        if let Some(given) = given {
-            return match holder(given) {
-                Some(holder) => Err(Error::AddressTaken { address: given.to_string(), holder }),
-                None => Ok(given),
-            };
-        }
-        let (mut first, mut last) = pool.subnet.usable();
-        if let Some(LeaseRange { start_ip, end_ip }) = pool.lease_range {
-            first = start_ip.unwrap_or(first).max(first);
-            last = end_ip.unwrap_or(last).min(last);
-        }
-        let key = format!("{} {}", network.name, pool.subnet);
-        let start = match self.last.get(&key) {
-            Some(before) if (first..last).contains(before) => after(*before),
-            _ => first,
-        };
-        let taken: std::collections::BTreeSet<IpAddr> = taken.iter().map(|t| t.0).collect();
-        let mut at = start;
-        loop {
-            if !taken.contains(&at) {
-                self.last.insert(key, at);
-                return Ok(at);
-            }
-            at = if at >= last { first } else { after(at) };
-            if at == start {
-                let subnet = pool.subnet.to_string();
-                return Err(Error::Exhausted { network: network.name.clone(), subnet });
-            }
-        }
-    }
-}
-
-fn random_mac() -> Result<[u8; 6], Error> {
-    let mut mac = [0; 6];
-    rustix::rand::getrandom(&mut mac, rustix::rand::GetRandomFlags::empty()).map_err(Error::Socket)?;
-    mac[0] = mac[0] & 0xfc | 2;
-    Ok(mac)
 }
 
 fn port_taken(port: &Published, by: String) -> Error {
@@ -664,6 +577,7 @@ fn port_taken(port: &Published, by: String) -> Error {
 }
 
 mod elsewhere;
+mod places;
 pub mod ports;
 
 #[cfg(test)]

@@ -38,11 +38,17 @@ pub struct Joint {
     pub mac: [u8; 6],
     /// Names beside the container's own.
     pub aliases: Vec<String>,
+    /// It is on a device of the host (macvlan, ipvlan), so the host's published ports do not lead there.
+    #[serde(default)]
+    pub direct: bool,
 }
 
 impl Joint {
-    /// The hardware address as text.
+    /// The hardware address as text; empty if it is that of the host's device.
     pub fn mac_text(&self) -> String {
+        if self.mac == [0; 6] {
+            return String::new();
+        }
         let [a, b, c, d, e, f] = self.mac;
         format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
     }
@@ -73,9 +79,14 @@ impl Holding {
         sys::process::is_alive(self.pid, self.since)
     }
 
-    /// Its first address of a family.
+    /// Its first address of a family to which ports of the host can lead.
     pub fn address(&self, v4: bool) -> Option<IpAddr> {
-        self.joints.iter().flat_map(|j| &j.addresses).map(|a| a.address).find(|a| a.is_ipv4() == v4)
+        self.joints
+            .iter()
+            .filter(|j| !j.direct)
+            .flat_map(|j| &j.addresses)
+            .map(|a| a.address)
+            .find(|a| a.is_ipv4() == v4)
     }
 }
 

@@ -32,12 +32,16 @@ pub(crate) struct Bridge {
     pub mac: [u8; 6],
     pub mtu: u32,
     pub addresses: Vec<Subnet>,
+    /// It heeds VLANs, and its own end is in this one.
+    pub vlan: Option<u16>,
+    /// The VRF that it belongs to.
+    pub vrf: Option<String>,
 }
 
 /// A container's link as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
-    pub bridge: String,
+    pub on: On,
     pub interface: String,
     pub mac: [u8; 6],
     pub mtu: u32,
@@ -47,16 +51,31 @@ pub(crate) struct Link {
     pub announce: bool,
 }
 
+/// What a container's link is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum On {
+    /// A bridge, in this VLAN of it.
+    Bridge { name: String, vlan: Option<u16> },
+    /// A device of the host, with a hardware address of its own (`MACVLAN_MODE_*`). No name is the device of the default route.
+    Macvlan { parent: String, mode: u32 },
+    /// The same with the device's hardware address (`IPVLAN_MODE_*`).
+    Ipvlan { parent: String, mode: u16 },
+}
+
 /// A route inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
     pub destination: Subnet,
-    pub gateway: IpAddr,
+    /// `None`: straight by the link.
+    pub gateway: Option<IpAddr>,
     pub metric: u32,
 }
 
 /// What a network needs before the first container is in it.
 pub(crate) fn raise(network: &Definition) -> Vec<Step> {
+    if !network.is_bridge() {
+        return Vec::new();
+    }
     let addresses: Vec<Subnet> =
         network.subnets.iter().filter_map(|p| Some(Subnet { address: p.gateway?, prefix: p.subnet.prefix })).collect();
     let has = |v4: bool| network.subnets.iter().any(|p| p.subnet.address.is_ipv4() == v4);
@@ -66,6 +85,8 @@ pub(crate) fn raise(network: &Definition) -> Vec<Step> {
             mac: bridge_mac(&network.id),
             mtu: network.mtu(),
             addresses,
+            vlan: vlan(network),
+            vrf: network.option("vrf").map(str::to_owned),
         }),
         Step::Forwarding { v4: has(true) && !network.internal, v6: has(false) && !network.internal },
     ]
@@ -76,16 +97,22 @@ pub(crate) fn join(network: &Definition, joint: &Joint, at: usize) -> Step {
     let metric = network.option("metric").and_then(|m| m.parse().ok()).unwrap_or(100) + at as u32;
     let everywhere = |gateway: &IpAddr| {
         let destination = if gateway.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() };
-        Route { destination: Subnet { address: destination, prefix: 0 }, gateway: *gateway, metric }
+        // A link that passes packets on itself has no neighbours.
+        let routed = network.driver == "ipvlan" && matches!(network.option("mode"), Some("l3" | "l3s"));
+        Route {
+            destination: Subnet { address: destination, prefix: 0 },
+            gateway: (!routed).then_some(*gateway),
+            metric,
+        }
     };
     let mut routes: Vec<Route> = joint.gateways.iter().map(everywhere).collect();
     routes.extend(network.routes.iter().map(|r| Route {
         destination: r.destination,
-        gateway: r.gateway,
+        gateway: Some(r.gateway),
         metric: r.metric.unwrap_or(metric),
     }));
     Step::Link(Link {
-        bridge: network.network_interface.clone(),
+        on: on(network),
         interface: joint.interface.clone(),
         mac: joint.mac,
         mtu: network.mtu(),
@@ -93,6 +120,28 @@ pub(crate) fn join(network: &Definition, joint: &Joint, at: usize) -> Step {
         routes,
         announce: joint.addresses.first().is_some_and(|a| joint.mac != mac_of(a.address)),
     })
+}
+
+fn on(network: &Definition) -> On {
+    let (parent, mode) = (network.network_interface.clone(), network.option("mode").unwrap_or_default());
+    match network.driver.as_str() {
+        "macvlan" => On::Macvlan { parent, mode: position(&MACVLAN_MODES, mode).map_or(4, |at| 1 << at) },
+        "ipvlan" => On::Ipvlan { parent, mode: position(&IPVLAN_MODES, mode).unwrap_or(0) as u16 },
+        _ => On::Bridge { name: parent, vlan: vlan(network) },
+    }
+}
+
+fn vlan(network: &Definition) -> Option<u16> {
+    network.option("vlan").and_then(|vlan| vlan.parse().ok())
+}
+
+/// In the order of the bits of `MACVLAN_MODE_*`.
+const MACVLAN_MODES: [&str; 4] = ["private", "vepa", "bridge", "passthru"];
+/// In the order of `IPVLAN_MODE_*`.
+const IPVLAN_MODES: [&str; 3] = ["l2", "l3", "l3s"];
+
+fn position(words: &[&str], word: &str) -> Option<usize> {
+    words.iter().position(|w| *w == word)
 }
 
 /// What the published ports of a container need.
@@ -146,27 +195,38 @@ pub(crate) fn mac_of(address: IpAddr) -> [u8; 6] {
 
 /// Refuses what is not built, naming it.
 pub(crate) fn check(network: &Definition) -> Result<(), Error> {
-    const KNOWN: [&str; 6] = [
-        "mtu",
-        "com.docker.network.driver.mtu",
-        "isolate",
-        "metric",
-        "com.docker.network.bridge.name",
-        "no_default_route",
-    ];
-    if network.driver != "bridge" {
-        return Err(Error::Driver { name: network.name.clone(), driver: network.driver.clone() });
-    }
-    if let Some(option) = network.options.keys().find(|o| !KNOWN.contains(&o.as_str())) {
+    const ALL: [&str; 4] = ["mtu", "com.docker.network.driver.mtu", "metric", "no_default_route"];
+    const OF_BRIDGES: [&str; 4] = ["isolate", "com.docker.network.bridge.name", "vlan", "vrf"];
+    let (own, modes): (&[&str], &[&str]) = match network.driver.as_str() {
+        "bridge" => (&OF_BRIDGES, &[]),
+        "macvlan" => (&["mode"], &MACVLAN_MODES),
+        "ipvlan" => (&["mode"], &IPVLAN_MODES),
+        _ => return Err(Error::Driver { name: network.name.clone(), driver: network.driver.clone() }),
+    };
+    let known = |option: &str| ALL.contains(&option) || own.contains(&option);
+    if let Some(option) = network.options.keys().find(|o| !known(o)) {
         return Err(Error::Option { name: network.name.clone(), option: option.clone() });
     }
-    match network.ipam_options.get("driver").map(String::as_str) {
-        Some("dhcp") => Err(Error::Option {
-            name: network.name.clone(),
-            option: "ipam-driver=dhcp, which bridges do not have".into(),
-        }),
-        _ => Ok(()),
+    let invalid = |option: &str, value: &str, expected: String| {
+        let name = &network.name;
+        Err(Error::Invalid(format!("invalid {option} {value:?} of network {name:?}: expected {expected}")))
+    };
+    if let Some(mode) = network.option("mode").filter(|mode| !modes.contains(mode)) {
+        return invalid("mode", mode, modes.join(", "));
     }
+    if let Some(vlan) = network.option("vlan").filter(|v| !v.parse().is_ok_and(|v: u16| (1..=4094).contains(&v))) {
+        return invalid("vlan", vlan, "1 to 4094".into());
+    }
+    if let Some(metric) = network.option("metric").filter(|m| m.parse::<u32>().is_err()) {
+        return invalid("metric", metric, "a number".into());
+    }
+    if network.ipam_options.get("driver").is_some_and(|driver| driver == "dhcp") {
+        return Err(Error::Option {
+            name: network.name.clone(),
+            option: "ipam-driver=dhcp: give a --subnet, or ipam-driver=none".into(),
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -189,6 +249,7 @@ mod tests {
             gateways: vec![[10, 88, 0, 1].into()],
             mac: mac_of(address.address),
             aliases: Vec::new(),
+            direct: false,
         };
         let Step::Link(link) = join(&network, &joint, 0) else { panic!() };
         assert_eq!((link.routes.len(), link.routes[0].metric, link.announce), (1, 100, false));

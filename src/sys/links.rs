@@ -222,6 +222,38 @@ pub fn set_hairpin(requests: &mut Requests, index: u32) {
     });
 }
 
+/// A port of a bridge that heeds VLANs is in the VLAN `vlan`, whose frames are bare there; and so are those of the bridge
+/// itself ([`set_own_vlan`]).
+pub fn set_vlan(requests: &mut Requests, index: u32, vlan: u16) {
+    vlan_request(requests, index, vlan, 0);
+}
+
+/// A bridge's own end is in the VLAN `vlan`, beside those that it is in.
+pub fn set_own_vlan(requests: &mut Requests, index: u32, vlan: u16) {
+    const BRIDGE_FLAGS_SELF: u16 = 2;
+    vlan_request(requests, index, vlan, BRIDGE_FLAGS_SELF);
+}
+
+fn vlan_request(requests: &mut Requests, index: u32, vlan: u16, own: u16) {
+    const SET_LINK: u16 = 19;
+    // if_bridge.h
+    const IFLA_BRIDGE_FLAGS: u16 = 0;
+    const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
+    const PVID_AND_UNTAGGED: u16 = 2 | 4;
+    let mut header = link_header(index, 0, 0);
+    header[0] = libc::AF_BRIDGE as u8;
+    requests.add(SET_LINK, 0, &header, |a| {
+        a.nest(IFLA_AF_SPEC, |a| {
+            if own != 0 {
+                a.bytes(IFLA_BRIDGE_FLAGS, &own.to_ne_bytes());
+            }
+            // struct bridge_vlan_info.
+            let info = [PVID_AND_UNTAGGED.to_ne_bytes(), vlan.to_ne_bytes()].concat();
+            a.bytes(IFLA_BRIDGE_VLAN_INFO, &info);
+        });
+    });
+}
+
 /// Per-link parameters of IPv4, by their place in `IPV4_DEVCONF_*` (linux/ip.h): as `/proc/sys/net/ipv4/conf/LINK`, without
 /// /proc.
 pub mod ipv4 {

@@ -12,7 +12,8 @@ fn networks_are_made_listed_and_removed() {
     home.run(&["network", "create", "lan"]).fails(125, &["lan", "already"]);
     home.run(&["network", "create", "--ignore", "lan"]).quiet();
     home.run(&["network", "create", "--subnet", "10.88.1.0/24", "x"]).fails(125, &["10.88.1.0/24", "already used"]);
-    home.run(&["network", "create", "--driver", "macvlan", "x"]).fails(125, &["macvlan"]);
+    home.run(&["network", "create", "--driver", "macvlan", "x"]).fails(125, &["dhcp", "--subnet"]);
+    home.run(&["network", "create", "--driver", "ipvlan", "-o", "parent=nowhere0", "x"]).fails(125, &["nowhere0"]);
     assert_eq!(home.run(&["network", "ls", "-q"]).quiet(), "lan\npodman\npodman2");
     assert_eq!(home.run(&["network", "ls", "-q", "--filter", "label=a=b"]).quiet(), "lan");
     let subnet =
@@ -140,4 +141,26 @@ fn networks_are_kept_from_each_other() {
         home.run(&["rm", "-f", "-t", "0", &name]).ok();
     }
     until_as(&home, &with_neighbour);
+}
+
+#[test]
+fn options_of_bridges_are_heeded() {
+    let Some(home) = home() else { return };
+    let before = traces();
+    let options = ["-o", "metric=300", "-o", "mtu=1400", "--route", "10.9.0.0/24,10.89.0.9,50"];
+    home.run(&[&["network", "create"][..], &options, &["lan"]].concat()).quiet();
+    home.run(&["run", "-d", "--name", "web", "--network", "lan", "busybox", "sh", "-c", &server(80, "hello")]).quiet();
+    let address = home.inspect("web", "{{.NetworkSettings.Networks.lan.IPAddress}}");
+    home.until("it listens", || ask(&format!("{address}:80")).is_some());
+    let out =
+        home.sh(&["--network", "lan"], &format!("ip route; cat /sys/class/net/eth0/mtu; nc {address} 80")).quiet();
+    assert!(out.contains("default via 10.89.0.1 dev eth0  metric 300"), "{out}");
+    assert!(out.contains("10.9.0.0/24 via 10.89.0.9 dev eth0  metric 50"), "{out}");
+    assert!(out.ends_with("1400\nhello"), "{out}");
+    home.run(&["rm", "-f", "-t", "0", "web"]).quiet();
+    // A VRF is the host's to make. VLANs are tried in the virtual machine: not every kernel's bridges heed them.
+    home.run(&["network", "create", "-o", "vrf=blue0", "blue"]).quiet();
+    home.run(&["run", "--rm", "--network", "blue", "busybox", "true"]).fails(125, &["blue0"]);
+    home.run(&["network", "rm", "lan", "blue"]).quiet();
+    until_as(&home, &before);
 }

@@ -64,6 +64,7 @@ fn private(plan: &usernet::Plan) -> Joint {
         gateways: plan.gateways.clone(),
         mac: plan.hardware,
         aliases: Vec::new(),
+        direct: true,
     }
 }
 

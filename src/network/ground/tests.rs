@@ -1,6 +1,7 @@
 //! Addresses and ports are given out and taken back.
 
 use super::*;
+use crate::definition::Pool;
 use types::port::publish;
 
 fn id(n: u8) -> Id {

@@ -25,6 +25,7 @@ fn holding(n: u8, name: &str, places: &[(&str, &str, &[&str])]) -> Holding {
         gateways: Vec::new(),
         mac: [2; 6],
         aliases: aliases.iter().map(|a| a.to_string()).collect(),
+        direct: false,
     };
     Holding {
         id: Id::from_random([n; 32]),
