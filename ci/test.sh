@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
-build/setup.sh iproute2 nftables curl dnsmasq-base iperf3 gcc libc6-dev binutils musl-tools busybox-static cpio uidmap strace qemu-system-x86 debootstrap podman conmon containerd docker.io docker-registry openssl gnupg skopeo bind9-dnsutils
+build/setup.sh iproute2 nftables curl dnsmasq-base iperf3 gcc libc6-dev binutils musl-tools busybox-static cpio uidmap strace qemu-system-x86 debootstrap podman conmon containerd docker.io docker-registry openssl gnupg skopeo bind9-dnsutils apache2-utils slirp4netns passt aardvark-dns netavark
 if [ -z "${MONOPOD:-}" ]; then
     build/release.sh
     MONOPOD=$PWD/target/$(uname -m)-unknown-linux-musl/release/monopod

@@ -1,17 +1,19 @@
 //! The bench: monopod and Debian's podman + crun side by side, interleaved, in one run; and beside them what this machine
 //! takes for the bare work. Writes a table in Markdown.
 //!
-//!     bench --monopod FILE [--group engine|images] [--images DIR] [--report FILE] [--quick]
+//!     bench --monopod FILE [--group engine|images|networks] [--images DIR] [--report FILE] [--quick]
 //!
 //! Runs as root, in a mount namespace of its own: there it hides the `unified` hierarchy of a hybrid host (newer crun
 //! refuses such hosts), and gives both engines an empty /run and /dev/shm, so that no other container of the machine is
 //! touched. Without podman and crun it measures monopod alone. `--images` names a directory with larger workloads
 //! (`debian.docker.tar`, `many.oci.tar`, `many.oci-zstd.tar`); without it the bench makes its own. `--group` measures one
-//! group of rows alone; those of images need Debian's docker-registry.
+//! group of rows alone; those of images need Debian's docker-registry, those of
+//! networks netavark, aardvark-dns, passt, slirp4netns, iperf3 and apache2-utils.
 
 mod engines;
 mod floors;
 mod images;
+mod networks;
 mod report;
 mod rows;
 mod sample;
@@ -40,10 +42,13 @@ fn main() -> ExitCode {
     match words.first().map(String::as_str) {
         Some("--sample") => return sample::main(&words[1..]),
         Some("--floor") => return floors::main(&words[1..]),
+        Some("--names") => return networks::ask(&words[1..]),
         _ => {}
     }
     let Some((asked, inside)) = parse(&words) else {
-        eprintln!("usage: bench --monopod FILE [--group engine|images] [--images DIR] [--report FILE] [--quick]");
+        eprintln!(
+            "usage: bench --monopod FILE [--group engine|images|networks] [--images DIR] [--report FILE] [--quick]"
+        );
         return ExitCode::from(2);
     };
     if !nix::unistd::geteuid().is_root() {

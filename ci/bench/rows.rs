@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Groups of rows.
-pub const GROUPS: &[&str] = &["engine", "images"];
+pub const GROUPS: &[&str] = &["engine", "images", "networks"];
 
 /// Somebody who takes turns: what it runs, and what it runs before each turn, unmeasured.
 pub struct Contestant<'a> {
@@ -135,6 +135,8 @@ pub fn all(asked: &Asked, work: &Path) -> Result<String, String> {
     let mut report = Report::new(asked.quick, &images.described);
     for group in GROUPS.iter().filter(|name| asked.group.as_deref().is_none_or(|only| only == **name)) {
         match *group {
+            // The last one: it goes into a network namespace of its own.
+            "networks" => crate::networks::rows(asked, &images, &mut report)?,
             "images" => crate::transfers::rows(asked, work, &images, &mut report)?,
             _ => engine(asked, work, &images, &mut report)?,
         }
