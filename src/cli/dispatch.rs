@@ -1,10 +1,11 @@
 //! From the words of the command line to the verb that is meant; and what needs no verb: help and the version.
 
+use crate::complete::complete;
 use crate::failure::Failure;
 use crate::flag::{Description, Flag, Grammar, short, switch};
 use crate::program::{Globals, Program, note, print};
 use crate::surface;
-use crate::verb::{AnyVerb, Entry, GROUPS, Group, SKOPEO, TOP, options_help};
+use crate::verb::{AnyVerb, Entry, GROUPS, Group, HIDDEN, SKOPEO, TOP, options_help};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -28,6 +29,27 @@ pub fn main(words: Vec<OsString>) -> u8 {
 /// The word that `main` takes for the runtime's own command line.
 const RUNTIME: (&str, &str) = ("runtime", "Run containers from bundles, as runc and crun do");
 
+/// The word that writes manual pages.
+const MANUAL: (&str, &str) = ("man", "Write the manual pages into a directory");
+
+/// Writes the manual pages into the directory that is named.
+fn manual(words: &[OsString]) -> Result<u8, Failure> {
+    let directory = match words {
+        [word] if !word.as_encoded_bytes().starts_with(b"-") => Path::new(word),
+        _ => {
+            return Err(Failure::new(
+                "man takes a directory: man DIRECTORY, then man -M or copy to /usr/share/man/man1",
+            ));
+        }
+    };
+    std::fs::create_dir_all(directory).map_err(|e| Failure::new(format!("cannot create {directory:?}: {e}")))?;
+    for (name, text) in crate::manual::pages(VERSION) {
+        let path = directory.join(name);
+        std::fs::write(&path, text).map_err(|e| Failure::new(format!("cannot write {path:?}: {e}")))?;
+    }
+    Ok(0)
+}
+
 #[derive(Default)]
 struct Top {
     version: bool,
@@ -46,8 +68,8 @@ fn command(words: &[OsString]) -> Result<u8, Failure> {
         return verb(program, words);
     }
     let called = program.name.clone();
-    let globals = program.globals();
-    let grammar = Grammar { path: "(global)", called: &called, interspersed: false, flags: &[TOP_FLAGS], globals };
+    let flags = &[TOP_FLAGS];
+    let grammar = Grammar { path: "(global)", called: &called, interspersed: false, flags, globals: program.globals() };
     let parsed = grammar.read(Globals::default(), words)?;
     program.globals = parsed.globals;
     if parsed.help {
@@ -68,14 +90,28 @@ fn command(words: &[OsString]) -> Result<u8, Failure> {
 fn verb(program: Program, words: &[OsString]) -> Result<u8, Failure> {
     let word = words[0].to_string_lossy().into_owned();
     let called = format!("{} {word}", program.name);
-    if let Some(verb) = find(top(&program), &word) {
+    if let Some(verb) = find(top(&program), &word).or_else(|| find(hidden(&program), &word)) {
         return verb.invoke(program, &called, &words[1..]);
     }
     if let Some(group) = groups(&program).iter().find(|group| group.name == word) {
         return in_group(program, group, &called, &words[1..]);
     }
+    if let "__complete" | "__completeNoDesc" = word.as_str() {
+        let words: Vec<String> = words[1..].iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        return complete(&program, &words, word == "__complete");
+    }
+    if word == MANUAL.0 {
+        return manual(&words[1..]);
+    }
     if word == "help" {
         return help(&program, &words[1..]);
+    }
+    // What looks like a flag of a command that there is not is told first, as Podman does.
+    if let Some(flag) = words[1..].iter().filter_map(|word| word.to_str()).find(|word| word.starts_with("--")) {
+        let name = flag.split('=').next().unwrap_or(flag);
+        if !surface::is_command(&word) && surface::option("(global)", name).is_none() {
+            return Err(Failure::new(format!("unknown flag: {name}")).advice(format!("See '{} --help'", program.name)));
+        }
     }
     Err(unrecognized(&program.name, &program.name, &word, top(&program).iter().map(|entry| entry.0)))
 }
@@ -83,6 +119,11 @@ fn verb(program: Program, words: &[OsString]) -> Result<u8, Failure> {
 /// The verbs that need no group, by the name that the program was called by.
 fn top(program: &Program) -> &'static [Entry] {
     if program.is_skopeo() { SKOPEO } else { TOP }
+}
+
+/// Those that help does not show.
+fn hidden(program: &Program) -> &'static [Entry] {
+    if program.is_skopeo() { &[] } else { HIDDEN }
 }
 
 fn groups(program: &Program) -> &'static [Group] {
@@ -154,7 +195,7 @@ fn unrecognized<'a>(program: &str, called: &str, word: &str, verbs: impl Iterato
 }
 
 /// Levenshtein's distance between two words.
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {
@@ -169,22 +210,47 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// Command lines that show what there is, without the program.
+const EXAMPLES: [&str; 4] =
+    ["run --rm oci-archive:image.tar", "run -d --name web -p 8080:80 image", "logs -f web", "exec -it web sh"];
+
 fn top_help(program: &Program) -> String {
     let name = &program.name;
     let mut text =
         format!("Manage containers and images\n\nUsage:\n  {name} [options] [command]\n\nAvailable Commands:\n");
-    let runtime = if program.is_skopeo() { None } else { Some(RUNTIME) };
-    let groups = groups(program).iter().map(|group| (group.name, group.about));
-    let verbs = top(program).iter().map(|(word, verb)| (*word, verb.about()));
-    let mut lines: Vec<_> = verbs.chain(groups).chain(runtime).collect();
-    lines.sort();
-    commands_help(&mut text, &lines);
+    let own: &[(&str, &str)] = if program.is_skopeo() { &[] } else { &[RUNTIME, MANUAL] };
+    // Verbs of containers, then those of images and what is left, then the groups.
+    let containers =
+        groups(program).iter().find(|group| group.name == "container").map_or(&[][..], |group| group.verbs);
+    let of_containers = |word: &str| matches!(word, "ps") || containers.iter().any(|(known, _)| *known == word);
+    let (first, second): (Vec<_>, Vec<_>) =
+        top(program).iter().map(|(word, verb)| (*word, verb.about())).partition(|(word, _)| of_containers(word));
+    let mut second: Vec<_> = second.into_iter().chain(own.iter().copied()).collect();
+    let mut groups: Vec<_> = groups(program).iter().map(|group| (group.name, group.about)).collect();
+    second.sort_unstable();
+    groups.sort_unstable();
+    let all = [first.clone(), second.clone(), groups.clone()].concat();
+    let width = all.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
+    for lines in [first, second, groups].into_iter().filter(|lines| !lines.is_empty()) {
+        if !text.ends_with(":\n") {
+            text.push('\n');
+        }
+        for (word, about) in lines {
+            let _ = writeln!(text, "  {word:width$} {about}");
+        }
+    }
     text.push_str("\nOptions:\n");
     let mut flags: Vec<_> =
-        program.globals().iter().map(Flag::describe).chain(TOP_FLAGS.iter().map(Flag::describe)).collect();
+        program.globals()[0].iter().map(Flag::describe).chain(TOP_FLAGS.iter().map(Flag::describe)).collect();
     flags.push(Description { long: "help", aliases: &[], short: None, word: "", help: "Print this help" });
     flags.sort_by_key(|flag| flag.long);
     text.push_str(&options_help(&flags));
+    if !program.is_skopeo() {
+        text.push_str("\nExamples:\n");
+        for example in EXAMPLES {
+            let _ = writeln!(text, "  {name} {example}");
+        }
+    }
     text
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Must not know: what any verb does.
 
+use crate::dispatch::distance;
 use crate::failure::Failure;
 use crate::surface;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -82,6 +83,19 @@ impl<R> Flag<R> {
             Take::Value(word, _) | Take::List(word, _) => word,
         };
         Description { long: self.long, aliases: self.aliases, short: self.short, word, help: self.help }
+    }
+
+    /// True if one of `words` may be this flag: others need not be known to read them.
+    fn may_be_in(&self, words: &[OsString]) -> bool {
+        words.iter().any(|word| match word.as_encoded_bytes() {
+            [b'-', b'-', name @ ..] => {
+                let end = name.iter().position(|byte| *byte == b'=').unwrap_or(name.len());
+                let name = &name[..end];
+                name == self.long.as_bytes() || self.aliases.iter().any(|alias| name == alias.as_bytes())
+            }
+            [b'-', letters @ ..] => self.short.is_some_and(|short| letters.contains(&(short as u8))),
+            _ => false,
+        })
     }
 
     fn argument(&self) -> Arg {
@@ -165,13 +179,14 @@ pub struct Grammar<'a, R: 'static, G: 'static> {
     /// The verb's flags.
     pub flags: &'a [&'a [Flag<R>]],
     /// The program's flags that every verb takes too.
-    pub globals: &'a [Flag<G>],
+    pub globals: &'a [&'a [Flag<G>]],
 }
 
 impl<R: Default, G> Grammar<'_, R, G> {
     /// Reads `words`; `globals` is what the flags before the verb filled.
     pub fn read(&self, globals: G, words: &[OsString]) -> Result<Parsed<R, G>, Failure> {
-        let flags = || self.flags.iter().copied().flatten();
+        let flags = || self.flags.iter().copied().flatten().filter(|flag| flag.may_be_in(words));
+        let globals_here = || self.globals().filter(|flag| flag.may_be_in(words));
         let has_h = flags().any(|f| f.short == Some('h'));
         let switch = |arg: Arg| arg.num_args(0..=1).require_equals(true).default_missing_value("true");
         let help = switch(Arg::new("help").long("help").action(ArgAction::Append));
@@ -181,7 +196,7 @@ impl<R: Default, G> Grammar<'_, R, G> {
             .disable_version_flag(true)
             .disable_colored_help(true)
             .args(flags().map(Flag::argument))
-            .args(self.globals().map(Flag::argument))
+            .args(globals_here().map(Flag::argument))
             .arg(if has_h { help } else { help.short('h') })
             .arg(Arg::new("").num_args(0..).action(ArgAction::Append).trailing_var_arg(!self.interspersed));
         let see = |failure: Failure| failure.advice(format!("See '{} --help'", self.called));
@@ -190,7 +205,7 @@ impl<R: Default, G> Grammar<'_, R, G> {
         for flag in flags() {
             flag.fill(&mut parsed.request, &matches).map_err(see)?;
         }
-        for flag in self.globals() {
+        for flag in globals_here() {
             flag.fill(&mut parsed.globals, &matches).map_err(see)?;
         }
         parsed.help = matches.get_many::<String>("help").into_iter().flatten().any(|text| text != "false");
@@ -201,7 +216,7 @@ impl<R: Default, G> Grammar<'_, R, G> {
     /// The program's flags that are not the verb's, too.
     fn globals(&self) -> impl Iterator<Item = &Flag<G>> {
         let own = |long: &str| self.flags.iter().copied().flatten().any(|flag| flag.long == long);
-        self.globals.iter().filter(move |flag| !own(flag.long))
+        self.globals.iter().copied().flatten().filter(move |flag| !own(flag.long))
     }
 
     /// Podman's words for what clap found wrong.
@@ -239,7 +254,20 @@ impl<R: Default, G> Grammar<'_, R, G> {
                 let word = words.iter().filter_map(|w| w.to_str()).find(is_group).unwrap_or(flag);
                 Failure::new(format!("unknown shorthand flag: '{short}' in {word}"))
             }
-            None => Failure::new(format!("unknown flag: {flag}")),
+            None => {
+                let near = |known: &&str| {
+                    let name = flag.trim_start_matches('-');
+                    distance(known, name) <= if name.len() < 5 { 1 } else { 2 }
+                };
+                let names = self.flags.iter().copied().flatten().map(|flag| flag.long);
+                let mut close: Vec<&str> =
+                    names.chain(self.globals.iter().copied().flatten().map(|flag| flag.long)).filter(near).collect();
+                close.sort_by_key(|known| distance(known, flag.trim_start_matches('-')));
+                match close.first() {
+                    Some(known) => Failure::new(format!("unknown flag: {flag}: did you mean --{known}?")),
+                    None => Failure::new(format!("unknown flag: {flag}")),
+                }
+            }
         }
     }
 }

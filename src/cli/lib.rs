@@ -3,12 +3,14 @@
 //!
 //! Must not know: how the engine does anything.
 
+mod complete;
 mod dispatch;
 mod environment;
 mod failure;
 mod flag;
 mod format;
 pub mod init;
+mod manual;
 mod paint;
 mod program;
 mod progress;

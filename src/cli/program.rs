@@ -1,7 +1,7 @@
 //! The program as it was called: its name, and the flags that come before the verb.
 
 use crate::failure::Failure;
-use crate::flag::{Flag, switch, value};
+use crate::flag::{Flag, short, switch, value};
 use engine::{Engine, Settings};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,11 @@ pub struct Globals {
     log_level: Option<String>,
     /// What is said before Skopeo's verbs.
     pub skopeo: Skopeo,
+    debug: bool,
+    /// Where standard output goes.
+    pub out: Option<PathBuf>,
+    /// `--config` was given.
+    pub config: bool,
 }
 
 /// What Skopeo's own flags fill.
@@ -68,16 +73,20 @@ pub const GLOBALS: &[Flag<Globals>] = &[
         "systemd" => Err("monopod makes cgroups itself and does not ask systemd for them: use cgroupfs".into()),
         _ => Err("cgroup manager must be cgroupfs".into()),
     }),
+    value("config", "string", "Of Docker's: where its client is configured; without effect", |g, _| {
+        g.config = true;
+        Ok(())
+    }),
     value("log-level", "string", "Print messages of this level and above (debug, info, warn, error)", |g, text| {
-        const LEVELS: [&str; 8] = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
-        if !LEVELS.contains(&text.to_ascii_lowercase().as_str()) {
-            return Err(format!("not one of {}", LEVELS.join(", ")));
-        }
         g.log_level = Some(text.to_ascii_lowercase());
         Ok(())
     }),
     value("network-config-dir", "string", "Directory of the definitions of networks", |g, text| {
         g.networks = Some(text.into());
+        Ok(())
+    }),
+    value("out", "string", "Send standard output to this file", |g, text| {
+        g.out = Some(text.into());
         Ok(())
     }),
     value("root", "string", "Directory of images and containers", |g, text| {
@@ -89,6 +98,19 @@ pub const GLOBALS: &[Flag<Globals>] = &[
         Ok(())
     }),
 ];
+
+/// Rows of flags that Podman takes and does not show.
+pub const HIDDEN_GLOBALS: &[Flag<Globals>] = &[
+    short('D', switch("debug", "As --log-level debug", |g, on| g.debug = on)),
+    switch("noout", "Print nothing on standard output", |g, on| g.out = on.then(|| "/dev/null".into())),
+    value("storage-opt", "string", "Options of the storage, of which there are none", |_, text| match text {
+        "" => Ok(()),
+        _ => Err("there are no options of the storage: leave it out".into()),
+    }),
+];
+
+/// From the fewest messages to the most.
+const LEVELS: [&str; 7] = ["panic", "fatal", "error", "warning", "info", "debug", "trace"];
 
 /// Who was called, and how.
 #[derive(Debug, Clone)]
@@ -109,9 +131,9 @@ impl Program {
         Program { name: name.into(), globals: Globals::default(), words: Vec::new() }
     }
 
-    /// The flags that are its own, and not a verb's.
-    pub fn globals(&self) -> &'static [Flag<Globals>] {
-        if self.is_skopeo() { SKOPEO } else { GLOBALS }
+    /// The flags that are its own, and not a verb's; those that help shows first.
+    pub fn globals(&self) -> &'static [&'static [Flag<Globals>]] {
+        if self.is_skopeo() { &[SKOPEO] } else { &[GLOBALS, HIDDEN_GLOBALS] }
     }
 
     /// True if it was called `skopeo`, and has its verbs alone.
@@ -119,11 +141,54 @@ impl Program {
         self.name == "skopeo"
     }
 
+    /// Does what the program's own flags ask: where standard output goes, and which messages are told.
+    pub fn prepare(&mut self) -> Result<(), Failure> {
+        let globals = &mut self.globals;
+        if globals.debug && globals.log_level.is_some() {
+            return Err(bare("Setting --log-level and --debug is not allowed"));
+        }
+        if globals.debug {
+            globals.log_level = Some("debug".into());
+        }
+        if globals.log_level.as_deref() == Some("warn") {
+            globals.log_level = Some("warning".into());
+        }
+        if let Some(level) = &globals.log_level
+            && !LEVELS.contains(&level.as_str())
+        {
+            let levels = "trace, debug, info, warn, warning, error, fatal, panic";
+            return Err(bare(&format!("Log Level \"{level}\" is not supported, choose from: {levels}")));
+        }
+        if globals.config {
+            note("Warning: The --config flag is ignored by Podman. Exists for Docker compatibility");
+        }
+        if let Some(path) = &globals.out {
+            let file = std::fs::File::create(path)
+                .map_err(|e| Failure::new(format!("unable to create output file {path:?}: {e}")))?;
+            rustix::stdio::dup2_stdout(&file)
+                .map_err(|e| Failure::new(format!("cannot send standard output to {path:?}: {e}")))?;
+        }
+        self.log("info", &format!("{} version {} called as {}", "monopod", env!("CARGO_PKG_VERSION"), self.name));
+        self.log("trace", &format!("words: {:?}", self.words));
+        Ok(())
+    }
+
+    /// A message for those who asked for messages of that level, on standard error.
+    fn log(&self, level: &str, message: &str) {
+        let rank = |level: &str| LEVELS.iter().position(|known| *known == level);
+        let asked = self.globals.log_level.as_deref().unwrap_or("warning");
+        if rank(level) <= rank(asked) {
+            let time = crate::time::rfc3339(crate::time::now() / 1_000_000_000);
+            note(&format!("time={time:?} level={level} msg={message:?}"));
+        }
+    }
+
     /// The engine for the directories that were asked for.
     pub fn engine(&self) -> Result<Engine, Failure> {
         let settings =
             Settings::read(self.globals.root.clone(), self.globals.run_root.clone(), self.globals.networks.clone())
                 .map_err(plain)?;
+        self.log("debug", &format!("root directory {:?}, run directory {:?}", settings.root, settings.run_root));
         Engine::open(settings).map_err(plain)
     }
 
@@ -133,6 +198,11 @@ impl Program {
             note(&format!("Warning: {message}"));
         }
     }
+}
+
+/// A failure with exit code 1 whose message stands alone.
+fn bare(message: &str) -> Failure {
+    Failure { code: 1, messages: Vec::new(), advice: message.into() }
 }
 
 /// The failure of a fault in a verb that has only one exit code for all of them, 125.

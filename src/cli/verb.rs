@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 
 mod attach;
 mod cleanup;
+mod clone;
 mod commit;
+mod completion;
 mod copy;
 mod cp;
 mod create;
@@ -28,6 +30,7 @@ mod login;
 mod logs;
 mod manifest;
 mod many;
+mod mount;
 mod network;
 mod pause;
 mod port;
@@ -36,6 +39,7 @@ mod prune;
 mod ps;
 mod pull;
 mod push;
+mod refused;
 mod registry_flags;
 mod rename;
 mod resource_flags;
@@ -45,9 +49,9 @@ mod rmi;
 mod run;
 mod save;
 mod search;
+mod secret;
 mod signing_flags;
 mod skopeo;
-mod secret;
 mod start;
 mod stats;
 mod stop;
@@ -81,8 +85,13 @@ pub struct Verb<R: 'static> {
 /// Any verb.
 pub trait AnyVerb: Sync {
     /// Podman's name of the command.
-    #[cfg(test)]
     fn path(&self) -> &'static str;
+    /// What follows the options in a usage line.
+    fn usage(&self) -> &'static str;
+    /// Command lines without the program and the verb.
+    fn examples(&self) -> &'static [&'static str];
+    /// Flags may follow the first argument.
+    fn interspersed(&self) -> bool;
     /// One line for people.
     fn about(&self) -> &'static str;
     /// Its flags, in the order of their names.
@@ -94,9 +103,20 @@ pub trait AnyVerb: Sync {
 }
 
 impl<R: Default> AnyVerb for Verb<R> {
-    #[cfg(test)]
     fn path(&self) -> &'static str {
         self.path
+    }
+
+    fn usage(&self) -> &'static str {
+        self.usage
+    }
+
+    fn examples(&self) -> &'static [&'static str] {
+        self.examples
+    }
+
+    fn interspersed(&self) -> bool {
+        self.interspersed
     }
 
     fn about(&self) -> &'static str {
@@ -120,22 +140,145 @@ impl<R: Default> AnyVerb for Verb<R> {
             }
         }
         if !self.flags.is_empty() {
-            text.push_str("\nOptions:\n");
-            text.push_str(&options_help(&AnyVerb::flags(self)));
+            text.push_str(&grouped_help(AnyVerb::flags(self)));
         }
         text
     }
 
     fn invoke(&self, program: Program, called: &str, words: &[OsString]) -> Result<u8, Failure> {
         let (path, interspersed, flags) = (self.path, self.interspersed, self.flags);
-        let grammar = Grammar { path, called, interspersed, flags, globals: program.globals() };
+        let globals = program.globals();
+        let grammar = Grammar { path, called, interspersed, flags, globals };
         let parsed = grammar.read(program.globals.clone(), words)?;
         if parsed.help {
             print(&self.help(called))?;
             return Ok(0);
         }
-        (self.execute)(&Program { globals: parsed.globals, ..program }, parsed.request, parsed.arguments)
+        let mut program = Program { globals: parsed.globals, ..program };
+        program.prepare()?;
+        (self.execute)(&program, parsed.request, parsed.arguments)
     }
+}
+
+/// Flags by what they are about, for verbs that have very many; those that are in none come first.
+const TOPICS: &[(&str, &[&str])] = &[
+    (
+        "Limits",
+        &[
+            "blkio-",
+            "cpu",
+            "cgroup-conf",
+            "cgroup-parent",
+            "cgroups",
+            "device-read-",
+            "device-write-",
+            "memory",
+            "oom-",
+            "pids-limit",
+            "shm-size",
+            "ulimit",
+        ],
+    ),
+    (
+        "Networks",
+        &[
+            "add-host",
+            "dns",
+            "expose",
+            "hostname",
+            "hosts-file",
+            "http-proxy",
+            "ip",
+            "mac-address",
+            "net",
+            "no-host",
+            "publish",
+        ],
+    ),
+    (
+        "Files and devices",
+        &[
+            "cdi-",
+            "chrootdirs",
+            "device",
+            "gpus",
+            "image-volume",
+            "init-",
+            "mount",
+            "read-only",
+            "rootfs",
+            "secret",
+            "tmpfs",
+            "volume",
+        ],
+    ),
+    (
+        "Users, namespaces and security",
+        &[
+            "cap-",
+            "cgroupns",
+            "decryption-key",
+            "gidmap",
+            "group",
+            "hostuser",
+            "ipc",
+            "no-new",
+            "passwd",
+            "pid",
+            "privileged",
+            "seccomp-",
+            "security-opt",
+            "subgidname",
+            "subuidname",
+            "sysctl",
+            "uidmap",
+            "umask",
+            "user",
+            "uts",
+        ],
+    ),
+    ("Health", &["health-", "no-healthcheck"]),
+    (
+        "Images",
+        &[
+            "arch",
+            "authfile",
+            "cert-dir",
+            "creds",
+            "os",
+            "platform",
+            "pull",
+            "retry",
+            "rmi",
+            "signature-policy",
+            "tls-verify",
+            "variant",
+        ],
+    ),
+];
+/// Flags of a verb that need no topics.
+const FEW: usize = 40;
+
+/// The flags of a verb, under headings if there are very many.
+fn grouped_help(mut flags: Vec<Description>) -> String {
+    let mut text = String::new();
+    let mut topics = Vec::new();
+    if flags.len() > FEW {
+        for (title, beginnings) in TOPICS {
+            // `pids-limit` is a limit, and `pid` a namespace: the longest beginning says it, and topics are in that order.
+            let of = |flag: &Description| {
+                beginnings.iter().any(|word| *word == flag.long || (word.len() > 2 && flag.long.starts_with(word)))
+            };
+            let (these, others) = flags.into_iter().partition::<Vec<_>, _>(of);
+            flags = others;
+            topics.push((*title, these));
+        }
+    }
+    topics.insert(0, ("Options", flags));
+    for (title, flags) in topics.iter().filter(|(_, flags)| !flags.is_empty()) {
+        let _ = write!(text, "\n{title}:\n{}", options_help(flags));
+    }
+    text
 }
 
 /// The lines of help for `flags`: names in one column, purposes in the next.
@@ -160,6 +303,7 @@ pub type Entry = (&'static str, &'static dyn AnyVerb);
 pub const TOP: &[Entry] = &[
     ("attach", &attach::VERB),
     ("commit", &commit::VERB),
+    ("completion", &completion::VERB),
     ("copy", &copy::VERB),
     ("cp", &cp::VERB),
     ("create", &create::VERB),
@@ -178,6 +322,7 @@ pub const TOP: &[Entry] = &[
     ("login", &login::LOGIN),
     ("logout", &login::LOGOUT),
     ("logs", &logs::VERB),
+    ("mount", &mount::MOUNT),
     ("pause", &pause::PAUSE),
     ("port", &port::VERB),
     ("ps", &ps::VERB),
@@ -195,6 +340,7 @@ pub const TOP: &[Entry] = &[
     ("stop", &stop::VERB),
     ("tag", &tag::TAG),
     ("top", &top::VERB),
+    ("unmount", &mount::UNMOUNT),
     ("unpause", &pause::UNPAUSE),
     ("untag", &tag::UNTAG),
     ("update", &update::VERB),
@@ -212,6 +358,8 @@ pub const SKOPEO: &[Entry] = &[
     ("logout", &login::LOGOUT),
     ("manifest-digest", &skopeo::MANIFEST_DIGEST),
 ];
+/// Verbs of that kind by other names.
+pub const HIDDEN: &[Entry] = &[("umount", &mount::UNMOUNT)];
 
 /// A group: its name, its purpose, its verbs.
 pub struct Group {
@@ -232,6 +380,9 @@ pub const GROUPS: &[Group] = &[
         about: "Manage containers",
         verbs: &[
             ("attach", &attach::VERB),
+            ("checkpoint", &refused::CHECKPOINT),
+            ("cleanup", &cleanup::VERB),
+            ("clone", &clone::VERB),
             ("commit", &commit::VERB),
             ("cp", &cp::VERB),
             ("create", &create::VERB),
@@ -244,22 +395,26 @@ pub const GROUPS: &[Group] = &[
             ("kill", &kill::VERB),
             ("list", &ps::VERB),
             ("logs", &logs::VERB),
+            ("mount", &mount::MOUNT),
             ("pause", &pause::PAUSE),
             ("port", &port::VERB),
             ("prune", &prune::CONTAINER),
             ("rename", &rename::VERB),
             ("restart", &restart::VERB),
+            ("restore", &refused::RESTORE),
             ("rm", &rm::VERB),
             ("run", &run::VERB),
+            ("runlabel", &refused::RUNLABEL),
             ("start", &start::VERB),
             ("stats", &stats::VERB),
             ("stop", &stop::VERB),
             ("top", &top::VERB),
+            ("unmount", &mount::UNMOUNT),
             ("unpause", &pause::UNPAUSE),
             ("update", &update::VERB),
             ("wait", &wait::VERB),
         ],
-        hidden: &[("ps", &ps::VERB), ("ls", &ps::VERB), ("cleanup", &cleanup::VERB)],
+        hidden: &[("ps", &ps::VERB), ("ls", &ps::VERB), ("umount", &mount::UNMOUNT)],
     },
     Group {
         name: "image",
@@ -272,6 +427,7 @@ pub const GROUPS: &[Group] = &[
             ("inspect", &inspect::IMAGE),
             ("list", &images::VERB),
             ("load", &load::VERB),
+            ("mount", &mount::IMAGE_MOUNT),
             ("prune", &prune::IMAGE),
             ("pull", &pull::VERB),
             ("push", &push::VERB),
@@ -280,9 +436,10 @@ pub const GROUPS: &[Group] = &[
             ("search", &search::VERB),
             ("tag", &tag::TAG),
             ("tree", &tree::VERB),
+            ("unmount", &mount::IMAGE_UNMOUNT),
             ("untag", &tag::UNTAG),
         ],
-        hidden: &[("ls", &images::VERB), ("remove", &rmi::VERB)],
+        hidden: &[("ls", &images::VERB), ("remove", &rmi::VERB), ("umount", &mount::IMAGE_UNMOUNT)],
     },
     Group {
         name: "manifest",

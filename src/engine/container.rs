@@ -6,6 +6,7 @@ pub mod lower;
 pub mod resolve;
 
 pub(crate) mod accounts;
+pub(crate) mod clone;
 pub(crate) mod commit;
 pub(crate) mod copy;
 pub(crate) mod create;
@@ -24,6 +25,7 @@ pub(crate) mod remove;
 pub(crate) mod root;
 pub(crate) mod secrets;
 pub(crate) mod state;
+pub(crate) mod stopping;
 pub(crate) mod top;
 pub(crate) mod tree;
 pub(crate) mod usage;

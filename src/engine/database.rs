@@ -273,6 +273,21 @@ impl Database {
         rows.collect::<Result<_, _>>().map_err(&fail)
     }
 
+    /// The configurations of the other containers in which `id` is written.
+    pub fn naming(&self, id: &Id) -> Result<Vec<Config>, Fault> {
+        let fail = self.fail("read");
+        let connection = self.lock();
+        let mut query = connection
+            .prepare(
+                "SELECT config FROM configs JOIN containers USING (seq)
+                 WHERE id <> ?1 AND status <> 'removing' AND instr(config, ?1)",
+            )
+            .map_err(&fail)?;
+        let rows = query.query_map([id.as_str()], |row| row.get::<_, String>(0)).map_err(&fail)?;
+        let texts: Vec<String> = rows.collect::<Result<_, _>>().map_err(&fail)?;
+        Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
+    }
+
     /// The decided configuration of a container.
     pub fn config(&self, seq: i64) -> Result<Config, Fault> {
         let text: String = self

@@ -16,6 +16,7 @@ mod fault;
 mod host;
 mod image;
 pub mod moment;
+mod mounted;
 mod network;
 mod private_network;
 mod rootless;
@@ -23,5 +24,7 @@ mod secret;
 mod settings;
 mod volume;
 
+pub use container::logs::LogLines;
 pub use engine::{Engine, Session};
+pub use mounted::Mounted;
 pub use settings::Settings;

@@ -293,6 +293,15 @@ pub struct Stop {
     pub ignore: bool,
 }
 
+/// A container has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// Its id.
+    pub id: Id,
+    /// What the user should know: that it took SIGKILL.
+    pub warning: Option<String>,
+}
+
 /// Asks for one container to be removed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Remove {
@@ -559,6 +568,20 @@ pub struct Usage {
     pub block: (u64, u64),
     /// Processes and threads.
     pub pids: Option<u64>,
+}
+
+/// Asks for a container like another one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Duplicate {
+    /// Which container.
+    pub name: String,
+    /// The new one's name; one is made of the old one's if it is left out.
+    pub new_name: Option<String>,
+    /// Another image than the old one's.
+    pub image: Option<String>,
+    /// Limits that differ.
+    pub resources: Resources,
 }
 
 /// Asks for the limits of a container to be changed; those that are not named stay.

@@ -35,6 +35,7 @@ mod tarball;
 mod trust;
 
 pub use archive::{fetch, load};
+pub use stream::{compression, decompressed};
 
 pub use between::{Examined, archive_tags, copy, examine, raw, tags};
 pub use containers::graph_root;

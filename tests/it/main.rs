@@ -47,6 +47,7 @@ mod transports;
 mod trust;
 mod usernet;
 mod userns;
+mod verbs;
 mod vm;
 mod volumes;
 mod world;

@@ -90,7 +90,7 @@ impl<'a> Carrier<'a> {
                 carrier.raw = Some(raw);
             } else if carrier.streams.input {
                 note(
-                    "Warning: the input device is not a TTY: the --tty and --interactive flags might not work properly",
+                    "Warning: The input device is not a TTY. The --tty and --interactive flags might not work properly",
                 );
             }
             carrier.resize();

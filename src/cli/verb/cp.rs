@@ -26,6 +26,7 @@ const FLAGS: &[Flag<Asked>] = &[
         'a',
         switch("archive", "What comes into a container belongs to its user (default true)", |r, on| r.archive = on),
     ),
+    switch("pause", "Deprecated: nothing has to be paused for a copy", |_, _| {}),
     switch("overwrite", "Let a file take the place of a directory, and the other way round", |r, on| r.overwrite = on),
 ];
 

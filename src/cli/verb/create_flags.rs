@@ -22,6 +22,12 @@ pub struct Asked {
     pub detach_keys: Option<String>,
     /// `--sig-proxy`.
     pub signal_proxy: Option<bool>,
+    /// `container clone --destroy`.
+    pub destroy: bool,
+    /// `container clone --force`.
+    pub force: bool,
+    /// `container clone --run`.
+    pub run: bool,
     environment_host: bool,
     environment_files: Vec<PathBuf>,
     environment: Vec<String>,

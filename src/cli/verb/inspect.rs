@@ -17,6 +17,7 @@ use serde_json::Value;
 pub struct Asked {
     format: Option<String>,
     latest: bool,
+    size: bool,
     kind: Option<String>,
     examine: Examine,
     architecture: Option<String>,
@@ -65,16 +66,20 @@ const FORMAT: Flag<Asked> = short(
 const LATEST: Flag<Asked> =
     short('l', switch("latest", "Act on the container made last", |r: &mut Asked, on| r.latest = on));
 
+const SIZE: Flag<Asked> =
+    short('s', switch("size", "Tell the room that the container's files take", |r: &mut Asked, on| r.size = on));
+
 const FLAGS: &[Flag<Asked>] = &[
     FORMAT,
     LATEST,
+    SIZE,
     short(
         't',
-        value("type", "string", "What the names are: container, image, all", |r, v| {
-            if !matches!(v, "container" | "image" | "all") {
-                return Err(format!("{v:?} is not one of container, image, all"));
+        value("type", "string", "What the names are: container, image, network, volume, all", |r, v| {
+            match v {
+                "container" | "image" | "network" | "volume" | "all" => r.kind = Some(v.into()),
+                _ => return Err(format!("{v:?} is not one of container, image, network, volume, all")),
             }
-            r.kind = Some(v.into());
             Ok(())
         }),
     ),
@@ -101,7 +106,7 @@ pub const CONTAINER: Verb<Asked> = Verb {
     about: "Display the configuration of a container",
     examples: &["myctr", "--format '{{.State.Pid}}' myctr"],
     interspersed: true,
-    flags: &[&[FORMAT, LATEST]],
+    flags: &[&[FORMAT, LATEST, SIZE]],
     execute: |program, asked, names| inspect(program, &asked, names, "container"),
 };
 
@@ -146,14 +151,15 @@ pub const ELSEWHERE_ALONE: Verb<Asked> = Verb {
 };
 
 /// `container exists`.
-pub const CONTAINER_EXISTS: Verb<()> = Verb {
+pub const CONTAINER_EXISTS: Verb<Asked> = Verb {
     path: "container exists",
     usage: "CONTAINER",
     about: "Check if a container exists: exit code 0 or 1",
     examples: &["myctr"],
     interspersed: true,
-    flags: &[],
-    execute: |program, (), names| {
+    // Nobody else keeps containers in this store.
+    flags: &[&[switch("external", "Also containers of other programs: there are none", |_, _| {})]],
+    execute: |program, _, names| {
         let exists = program.engine()?.exists(&only(names)?).map_err(plain)?;
         Ok(u8::from(!exists))
     },
@@ -181,7 +187,10 @@ fn only(names: Vec<String>) -> Result<String, Failure> {
 }
 
 fn inspect(program: &Program, asked: &Asked, mut names: Vec<String>, kind: &str) -> Result<u8, Failure> {
-    if asked.latest && (!names.is_empty() || kind == "image") {
+    if asked.size && !matches!(kind, "container" | "all") {
+        return Err(Failure::new(format!("size is not supported for type {kind:?}")));
+    }
+    if asked.latest && (!names.is_empty() || !matches!(kind, "container" | "all")) {
         return Err(Failure::new("--latest and arguments cannot be used together"));
     }
     let engine = program.engine()?;
@@ -199,7 +208,7 @@ fn inspect(program: &Program, asked: &Asked, mut names: Vec<String>, kind: &str)
         return elsewhere(&engine, asked, name);
     }
     for name in &names {
-        match look_up(&engine, name, kind) {
+        match look_up(&engine, name, kind, asked.size) {
             Ok(value) => found.push(value),
             Err(fault) => messages.push(fault.to_string()),
         }
@@ -229,21 +238,29 @@ fn elsewhere(engine: &Engine, asked: &Asked, name: &str) -> Result<u8, Failure> 
     Ok(0)
 }
 
-/// A container of the name, or else an image of it.
-fn look_up(engine: &Engine, name: &str, kind: &str) -> Result<Value, Fault> {
-    let not_found = |text: String| Fault::new(Kind::NotFound, text);
-    let or = |result: Result<Value, Fault>, text: String| match result {
-        Err(fault) if fault.kind == Kind::NotFound => Err(not_found(text)),
-        other => other,
-    };
-    match kind {
-        "container" => or(engine.inspect(name), format!("no such container {name:?}")),
-        "image" => or(engine.inspect_image(name), format!("{name}: image not known")),
-        _ => match engine.inspect(name) {
-            Err(fault) if fault.kind == Kind::NotFound => {
-                or(engine.inspect_image(name), format!("no such object: {name:?}"))
-            }
-            other => other,
-        },
+/// A container of the name, or else an image, a network or a volume of it.
+fn look_up(engine: &Engine, name: &str, kind: &str, size: bool) -> Result<Value, Fault> {
+    type Look = fn(&Engine, &str, bool) -> Result<Value, Fault>;
+    let ways: [(&str, Look); 4] = [
+        ("container", |engine, name, size| engine.inspect_with(name, size)),
+        ("image", |engine, name, _| engine.inspect_image(name)),
+        ("network", |engine, name, _| engine.network_inspect(name)),
+        ("volume", |engine, name, _| engine.volume(name).map(|volume| super::volume::object(&volume))),
+    ];
+    for (_, look) in ways.iter().filter(|(word, _)| kind == "all" || kind == *word) {
+        match look(engine, name, size) {
+            Err(fault) if fault.kind == Kind::NotFound => {}
+            other => return other,
+        }
     }
+    Err(Fault::new(
+        Kind::NotFound,
+        match kind {
+            "container" => format!("no such container {name:?}"),
+            "image" => format!("{name}: image not known"),
+            "network" => format!("network inspect: {name}: network not found"),
+            "volume" => format!("no such volume {name:?}"),
+            _ => format!("no such object: {name:?}"),
+        },
+    ))
 }

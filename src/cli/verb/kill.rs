@@ -12,7 +12,7 @@ use types::Signal;
 #[derive(Default)]
 pub struct Asked {
     choice: Choice,
-    signal: Option<Signal>,
+    signal: Option<String>,
 }
 
 const FLAGS: &[Flag<Asked>] = &[
@@ -25,7 +25,7 @@ const FLAGS: &[Flag<Asked>] = &[
     short(
         's',
         value("signal", "string", "Signal to send (default KILL)", |r, v| {
-            r.signal = Some(v.parse().map_err(|_| format!("invalid signal: {v}"))?);
+            r.signal = Some(v.into());
             Ok(())
         }),
     ),
@@ -43,11 +43,20 @@ pub const VERB: Verb<Asked> = Verb {
 };
 
 fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
+    let signal = asked.signal.as_deref().map_or(Ok(Signal::KILL), signal)?;
     let engine = program.engine()?;
     let names = asked.choice.names(&engine, arguments, ALIVE)?;
-    let signal = asked.signal.unwrap_or(Signal::KILL);
     each(&names, |name| {
         engine.kill(&Kill { name: name.into(), signal }).map_err(plain)?;
         print(&format!("{name}\n"))
     })
+}
+
+/// A signal by number or name; Podman's words for what is none.
+fn signal(text: &str) -> Result<Signal, Failure> {
+    let text = text.trim_start_matches('-');
+    match text.parse::<u64>() {
+        Ok(number) if number > 64 => Err(Failure::new("valid signals are 1 through 64")),
+        _ => text.parse().map_err(|_| Failure::new(format!("invalid signal: {text}"))),
+    }
 }

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::flag::{Flag, integer, short, switch, value};
 use crate::program::{Program, plain};
 use crate::time::{now, stamp};
+use engine::LogLines;
 use engine::moment::parse;
 use jiff::tz::TimeZone;
 use ops::container::{List, LogLine, Logs, Stream};
@@ -14,6 +15,7 @@ use std::io::Write;
 /// What the flags fill.
 #[derive(Default)]
 pub struct Asked {
+    color: bool,
     follow: bool,
     latest: bool,
     names: bool,
@@ -24,6 +26,7 @@ pub struct Asked {
 }
 
 const FLAGS: &[Flag<Asked>] = &[
+    switch("color", "Print the lines of each container in a colour of its own", |r, on| r.color = on),
     short('f', switch("follow", "Go on until the container ends", |r, on| r.follow = on)),
     short('l', switch("latest", "Act on the container made last", |r, on| r.latest = on)),
     short('n', switch("names", "Print the container's name before each line", |r, on| r.names = on)),
@@ -75,28 +78,34 @@ fn execute(program: &Program, asked: Asked, mut arguments: Vec<String>) -> Resul
     if arguments.is_empty() {
         return Err(Failure::new("specify at least one container name or ID to log"));
     }
-    if asked.follow && arguments.len() > 1 {
-        return Err(Failure::new(format!(
-            "--follow with several containers is not supported by monopod {} yet",
-            env!("CARGO_PKG_VERSION")
-        )));
+    if asked.color && arguments.len() == 1 && !asked.names {
+        program.warn("--color tells containers apart: it shows with several containers or with --names");
     }
     let several = arguments.len() > 1;
-    for name in arguments {
+    let mut sources = Vec::new();
+    for (at, name) in arguments.into_iter().enumerate() {
         let prefix = match (asked.names, several) {
             (true, _) => format!("{} ", name_of(&engine, &name)?),
             (_, true) => format!("{} ", engine.find(&name).map_err(plain)?.short()),
             _ => String::new(),
         };
+        let color = (asked.color && !prefix.is_empty()).then_some(COLORS[at % COLORS.len()]);
         let request = Logs { name, follow: asked.follow, tail: asked.tail, since, until };
-        let mut writer =
-            Writer { prefix, timestamps: asked.timestamps, zone: zone.clone(), open: [false; 2], error: None };
-        engine.logs(&request, &mut |line| writer.write(&line)).map_err(plain)?;
-        if let Some(error) = writer.error {
-            return Err(Failure::new(format!("cannot write the output: {error}")));
-        }
+        let lines = engine.logs(&request).map_err(plain)?;
+        let writer = Writer::new(prefix, color, asked.timestamps, zone.clone());
+        sources.push((lines, writer));
     }
-    Ok(0)
+    if !asked.follow || !several {
+        return sources.into_iter().try_for_each(|(lines, writer)| writer.copy(lines)).map(|()| 0);
+    }
+    // Each container's lines as they come, whole lines between those of the others.
+    std::thread::scope(|scope| {
+        let copying: Vec<_> =
+            sources.into_iter().map(|(lines, writer)| scope.spawn(move || writer.copy(lines))).collect();
+        let ends =
+            copying.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ends.collect::<Result<Vec<()>, Failure>>().map(|_| 0)
+    })
 }
 
 fn name_of(engine: &engine::Engine, name: &str) -> Result<String, Failure> {
@@ -105,34 +114,64 @@ fn name_of(engine: &engine::Engine, name: &str) -> Result<String, Failure> {
     Ok(list.into_iter().find(|c| c.id == id).map_or_else(|| id.to_string(), |c| c.name))
 }
 
+/// Colours of containers, as escape sequences of terminals name them.
+const COLORS: [&str; 6] = ["37", "31", "33", "34", "35", "32"];
+/// Bytes that are collected before they are written.
+const PIECE: usize = 64 * 1024;
+
+/// Writes the lines of one container.
 struct Writer {
     prefix: String,
+    color: Option<&'static str>,
     timestamps: bool,
     zone: TimeZone,
     /// Of standard output and standard error: the line is not ended yet.
     open: [bool; 2],
-    error: Option<std::io::Error>,
+    /// What is not written yet, and where it goes.
+    waiting: Vec<u8>,
+    stream: Stream,
 }
 
 impl Writer {
-    /// Writes a line where the container wrote it. False if that failed: the reader may stop.
-    fn write(&mut self, line: &LogLine) -> bool {
-        let bytes = self.render(line);
-        let written = match line.stream {
-            Stream::Stdout => {
-                let mut out = std::io::stdout().lock();
-                out.write_all(&bytes).and_then(|()| out.flush())
-            }
-            Stream::Stderr => std::io::stderr().lock().write_all(&bytes),
-        };
-        self.error = written.err();
-        self.error.is_none()
+    fn new(prefix: String, color: Option<&'static str>, timestamps: bool, zone: TimeZone) -> Writer {
+        Writer { prefix, color, timestamps, zone, open: [false; 2], waiting: Vec::new(), stream: Stream::Stdout }
     }
 
-    fn render(&mut self, line: &LogLine) -> Vec<u8> {
+    /// Writes each line where the container wrote it, many at a time, and none later than the next is waited for.
+    fn copy(mut self, mut lines: LogLines) -> Result<(), Failure> {
+        while let Some(line) = lines.next() {
+            let line = line.map_err(plain)?;
+            if line.stream != self.stream {
+                self.flush()?;
+                self.stream = line.stream;
+            }
+            self.render(&line);
+            if self.waiting.len() > PIECE || !lines.is_at_hand() {
+                self.flush()?;
+            }
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let written = match self.stream {
+            Stream::Stdout => {
+                let mut out = std::io::stdout().lock();
+                out.write_all(&self.waiting).and_then(|()| out.flush())
+            }
+            Stream::Stderr => std::io::stderr().lock().write_all(&self.waiting),
+        };
+        self.waiting.clear();
+        written.map_err(|error| Failure::new(format!("cannot write the output: {error}")))
+    }
+
+    fn render(&mut self, line: &LogLine) {
         let open = &mut self.open[usize::from(line.stream == Stream::Stderr)];
-        let mut bytes = Vec::with_capacity(line.text.len() + 40);
+        let bytes = &mut self.waiting;
         if !*open {
+            if let Some(color) = self.color {
+                bytes.extend_from_slice(format!("\x1b[{color}m").as_bytes());
+            }
             bytes.extend_from_slice(self.prefix.as_bytes());
             if self.timestamps {
                 bytes.extend_from_slice(stamp(line.time, &self.zone).as_bytes());
@@ -141,10 +180,9 @@ impl Writer {
         }
         bytes.extend_from_slice(&line.text);
         if !line.partial {
-            bytes.push(b'\n');
+            bytes.extend_from_slice(if self.color.is_some() { b"\x1b[0m\n" } else { b"\n" });
         }
         *open = line.partial;
-        bytes
     }
 }
 
@@ -154,11 +192,11 @@ mod tests {
 
     #[test]
     fn parts_of_a_line_are_joined() {
-        let mut writer =
-            Writer { prefix: "web ".into(), timestamps: true, zone: TimeZone::UTC, open: [false; 2], error: None };
+        let mut writer = Writer::new("web ".into(), None, true, TimeZone::UTC);
         let mut render = |text: &str, stream, partial| {
-            let line = LogLine { time: 1_700_000_000_000_000_000, stream, text: text.into(), partial };
-            String::from_utf8(writer.render(&line)).unwrap()
+            writer.waiting.clear();
+            writer.render(&LogLine { time: 1_700_000_000_000_000_000, stream, text: text.into(), partial });
+            String::from_utf8(writer.waiting.clone()).unwrap()
         };
         assert_eq!(render("a", Stream::Stdout, true), "web 2023-11-14T22:13:20.000000000Z a");
         assert_eq!(render("e", Stream::Stderr, false), "web 2023-11-14T22:13:20.000000000Z e\n");

@@ -57,7 +57,7 @@ const FLAGS: &[Flag<Asked>] = &[
             r.list.all |= on;
         }),
     ),
-    aliases(&["namespace"], switch("ns", "Show the namespaces of the containers", |r, on| r.list.namespaces = on)),
+    aliases(&["ns"], switch("namespace", "Show the namespaces of the containers", |r, on| r.list.namespaces = on)),
     switch("no-trunc", "Cut nothing short", |r, on| r.full = on),
     switch("noheading", "Print no headings", |r, on| r.no_heading = on),
     short('p', switch("pod", "Show the id and the name of the containers' pods", |r, on| r.pod = on)),

@@ -5,7 +5,7 @@ use super::many::{Choice, each};
 use super::run::keys;
 use crate::failure::Failure;
 use crate::flag::{Flag, list, short, switch, value};
-use crate::program::{Program, print};
+use crate::program::{Program, plain, print};
 use crate::stream::{Carrier, Streams};
 use engine::Engine;
 use ops::container::Status;
@@ -76,9 +76,9 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     }
     each(&names, |name| {
         // One that runs already is left alone, also where its monitor was killed and cannot be asked.
-        if !engine.runs(name)? {
-            let mut session = engine.init(name)?;
-            engine.start(&mut session)?;
+        if !engine.runs(name).map_err(plain)? {
+            let mut session = engine.init(name).map_err(plain)?;
+            engine.start(&mut session).map_err(plain)?;
         }
         print(&format!("{name}\n"))
     })

@@ -52,7 +52,12 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     each(&names, |name| {
         let request = Stop { name: name.into(), timeout: asked.timeout, ignore: asked.choice.ignore };
         match engine.stop(&request).map_err(plain)? {
-            Some(_) => print(&format!("{name}\n")),
+            Some(stopped) => {
+                if let Some(warning) = stopped.warning {
+                    program.warn(&warning);
+                }
+                print(&format!("{name}\n"))
+            }
             None => Ok(()),
         }
     })

@@ -150,7 +150,7 @@ fn labels(value: &Value) -> String {
 }
 
 /// A volume in the shape of `podman volume inspect`.
-fn object(volume: &Volume) -> Value {
+pub fn object(volume: &Volume) -> Value {
     let map = |pairs: &[(String, String)]| -> Map<String, Value> {
         pairs.iter().map(|(key, value)| (key.clone(), json!(value))).collect()
     };

@@ -10,7 +10,7 @@ use ops::container::{Copy, Location};
 use ops::{Fault, Kind};
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use store::spread::Spreading;
@@ -25,14 +25,23 @@ struct Point {
     place: PathBuf,
     /// Below the root, cleaned of `.` and `//`.
     path: Vec<u8>,
-    /// As the user wrote it, for errors.
+    /// The path as the user wrote it, for errors.
     said: String,
+    /// The container it is in, as the user called it; none for the host.
+    container: Option<String>,
     /// It ended with `/.`: what is in the directory is meant.
     contents: bool,
     /// It ended with `/`: it must be a directory.
     directory: bool,
     /// Keeps a container's files mounted, and its lock.
     tree: Option<Tree>,
+}
+
+impl Point {
+    /// As the user wrote it, the container too.
+    fn called(&self) -> String {
+        self.container.as_ref().map_or_else(|| self.said.clone(), |name| format!("{name}:{}", self.said))
+    }
 }
 
 impl Engine {
@@ -53,17 +62,36 @@ impl Engine {
             }
             (Location::Stream, to) => {
                 let to = self.point(to)?;
-                let (path, stat) = existing(&to)?;
-                if !is_directory(&stat) {
-                    return Err(Fault::invalid(format!(
-                        "destination must be a directory when copying from stdin: {:?}",
-                        to.said
-                    )));
-                }
+                let path = match existing(&to) {
+                    Ok((path, stat)) if is_directory(&stat) => path,
+                    Err(fault) if fault.kind != Kind::NotFound => return Err(fault),
+                    _ => {
+                        return Err(Fault::invalid("destination must be a directory when copying from stdin"));
+                    }
+                };
                 let how = self.spreading(asked, &to)?;
                 let root = duplicate(&to.root)?;
-                store::spread::spread(root, &to.place, &path, BufReader::with_capacity(1 << 18, input), how)
-                    .map_err(fault::store)
+                let mut input = BufReader::with_capacity(1 << 18, input);
+                // The sum of a header's bytes, and the magic, begin here (tar(5)); an archive without any entry is zeros.
+                let beginning = input.fill_buf().map_err(|e| Fault::internal(format!("cannot read the input: {e}")))?;
+                let packed = transfer::compression(beginning).is_some();
+                let plain = beginning.len() >= 512
+                    && (beginning[..512].iter().all(|b| *b == 0) || &beginning[257..262] == b"ustar");
+                if !packed && !plain {
+                    return Err(Fault::invalid("source must be a (compressed) tar archive when copying from stdin"));
+                }
+                let spread = |reader: &mut dyn std::io::BufRead| {
+                    store::spread::spread(root, &to.place, &path, reader, how).map_err(fault::store)
+                };
+                match packed {
+                    false => spread(&mut input),
+                    true => {
+                        let mut input: &mut (dyn Read + Send) = &mut input;
+                        let inside = transfer::decompressed(&mut input, "standard input").map_err(fault::transfer)?;
+                        let inside = inside.ok_or_else(|| Fault::internal("the input changed while it was read"))?;
+                        spread(&mut BufReader::with_capacity(1 << 18, inside))
+                    }
+                }
             }
             (from, to) => {
                 let (from, to) = (self.point(from)?, self.point(to)?);
@@ -76,8 +104,11 @@ impl Engine {
         let (source, stat) = existing(from)?;
         let how = self.spreading(asked, to)?;
         let there = match resolve(to) {
+            Ok((_, stat)) if to.container.is_none() && !is_plain(&stat) => return Err(neither(to)),
             Ok((path, stat)) => Some((path, stat)),
             Err(Errno::NOENT) => None,
+            // A descriptor of this process, say: what /dev/stdout is.
+            Err(Errno::LOOP) if to.container.is_none() => return Err(neither(to)),
             Err(errno) => return Err(at(to, "look at", errno)),
         };
         // Where it goes: the directory that gets it, and its name in there.
@@ -90,36 +121,30 @@ impl Engine {
             }
             Some((path, _)) => {
                 if is_directory(&stat) && !asked.overwrite {
-                    return Err(Fault::invalid(format!(
-                        "destination {:?} must be a directory when copying a directory",
-                        to.said
-                    )));
+                    return Err(Fault::invalid("destination must be a directory when copying a directory"));
                 }
                 if to.directory {
-                    return Err(Fault::invalid(format!("destination {:?} is not a directory", to.said)));
+                    return Err(Fault::invalid(format!("destination {:?} is not a directory", to.called())));
                 }
                 split(&path, to)?
             }
             None => {
                 if to.directory && !is_directory(&stat) {
-                    return Err(Fault::new(
-                        Kind::NotFound,
-                        format!("{:?} could not be found: no such file or directory", to.said),
-                    ));
+                    return Err(absent(to));
                 }
-                let (parent, name) = split(&to.path, to)?;
-                match Root::new(duplicate(&to.root)?).resolve(&parent, OFlags::PATH | OFlags::DIRECTORY) {
-                    Ok(_) => {}
-                    Err(_) => {
-                        return Err(Fault::new(
-                            Kind::NotFound,
-                            format!("{:?} could not be found: no such file or directory", to.said),
-                        ));
-                    }
-                }
+                let root = Root::new(duplicate(&to.root)?);
+                let (parent, name) = split(&follow(&root, &to.path).map_err(|_| absent(to))?, to)?;
+                root.resolve(&parent, OFlags::PATH | OFlags::DIRECTORY).map_err(|_| absent(to))?;
                 (parent, name)
             }
         };
+        if !asked.overwrite
+            && let Ok(directory) = Root::new(duplicate(&to.root)?).resolve(&parent, OFlags::PATH | OFlags::DIRECTORY)
+            && let Ok(old) = fs::statat(&directory, &*name, AtFlags::SYMLINK_NOFOLLOW)
+            && is_directory(&old) != is_directory(&stat)
+        {
+            return Err(in_the_way(to, &parent, &name));
+        }
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             return copy_file(from, &source, to, &parent, &name, how);
         }
@@ -181,7 +206,7 @@ impl Engine {
             let root = open(Path::new("/"))?;
             let absolute = std::path::absolute(&said).map_err(Fault::internal)?;
             let path = clean(std::os::unix::ffi::OsStrExt::as_bytes(absolute.as_os_str()));
-            return Ok(Point { root, place: "/".into(), path, said, contents, directory, tree: None });
+            return Ok(Point { root, place: "/".into(), path, said, container: None, contents, directory, tree: None });
         };
         let tree = self.tree(name)?;
         let absolute =
@@ -217,7 +242,8 @@ impl Engine {
                 }
             }
         }
-        Ok(Point { root, place, path, said: format!("{name}:{said}"), contents, directory, tree: Some(tree) })
+        let container = Some(name.clone());
+        Ok(Point { root, place, path, said, container, contents, directory, tree: Some(tree) })
     }
 }
 
@@ -245,10 +271,10 @@ fn copy_file(from: &Point, source: &[u8], to: &Point, parent: &[u8], name: &[u8]
     match fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => {}
         Ok(old) if is_directory(&old) && !how.overwrite => {
-            return Err(Fault::invalid(format!("cannot overwrite directory {:?} with a file", to.said)));
+            return Err(in_the_way(to, parent, name));
         }
         Ok(old) if (old.st_dev, old.st_ino) == (stat.st_dev, stat.st_ino) => {
-            return Err(Fault::invalid(format!("{:?} and {:?} are the same file", from.said, to.said)));
+            return Err(Fault::invalid(format!("{:?} and {:?} are the same file", from.called(), to.called())));
         }
         Ok(_) => {
             if let Some((_, errno)) = sys::removal::remove_tree(directory.as_fd(), name).first {
@@ -294,12 +320,11 @@ fn resolve(point: &Point) -> Result<(Vec<u8>, fs::Stat), Errno> {
     for _ in 0..40 {
         let (parent, name) = sys::beneath::split(&path).ok_or(Errno::INVAL)?;
         let directory = root.resolve(parent, OFlags::PATH | OFlags::DIRECTORY)?;
-        let target = match fs::readlinkat(&directory, name, Vec::new()) {
-            Ok(target) => target.into_bytes(),
+        path = match fs::readlinkat(&directory, name, Vec::new()) {
+            Ok(target) => led(parent, target.as_bytes()),
             Err(Errno::INVAL) => return Ok((path, stat)),
             Err(errno) => return Err(errno),
         };
-        path = if target.starts_with(b"/") { clean(&target) } else { clean(&[parent, b"/", &target].concat()) };
     }
     Err(Errno::LOOP)
 }
@@ -308,28 +333,80 @@ fn existing(point: &Point) -> Result<(Vec<u8>, fs::Stat), Fault> {
     match resolve(point) {
         Ok((path, stat)) if point.directory && !is_directory(&stat) => {
             let _ = path;
-            Err(Fault::invalid(format!("{:?} is not a directory", point.said)))
+            Err(Fault::invalid(format!("{:?} is not a directory", point.called())))
         }
         Ok(found) => Ok(found),
-        Err(Errno::NOENT | Errno::NOTDIR) => {
-            Err(Fault::new(Kind::NotFound, format!("{:?} could not be found: no such file or directory", point.said)))
+        Err(Errno::NOENT | Errno::NOTDIR) => Err(absent(point)),
+        // A descriptor of this process, as /dev/stdin is: the file that it leads to, if it is one.
+        Err(Errno::LOOP) if point.container.is_none() => {
+            let path = std::fs::canonicalize(&point.said).map_err(|_| absent(point))?;
+            let stat = fs::lstat(&path).map_err(|_| absent(point))?;
+            let path = clean(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
+            if is_plain(&stat) { Ok((path, stat)) } else { Err(at(point, "copy from", Errno::LOOP)) }
         }
         Err(errno) => Err(at(point, "look at", errno)),
     }
 }
 
+/// Podman's words for a path that is not there.
+fn absent(point: &Point) -> Fault {
+    let place = point.container.as_ref().map_or_else(|| "the host".to_owned(), |name| format!("container {name}"));
+    Fault::new(Kind::NotFound, format!("{:?} could not be found on {place}: no such file or directory", point.said))
+}
+
+/// And for one that is a device, a socket or a pipe of the host's.
+fn neither(to: &Point) -> Fault {
+    Fault::invalid(format!("invalid destination: {:?} must be a directory or a regular file", to.said))
+}
+
+/// And for a directory where a file is to go, and the other way round. A place on the host is told from where the copy goes.
+fn in_the_way(to: &Point, parent: &[u8], name: &[u8]) -> Fault {
+    let path = match to.container {
+        Some(_) => [parent, b"/", name].concat(),
+        None => name.to_vec(),
+    };
+    let path = format!("/{}", String::from_utf8_lossy(&path).trim_start_matches('/'));
+    Fault::invalid(format!("copying to {:?}: error creating {path:?}: it is of another kind: file exists", to.called()))
+        .hint("give --overwrite")
+}
+
+/// What `path` stands for if it is a link to something that is not there yet: that.
+fn follow(root: &Root, path: &[u8]) -> Result<Vec<u8>, Errno> {
+    let mut path = path.to_vec();
+    for _ in 0..40 {
+        let (parent, name) = sys::beneath::split(&path).ok_or(Errno::INVAL)?;
+        let directory = root.resolve(parent, OFlags::PATH | OFlags::DIRECTORY)?;
+        match fs::readlinkat(&directory, name, Vec::new()) {
+            Ok(target) => path = led(parent, target.as_bytes()),
+            Err(Errno::INVAL | Errno::NOENT) => return Ok(path),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::LOOP)
+}
+
+/// Where a link in `parent` leads.
+fn led(parent: &[u8], target: &[u8]) -> Vec<u8> {
+    if target.starts_with(b"/") { clean(target) } else { clean(&[parent, b"/", target].concat()) }
+}
+
 fn at(point: &Point, action: &str, errno: Errno) -> Fault {
-    Fault::internal(format!("cannot {action} {:?}: {errno}", point.said))
+    Fault::internal(format!("cannot {action} {:?}: {errno}", point.called()))
 }
 
 fn split(path: &[u8], point: &Point) -> Result<(Vec<u8>, Vec<u8>), Fault> {
     let (parent, name) =
-        sys::beneath::split(path).ok_or_else(|| Fault::invalid(format!("{:?} has no name", point.said)))?;
+        sys::beneath::split(path).ok_or_else(|| Fault::invalid(format!("{:?} has no name", point.called())))?;
     Ok((parent.to_vec(), name.to_vec()))
 }
 
 fn last(path: &[u8]) -> Vec<u8> {
     sys::beneath::split(path).map_or_else(|| b".".to_vec(), |(_, name)| name.to_vec())
+}
+
+/// A directory or a regular file.
+fn is_plain(stat: &fs::Stat) -> bool {
+    matches!(FileType::from_raw_mode(stat.st_mode), FileType::Directory | FileType::RegularFile)
 }
 
 fn is_directory(stat: &fs::Stat) -> bool {

@@ -4,7 +4,7 @@ use super::lock;
 use crate::Engine;
 use crate::database::{Ended, Mark, Record};
 use monitor::record::Running;
-use ops::container::{Exit, Kill, Status, Stop};
+use ops::container::{Exit, Kill, Status, Stop, Stopped};
 use ops::{Fault, Kind};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -117,26 +117,27 @@ impl Engine {
     }
 
     /// Ends a container: its stop signal, then SIGKILL. `None`: there is none, and that was to be ignored.
-    pub fn stop(&self, asked: &Stop) -> Result<Option<Id>, Fault> {
+    pub fn stop(&self, asked: &Stop) -> Result<Option<Stopped>, Fault> {
         self.host()?;
         let record = match self.record_of(&asked.name) {
             Err(fault) if asked.ignore && fault.kind == Kind::NotFound => return Ok(None),
             other => other?,
         };
         let id = record.id.clone();
-        self.end(record, asked.timeout)?;
-        Ok(Some(id))
+        let warning = self.end(record, asked.timeout)?;
+        Ok(Some(Stopped { id, warning }))
     }
 
-    /// Stops it if it runs.
-    pub(crate) fn end(&self, record: Record, timeout: Option<u32>) -> Result<(), Fault> {
+    /// Stops it if it runs. Tells if its stop signal was not enough.
+    pub(crate) fn end(&self, record: Record, timeout: Option<u32>) -> Result<Option<String>, Fault> {
+        let mut warning = None;
         let (mut record, mut state) = (record.clone(), self.observe(&record));
         if record.mark == Mark::Active && state.running.is_none() && state.over.is_none() {
             // It is being started: whoever does that has the lock until there is something to end.
             drop(lock::wait(&self.container_directory(&record.id))?);
             let Some(now) = self.database()?.record(&record.id)? else {
                 let _ = std::fs::remove_dir(self.container_directory(&record.id));
-                return Ok(());
+                return Ok(None);
             };
             (state, record) = (self.observe(&now), now);
         }
@@ -147,8 +148,13 @@ impl Engine {
             if state.status == Status::Initialized || seconds == 0 {
                 self.signal(running, Signal::KILL, frozen)?;
             } else {
+                let _stopping = super::stopping::Mark::make(&self.run_directory(&record.id, record.run));
                 self.signal(running, config.stop_signal, frozen)?;
                 if !gone_within(running, Duration::from_secs(seconds.into()))? {
+                    warning = Some(format!(
+                        "StopSignal {} failed to stop container {} in {seconds} seconds, resorting to SIGKILL",
+                        config.stop_signal, record.name
+                    ));
                     self.signal(running, Signal::KILL, false)?;
                 }
             }
@@ -157,7 +163,8 @@ impl Engine {
                     .hint("one of its processes waits for a device or a network file system"));
             }
         }
-        self.cleanup_soon(&record.id)
+        self.cleanup_soon(&record.id)?;
+        Ok(warning)
     }
 
     /// Sends a signal; a frozen process is thawed so that it can take it.

@@ -14,12 +14,25 @@ use types::capability;
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 impl Engine {
+    /// All about a container, in the shape of `podman inspect`; `size`: with the room that its files take.
+    pub fn inspect_with(&self, name: &str, size: bool) -> Result<Value, Fault> {
+        let mut document = self.inspect(name)?;
+        if size {
+            let id = self.find(name)?;
+            let size = self.size_of(&id)?;
+            document["SizeRw"] = json!(size.written);
+            document["SizeRootFs"] = json!(size.whole);
+        }
+        Ok(document)
+    }
+
     /// All about a container, in the shape of `podman inspect`.
     pub fn inspect(&self, name: &str) -> Result<Value, Fault> {
         let record = self.settle(self.record_of(name)?)?.ok_or_else(|| super::init::no_such(name))?;
         let state = self.observe(&record);
         let config = self.database()?.config(record.seq)?;
-        Ok(self.document(&record, &config, state.status, state.running.as_ref()))
+        let shown = self.shown(&record, &state);
+        Ok(self.document(&record, &config, shown, state.running.as_ref()))
     }
 
     fn document(&self, record: &Record, config: &Config, status: Status, running: Option<&Running>) -> Value {
@@ -263,7 +276,8 @@ impl Engine {
     }
 }
 
-fn dependencies(config: &Config) -> Vec<String> {
+/// The containers in whose namespaces it is.
+pub(crate) fn dependencies(config: &Config) -> Vec<String> {
     let spaces = &config.namespaces;
     let mut ids: Vec<String> = [&spaces.network, &spaces.pid, &spaces.ipc, &spaces.uts, &spaces.cgroup]
         .into_iter()

@@ -56,7 +56,10 @@ impl Engine {
                         let status = self.observe(&record).status;
                         (with_running(record, None), status)
                     }
-                    None => (with_running(record, state.running), state.status),
+                    None => {
+                        let shown = self.shown(&record, &state);
+                        (with_running(record, state.running), shown)
+                    }
                 }
             } else {
                 let status = self.observe(&record).status;

@@ -6,9 +6,12 @@ use monitor::log::{Driver, Options, Stream as Output};
 use ops::container::{LogLine, Logs, Status, Stream};
 use ops::{Fault, Kind};
 
+/// The lines of a container's log, oldest first. It may be read in a thread of its own.
+pub struct LogLines(monitor::log::Reader);
+
 impl Engine {
-    /// Hands the lines of a log to `each` until there are no more, or `each` returns false.
-    pub fn logs(&self, asked: &Logs, each: &mut dyn FnMut(LogLine) -> bool) -> Result<(), Fault> {
+    /// The lines of a log.
+    pub fn logs(&self, asked: &Logs) -> Result<LogLines, Fault> {
         let record = self.record_of(&asked.name)?;
         let config = self.database()?.config(record.seq)?;
         let driver = match config.log.driver {
@@ -27,16 +30,29 @@ impl Engine {
         );
         let follow = (asked.follow && runs).then(|| self.run_directory(&record.id, record.run));
         let options = Options { tail: asked.tail, since: asked.since, until: asked.until, follow };
-        for line in monitor::log::read(&self.log_path(&config), driver, options).map_err(fault::monitor)? {
-            let line = line.map_err(fault::monitor)?;
-            let stream = match line.stream {
-                Output::Stdout => Stream::Stdout,
-                Output::Stderr => Stream::Stderr,
-            };
-            if !each(LogLine { time: line.time, stream, text: line.text, partial: line.partial }) {
-                break;
-            }
-        }
-        Ok(())
+        monitor::log::read(&self.log_path(&config), driver, options).map(LogLines).map_err(fault::monitor)
+    }
+}
+
+impl LogLines {
+    /// True if the next line is there already: to read it waits for nobody.
+    pub fn is_at_hand(&mut self) -> bool {
+        self.0.is_at_hand()
+    }
+}
+
+impl Iterator for LogLines {
+    type Item = Result<LogLine, Fault>;
+
+    fn next(&mut self) -> Option<Result<LogLine, Fault>> {
+        let line = match self.0.next()? {
+            Ok(line) => line,
+            Err(error) => return Some(Err(fault::monitor(error))),
+        };
+        let stream = match line.stream {
+            Output::Stdout => Stream::Stdout,
+            Output::Stderr => Stream::Stderr,
+        };
+        Some(Ok(LogLine { time: line.time, stream, text: line.text, partial: line.partial }))
     }
 }

@@ -1,5 +1,6 @@
 //! Removal. Any state with `force` ends in "gone"; a removal that was killed is finished by the next.
 
+use super::config::Config;
 use super::end::improper;
 use super::lock;
 use crate::Engine;
@@ -18,6 +19,17 @@ impl Engine {
             other => other?,
         };
         let id = record.id.clone();
+        let dependents = self.dependents(id.as_str())?;
+        if !dependents.is_empty() {
+            let ids: Vec<&str> = dependents.iter().map(Id::as_str).collect();
+            return Err(Fault::new(
+                Kind::Conflict,
+                format!(
+                    "container {id} has dependent containers which must be removed before it: {}: container already exists",
+                    ids.join(",")
+                ),
+            ));
+        }
         let state = self.observe(&record);
         if matches!(state.status, Status::Running | Status::Paused | Status::Stopping | Status::Initialized) {
             if !asked.force && state.status != Status::Initialized {
@@ -74,6 +86,7 @@ impl Engine {
         if let Some(cgroup) = cgroup {
             crate::host::remove_cgroup(&cgroup);
         }
+        self.take_mount_away(&record.id)?;
         let store = self.store()?;
         store.remove_snapshot_files(&record.id).map_err(crate::fault::store)?;
         let config = self.database()?.config(record.seq).ok();
@@ -117,6 +130,14 @@ impl Engine {
 }
 
 impl Engine {
+    /// The containers that need this one, because they are in a namespace of it.
+    pub fn dependents(&self, name: &str) -> Result<Vec<Id>, Fault> {
+        let id = self.find(name)?;
+        let naming = self.database()?.naming(&id)?;
+        let needs = |config: &Config| super::inspect::dependencies(config).iter().any(|needed| *needed == id.as_str());
+        Ok(naming.into_iter().filter(needs).map(|config| config.id).collect())
+    }
+
     /// Gives a container another name.
     pub fn rename(&self, name: &str, new: &str) -> Result<(), Fault> {
         if !types::id::is_name(new) {

@@ -12,6 +12,9 @@ use types::{Digest, Id};
 impl Engine {
     /// The root of a container; its snapshot is made the first time.
     pub(crate) fn root_file_system(&self, id: &Id, config: &Config) -> Result<Rootfs, Fault> {
+        if let Some(path) = self.mounted_root(id) {
+            return Ok(Rootfs::Directory(path));
+        }
         let store = self.store()?;
         let snapshot = match store.snapshot(id).map_err(fault::store)? {
             Some(snapshot) => snapshot,

@@ -83,7 +83,7 @@ impl Engine {
 }
 
 /// What was asked takes the place of what was decided, value by value.
-fn merged(decided: &Resources, asked: &Resources) -> Resources {
+pub(crate) fn merged(decided: &Resources, asked: &Resources) -> Resources {
     let list = |new: &Vec<String>, old: &Vec<String>| if new.is_empty() { old.clone() } else { new.clone() };
     let times = asked.nano_cpus.is_none();
     let swap = match (asked.memory, asked.memory_swap) {
