@@ -57,6 +57,11 @@ impl Candidate {
         self.diff_id
     }
 
+    /// The directory that it was unpacked into, for whoever takes it away from there; none if nothing was unpacked.
+    pub fn tree(&self) -> Option<std::path::PathBuf> {
+        self.unpacked.as_ref().map(|_| self.place.path(crate::format::TREE))
+    }
+
     /// What was unpacked; none if the store had the layer already, so that only the blob was new.
     pub fn unpacked(&self) -> Option<&Unpacked> {
         self.unpacked.as_ref()

@@ -89,12 +89,7 @@ impl Store {
     /// As [`Store::open`], on a connection to the database below `root` that the process has already.
     pub fn with(connection: database::Handle, root: &Path, options: Options) -> Result<Store> {
         database::migrate(&connection.lock(), root)?;
-        let store = Store {
-            root: root.to_owned(),
-            options,
-            connection,
-            writeback: writeback::Writeback::new(root),
-        };
+        let store = Store { root: root.to_owned(), options, connection, writeback: writeback::Writeback::new(root) };
         if options.collect {
             // A full or read-only disk must not keep anybody from listing: what could not be collected waits.
             let _ = store.collect();

@@ -24,8 +24,9 @@ use rustix::fs::{FlockOperation, OFlags};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use sys::beneath::Root;
 use types::{Digest, Reference};
@@ -34,6 +35,8 @@ use types::{Digest, Reference};
 const LIST: u64 = 256 << 20;
 /// Longest entry of what is not in files, in bytes.
 const ENTRY: u64 = 64 << 20;
+/// Bytes that are read at once.
+const PIECE: u64 = 256 << 10;
 /// Most layers of an image.
 const LAYERS: usize = 500;
 
@@ -176,7 +179,7 @@ impl Containers {
 }
 
 /// The name of the file that keeps what is called `key`.
-fn file_name(key: &str) -> String {
+pub fn file_name(key: &str) -> String {
     let plain = |byte: u8| byte == b'.' || byte.is_ascii_digit() || byte.is_ascii_lowercase();
     if key.bytes().all(plain) { key.into() } else { format!("={}", STANDARD.encode(key)) }
 }
@@ -191,7 +194,8 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn list<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+/// A list of theirs; empty where there is none.
+pub fn list<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     match read(path, LIST) {
         // A store in which nothing was ever kept.
         Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -327,6 +331,109 @@ impl Origin for Containers {
             plan::Place::Blob(digest, _) => Err(Error::NotFetched(digest.to_string())),
         }
     }
+}
+
+/// Writes all of the archive `plain` that is not in a file below `tree`, into which it was unpacked, so that both
+/// together are the archive again.
+pub fn split(plain: &File, tree: &Path, to: File) -> io::Result<()> {
+    let tree = Root::open(tree)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let length = plain.metadata()?.len();
+    let mut files: Vec<(Vec<u8>, u64, u64)> = Vec::new();
+    // Of several entries of one name, the last one's contents are in the file.
+    let mut last = std::collections::HashMap::new();
+    let mut reader = plain;
+    reader.rewind()?;
+    for entry in tar::Archive::new(reader).entries_with_seek()? {
+        let entry = entry?;
+        let kind = entry.header().entry_type();
+        let name = entry.path_bytes().into_owned();
+        let (offset, size) = (entry.raw_file_position(), entry.size());
+        last.insert(cleaned(&name), files.len());
+        let is_file = kind.is_file() || kind.is_contiguous();
+        files.push((name, offset, if is_file { size } else { 0 }));
+    }
+    let mut out =
+        Entries { to: flate2::write::GzEncoder::new(io::BufWriter::new(to), flate2::Compression::new(6)), position: 0 };
+    let mut done = 0;
+    for (at, (name, offset, size)) in files.iter().enumerate() {
+        // Files with holes have other contents than the archive, and are kept here.
+        let there = last.get(&cleaned(name)) == Some(&at)
+            && *size > 0
+            && tree
+                .resolve(&name[..], flags)
+                .is_ok_and(|file| File::from(file).metadata().is_ok_and(|m| m.len() == *size));
+        out.segment(plain, done, *offset)?;
+        done = *offset;
+        let mut entry = serde_json::Map::new();
+        match std::str::from_utf8(name) {
+            Ok(name) => entry.insert("name".into(), name.into()),
+            Err(_) => entry.insert("name_raw".into(), STANDARD.encode(name).into()),
+        };
+        let mut sum = serde_json::Value::Null;
+        if there {
+            entry.insert("size".into(), (*size).into());
+            sum = STANDARD.encode(checksum(plain, *offset, *size)?.to_be_bytes()).into();
+            done += size;
+        }
+        out.entry(FILE, entry, sum)?;
+    }
+    out.segment(plain, done, length)?;
+    out.to.finish()?.flush()
+}
+
+/// The parts of a name, without those that lead nowhere.
+fn cleaned(name: &[u8]) -> Vec<Vec<u8>> {
+    name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).map(<[u8]>::to_vec).collect()
+}
+
+/// Entries on their way out.
+struct Entries {
+    to: flate2::write::GzEncoder<io::BufWriter<File>>,
+    position: u64,
+}
+
+impl Entries {
+    fn entry(
+        &mut self,
+        kind: u32,
+        mut entry: serde_json::Map<String, serde_json::Value>,
+        payload: serde_json::Value,
+    ) -> io::Result<()> {
+        entry.insert("type".into(), kind.into());
+        entry.insert("payload".into(), payload);
+        entry.insert("position".into(), self.position.into());
+        self.position += 1;
+        serde_json::to_writer(&mut self.to, &entry)?;
+        self.to.write_all(b"\n")
+    }
+
+    /// The bytes of `plain` between two positions, in pieces.
+    fn segment(&mut self, plain: &File, mut from: u64, to: u64) -> io::Result<()> {
+        while from < to {
+            let mut bytes = vec![0; PIECE.min(to - from) as usize];
+            plain.read_exact_at(&mut bytes, from)?;
+            from += bytes.len() as u64;
+            self.entry(SEGMENT, serde_json::Map::new(), STANDARD.encode(bytes).into())?;
+        }
+        Ok(())
+    }
+}
+
+/// CRC-64 of ISO 3309, as tar-split has it.
+fn checksum(plain: &File, mut from: u64, size: u64) -> io::Result<u64> {
+    let table: [u64; 256] = std::array::from_fn(|index| {
+        (0..8)
+            .fold(index as u64, |value, _| if value & 1 == 1 { value >> 1 ^ 0xd800_0000_0000_0000 } else { value >> 1 })
+    });
+    let (mut sum, mut buffer, end) = (!0u64, vec![0; PIECE as usize], from + size);
+    while from < end {
+        let piece = &mut buffer[..PIECE.min(end - from) as usize];
+        plain.read_exact_at(piece, from)?;
+        from += piece.len() as u64;
+        sum = piece.iter().fold(sum, |sum, byte| table[usize::from(sum as u8 ^ byte)] ^ sum >> 8);
+    }
+    Ok(!sum)
 }
 
 #[cfg(test)]

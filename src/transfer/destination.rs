@@ -6,6 +6,7 @@
 //! Must not know: where images come from.
 
 pub mod archive;
+pub mod containers;
 pub mod directory;
 pub mod layout;
 

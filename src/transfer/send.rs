@@ -5,6 +5,7 @@
 use crate::convert::Form;
 use crate::copy::{self, Change, Written};
 use crate::destination::archive::DockerArchive;
+use crate::destination::containers::Containers;
 use crate::destination::directory::Directory;
 use crate::destination::layout::Layout;
 use crate::destination::{Destination, Packing};
@@ -167,9 +168,16 @@ fn unsigned<'a>(to: &Source, options: &'a Options, wishes: &Wishes) -> Result<Bo
         }
         Source::OciDirectory(path, choice) => Box::new(Layout::directory(path, named(choice)?, wishes.plain)?),
         Source::Directory(path) => Box::new(Directory::create(path, wishes.change.form, compress(Packing::AsTheyAre))?),
-        Source::Containers(..) => {
-            let why = "it cannot be written to yet: write an `oci-archive:` for `podman load`".into();
-            return Err(Error::Source { given: to.to_string(), why });
+        Source::Containers(root, name) => {
+            let name: types::Reference = name.parse()?;
+            let name = crate::source::complete(&types::Reference { digest: None, ..name }).to_string();
+            let first = sys::namespaces::in_initial_user_namespace();
+            if !first && mapped_ids() == 1 {
+                let why = "where only one id is mapped, its layers cannot be written: ranges in /etc/subuid are needed";
+                return Err(Error::Source { given: to.to_string(), why: why.into() });
+            }
+            let root = root.as_deref().unwrap_or(&options.registry.containers);
+            Box::new(Containers::create(root, name, !first)?)
         }
         Source::Daemon(name) => {
             let host = &options.registry.daemon;
@@ -180,4 +188,10 @@ fn unsigned<'a>(to: &Source, options: &'a Options, wishes: &Wishes) -> Result<Bo
         Source::Registry(name) => Box::new(Pushed::new(name, &options.registry, Packing::Compressed)?),
         Source::Name(name) => return Err(Error::NotFetched(name.to_string())),
     })
+}
+
+/// How many ids this user namespace has.
+fn mapped_ids() -> u64 {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
 }

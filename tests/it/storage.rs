@@ -3,6 +3,7 @@
 use crate::home::{Home, am_root};
 use crate::image::{self, Image, Layer};
 use crate::peer::{installed, text};
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 /// Runs Debian's podman with a store of its own in `home`; gives what it prints.
@@ -15,6 +16,15 @@ fn podman(home: &Home, args: &[&str]) -> String {
     let output = command.args(["--events-backend", "none"]).args(args).output().expect("podman can be executed");
     assert!(output.status.success(), "podman {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Podman leaves its store mounted on itself.
+struct Unmounted(std::path::PathBuf);
+
+impl Drop for Unmounted {
+    fn drop(&mut self) {
+        Command::new("umount").args(["-q", "-l"]).arg(&self.0).status().ok();
+    }
 }
 
 /// Podman's name of the image `name` in that store.
@@ -50,8 +60,41 @@ fn ready() -> Option<Home> {
 }
 
 #[test]
+fn images_for_podmans_store() {
+    let Some(home) = ready() else { return };
+    let _unmounted = Unmounted(home.path("theirs/overlay"));
+    let archive = home.write("layered.tar", &layered());
+    home.run(&["load", "-q", "-i", text(&archive)]).ok();
+    // A store that does not exist yet, and then one that does.
+    for name in ["localhost/mine:1", "localhost/mine:2"] {
+        home.run(&["push", "-q", "layered:1", &theirs(&home, name)]).quiet();
+        // Crun starts nothing on every host of these tests; that it is mounted is what counts.
+        let mounted = std::path::PathBuf::from(podman(&home, &["image", "mount", name]));
+        let about = mounted.join("data/a").metadata().unwrap();
+        assert_eq!((about.mode() & 0o7777, about.nlink()), (0o4755, 2));
+        assert_eq!(std::fs::read_link(mounted.join("data/c")).unwrap().to_str(), Some("a"));
+        assert!(mounted.join("etc/passwd").exists() && !mounted.join("etc/group").exists());
+        assert_eq!(std::fs::read_dir(mounted.join("opaque")).unwrap().count(), 0);
+        podman(&home, &["image", "unmount", name]);
+    }
+    let id = podman(&home, &["images", "-q", "--no-trunc"]);
+    assert_eq!(id.lines().collect::<std::collections::BTreeSet<_>>().len(), 1, "{id}");
+    // It gives the same bytes back: to us, who check them, and in an archive of its own.
+    let other = Home::new();
+    other.run(&["pull", "-q", &theirs(&home, "mine:2")]).ok();
+    let saved = home.path("saved.tar");
+    podman(&home, &["save", "-q", "--format", "oci-archive", "-o", text(&saved), "localhost/mine:1"]);
+    other.run(&["load", "-q", "-i", text(&saved)]).ok();
+    podman(&home, &["rmi", "-f", "localhost/mine:1", "localhost/mine:2"]);
+    assert_eq!(podman(&home, &["images", "-q"]), "");
+    let left = |name: &str| std::fs::read_dir(home.path(name)).unwrap().count();
+    assert_eq!(left("theirs/overlay/l"), 0, "nothing of it is left");
+}
+
+#[test]
 fn images_of_podmans_store() {
     let Some(home) = ready() else { return };
+    let _unmounted = Unmounted(home.path("theirs/overlay"));
     let archive = home.write("layered.tar", &layered());
     podman(&home, &["load", "-q", "-i", text(&archive)]);
     let id = home.run(&["pull", "-q", &theirs(&home, "localhost/layered:1")]).quiet();
