@@ -55,6 +55,7 @@ mod skopeo;
 mod start;
 mod stats;
 mod stop;
+mod sync;
 mod tag;
 mod top;
 mod tree;
@@ -338,6 +339,7 @@ pub const TOP: &[Entry] = &[
     ("start", &start::VERB),
     ("stats", &stats::VERB),
     ("stop", &stop::VERB),
+    ("sync", &sync::VERB),
     ("tag", &tag::TAG),
     ("top", &top::VERB),
     ("unmount", &mount::UNMOUNT),
@@ -357,6 +359,7 @@ pub const SKOPEO: &[Entry] = &[
     ("login", &login::LOGIN),
     ("logout", &login::LOGOUT),
     ("manifest-digest", &skopeo::MANIFEST_DIGEST),
+    ("sync", &sync::VERB),
 ];
 /// Verbs of that kind by other names.
 pub const HIDDEN: &[Entry] = &[("umount", &mount::UNMOUNT)];

@@ -13,6 +13,7 @@ mod prune;
 mod remove;
 mod search;
 mod send;
+mod sync;
 
 use ops::image::{Advance, Watch};
 use types::Digest;

@@ -309,6 +309,35 @@ pub struct Copy {
     pub to: Access,
 }
 
+/// Asks for many images to be copied.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CopyMany {
+    /// How each of them is copied; its source and destination are those of all.
+    pub copy: Copy,
+    /// What the source is: `docker`, a repository or an image of one; `dir`, a tree of directories.
+    pub from: String,
+    /// The same for the destination, below which they go.
+    pub to: String,
+    /// Names at the destination contain the whole name of the source.
+    pub scoped: bool,
+    /// Nothing is copied.
+    pub dry_run: bool,
+    /// One that fails does not end it.
+    pub keep_going: bool,
+    /// What names at the destination end with.
+    pub suffix: String,
+}
+
+/// One of many images was copied.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Synced {
+    /// Where it is.
+    pub source: String,
+    /// Where it went.
+    pub destination: String,
+}
+
 /// Asks for what is known of an image that need not be in the store.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

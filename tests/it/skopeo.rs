@@ -90,6 +90,30 @@ fn what_registries_have() {
     home.run(&["search", "localhost:1/x"]).fails(125, &["localhost:1"]);
 }
 
+#[test]
+fn many_images_at_once() {
+    let home = Home::new();
+    let Some(registry) = Registry::start(&home, "", "") else { return };
+    let (address, from) = (registry.address.as_str(), archive(&home));
+    for tag in ["1", "2"] {
+        home.run(&["copy", "-q", &from, &format!("docker://{address}/a/busybox:{tag}")]).quiet();
+    }
+    let (source, tree) = (format!("{address}/a/busybox"), home.path("tree"));
+    let there = format!("{address}/again");
+    let dry = home.run(&["sync", "--dry-run", "--src", "docker", "--dest", "dir", &source, text(&tree)]);
+    assert!(dry.err.contains("Would have copied") && dry.err.contains("2 images"), "{}", dry.err);
+    assert!(!tree.exists());
+    skopeo(&home, &["sync", "--scoped", "-s", "docker", "-d", "dir", &source, text(&tree)]).ok();
+    assert!(tree.join(format!("{address}/a/busybox:2/manifest.json")).exists());
+    skopeo(&home, &["sync", "-s", "dir", "-d", "docker", "--append-suffix=-x", text(&tree), &there]).ok();
+    let digest = |name: &str| home.run(&["inspect", "--format", "{{.Digest}}", &format!("docker://{name}")]).ok();
+    assert_eq!(digest(&format!("{there}/busybox:1-x")), digest(&format!("{source}:1")));
+    home.run(&["sync", "-s", "docker", "-d", "dir", &format!("{address}/none"), text(&tree)])
+        .fails(125, &["NAME_UNKNOWN"]);
+    home.run(&["sync", "-s", "yaml", "-d", "dir", "list", text(&tree)]).fails(125, &["YAML"]);
+    home.run(&["sync", "-s", "docker", &source, text(&tree)]).fails(125, &["--dest"]);
+}
+
 /// A Docker daemon that answers one request with `answer`; gives what it was sent.
 fn daemon(home: &Home, answer: Vec<u8>, until: &'static [u8]) -> (String, std::thread::JoinHandle<Vec<u8>>) {
     let socket = home.path("docker.sock");

@@ -7,14 +7,17 @@ use crate::failure::Failure;
 use crate::flag::{Flag, integer, list, short, switch, value};
 use crate::program::{Program, plain, print};
 use crate::progress::Progress;
-use ops::image::{Access, Copy, Signing, Tags};
+use ops::image::{Access, Copy, CopyMany, Signing, Tags};
 use std::time::Duration;
 use types::Platform;
 
 /// What the flags of `copy` fill.
 #[derive(Default)]
 pub struct Asked {
-    copy: Copy,
+    /// How images are copied.
+    pub copy: Copy,
+    /// What `sync` is asked beside that.
+    pub sync: CopyMany,
     digest_file: Option<String>,
     os: Option<String>,
     architecture: Option<String>,
@@ -28,13 +31,12 @@ impl HasSigning for Asked {
     }
 }
 
-const FLAGS: &[Flag<Asked>] = &[
+/// Flags that `sync` has, too.
+pub const SHARED: &[Flag<Asked>] = &[
     signing_flags::remove(),
     signing_flags::by(),
     signing_flags::by_sigstore(),
-    signing_flags::identity(),
     signing_flags::passphrase(),
-    list("additional-tag", "More names for an image in a docker-archive", |r, v| r.copy.tags.push(v)),
     short('a', switch("all", "Copy an image for several platforms whole", |r, on| r.copy.all = on)),
     value("authfile", "string", "File with credentials of registries", |r, v| {
         r.copy.from.auth_file = Some(v.into());
@@ -49,21 +51,8 @@ const FLAGS: &[Flag<Asked>] = &[
         r.copy.to.certificates = Some(v.into());
         Ok(())
     }),
-    switch("dest-compress", "Compress plain layers, to a `dir:`", |r, on| r.copy.compression.compress = on),
-    value("dest-compress-format", "string", "Compress layers by gzip or zstd", |r, v| {
-        r.copy.compression.format = Some(v.into());
-        Ok(())
-    }),
-    value("dest-compress-level", "int", "Level of compression", |r, v| {
-        r.copy.compression.level = Some(integer(v)?);
-        Ok(())
-    }),
     value("dest-creds", "username[:password]", "Credentials for the destination", |r, v| {
         r.copy.to.credentials = Some(v.into());
-        Ok(())
-    }),
-    value("dest-daemon-host", "HOST", "Where the Docker daemon listens that is written to", |r, v| {
-        r.copy.to.daemon = Some(v.into());
         Ok(())
     }),
     switch("dest-no-creds", "Show the destination no credentials", |r, on| r.copy.to.anonymous = on),
@@ -75,17 +64,7 @@ const FLAGS: &[Flag<Asked>] = &[
         registry_flags::set_user(&mut r.copy.to, v);
         Ok(())
     }),
-    switch("dest-force-compress-format", "Compress anew what is compressed in another way", |r, on| {
-        r.copy.compression.force = Some(on);
-    }),
-    switch("dest-oci-accept-uncompressed-layers", "Leave plain layers plain in `oci:` and `oci-archive:`", |r, on| {
-        r.copy.uncompressed = on;
-    }),
     switch("dest-tls-verify", "Demand TLS of the destination (default true)", |r, on| r.copy.to.tls_verify = Some(on)),
-    value("digestfile", "string", "Write the manifest's digest to this file", |r, v| {
-        r.digest_file = Some(v.into());
-        Ok(())
-    }),
     short(
         'f',
         value("format", "string", "Form of the manifest: oci or v2s2 (default: the one it has)", |r, v| {
@@ -93,20 +72,7 @@ const FLAGS: &[Flag<Asked>] = &[
             Ok(())
         }),
     ),
-    value("override-arch", "string", "Copy the image for this architecture", |r, v| {
-        r.architecture = Some(v.into());
-        Ok(())
-    }),
-    value("override-os", "string", "Copy the image for this operating system", |r, v| {
-        r.os = Some(v.into());
-        Ok(())
-    }),
-    value("override-variant", "string", "Copy the image for this variant of the architecture", |r, v| {
-        r.variant = Some(v.into());
-        Ok(())
-    }),
     switch("preserve-digests", "Fail rather than change the manifest", |r, on| r.copy.preserve_digests = on),
-    short('q', switch("quiet", "Print no progress", |r, on| r.quiet = on)),
     value("retry-times", "int", "How often a request that failed is tried again (default 3)", |r, v| {
         let times = integer(v)?;
         r.copy.from.retry = Some(times);
@@ -131,10 +97,6 @@ const FLAGS: &[Flag<Asked>] = &[
         r.copy.from.credentials = Some(v.into());
         Ok(())
     }),
-    value("src-daemon-host", "HOST", "Where the Docker daemon listens that is read from", |r, v| {
-        r.copy.from.daemon = Some(v.into());
-        Ok(())
-    }),
     switch("src-no-creds", "Show the source no credentials", |r, on| r.copy.from.anonymous = on),
     value("src-password", "string", "Password of the source (all users can see it)", |r, v| {
         registry_flags::set_password(&mut r.copy.from, v);
@@ -147,6 +109,51 @@ const FLAGS: &[Flag<Asked>] = &[
     switch("src-tls-verify", "Demand TLS of the source (default true)", |r, on| r.copy.from.tls_verify = Some(on)),
 ];
 
+const FLAGS: &[Flag<Asked>] = &[
+    signing_flags::identity(),
+    list("additional-tag", "More names for an image in a docker-archive", |r, v| r.copy.tags.push(v)),
+    switch("dest-compress", "Compress plain layers, to a `dir:`", |r, on| r.copy.compression.compress = on),
+    value("dest-compress-format", "string", "Compress layers by gzip or zstd", |r, v| {
+        r.copy.compression.format = Some(v.into());
+        Ok(())
+    }),
+    value("dest-compress-level", "int", "Level of compression", |r, v| {
+        r.copy.compression.level = Some(integer(v)?);
+        Ok(())
+    }),
+    value("dest-daemon-host", "HOST", "Where the Docker daemon listens that is written to", |r, v| {
+        r.copy.to.daemon = Some(v.into());
+        Ok(())
+    }),
+    switch("dest-force-compress-format", "Compress anew what is compressed in another way", |r, on| {
+        r.copy.compression.force = Some(on);
+    }),
+    switch("dest-oci-accept-uncompressed-layers", "Leave plain layers plain in `oci:` and `oci-archive:`", |r, on| {
+        r.copy.uncompressed = on;
+    }),
+    value("digestfile", "string", "Write the manifest's digest to this file", |r, v| {
+        r.digest_file = Some(v.into());
+        Ok(())
+    }),
+    value("override-arch", "string", "Copy the image for this architecture", |r, v| {
+        r.architecture = Some(v.into());
+        Ok(())
+    }),
+    value("override-os", "string", "Copy the image for this operating system", |r, v| {
+        r.os = Some(v.into());
+        Ok(())
+    }),
+    value("override-variant", "string", "Copy the image for this variant of the architecture", |r, v| {
+        r.variant = Some(v.into());
+        Ok(())
+    }),
+    short('q', switch("quiet", "Print no progress", |r, on| r.quiet = on)),
+    value("src-daemon-host", "HOST", "Where the Docker daemon listens that is read from", |r, v| {
+        r.copy.from.daemon = Some(v.into());
+        Ok(())
+    }),
+];
+
 /// `copy`.
 pub const VERB: Verb<Asked> = Verb {
     path: "skopeo copy",
@@ -157,7 +164,7 @@ pub const VERB: Verb<Asked> = Verb {
         "--all docker://busybox docker://localhost:5000/busybox",
     ],
     interspersed: true,
-    flags: &[FLAGS],
+    flags: &[SHARED, FLAGS],
     execute,
 };
 

@@ -12,6 +12,7 @@ use crate::containers::{file_name, split};
 use crate::convert::Form;
 use crate::document::{self, Either};
 use crate::intake::Compression;
+use crate::trust::Signature;
 use crate::{Error, Result, reel};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde_json::{Map, Value, json};
@@ -44,6 +45,8 @@ struct State {
     layers: HashMap<Digest, Ready>,
     configuration: Vec<u8>,
     manifest: Option<(Vec<u8>, Digest)>,
+    /// As they lie in files.
+    signatures: Vec<Vec<u8>>,
 }
 
 /// A layer that is unpacked.
@@ -178,6 +181,7 @@ impl Containers {
     fn list(&self, rows: &mut Vec<Value>, top: &str, state: &State) -> Result<()> {
         let Some((manifest, digest)) = &state.manifest else { return Ok(()) };
         let id = Digest::of(&state.configuration);
+        let sizes_of_signatures: Vec<usize> = state.signatures.iter().map(Vec::len).collect();
         let directory = self.root.join("overlay-images").join(id.hex());
         make(&directory, 0o700)?;
         let (own, signature) = (format!("manifest-{digest}"), format!("signature-{}", digest.hex()));
@@ -185,8 +189,8 @@ impl Containers {
             (&id.to_string(), &state.configuration),
             (&own, manifest),
             ("manifest", manifest),
-            // An image without signatures has an empty list of them.
-            (&signature, b""),
+            // One behind the other; an image without signatures has none in it.
+            (&signature, &state.signatures.concat()),
         ];
         let known = rows.iter().position(|row| row["id"] == id.hex().as_str());
         let mut row = known.map_or_else(|| json!({"id": id.hex()}), |at| rows.remove(at));
@@ -217,7 +221,7 @@ impl Containers {
         }
         row["digest"] = json!(digest);
         row["layer"] = top.into();
-        row["metadata"] = json!({"signatures-sizes": {digest.to_string(): []}}).to_string().into();
+        row["metadata"] = json!({"signatures-sizes": {digest.to_string(): sizes_of_signatures}}).to_string().into();
         row["big-data-names"] = keys.into();
         row["big-data-sizes"] = sizes.into();
         row["big-data-digests"] = digests.into();
@@ -342,6 +346,14 @@ impl Destination for Containers {
             return Err(Error::Document { what: "manifest", name: digest.to_string(), why });
         }
         self.state().manifest = Some((bytes.to_vec(), digest));
+        Ok(())
+    }
+
+    fn signatures(&self, manifest: &Digest, signatures: &[Signature], _top: bool) -> Result<()> {
+        let mut state = self.state();
+        if state.manifest.as_ref().is_some_and(|(_, digest)| digest == manifest) {
+            state.signatures.extend(signatures.iter().map(Signature::filed));
+        }
         Ok(())
     }
 

@@ -1,0 +1,149 @@
+//! Many images at once: repositories of a registry, or a tree of `dir:` directories, to a registry or to such a tree.
+
+use crate::{Engine, fault};
+use ops::Fault;
+use ops::image::{Copy, CopyMany, Synced, Tags, Watch};
+use std::path::{Path, PathBuf};
+use types::Reference;
+
+/// Directories that may lie in each other.
+const DEPTH: usize = 32;
+
+/// An image that is to be copied: where it is, and what its place at the destination is called.
+struct Found {
+    source: String,
+    suffix: String,
+}
+
+impl Engine {
+    /// Copies all images of a source, in their order; gives what was copied or, in a dry run, what would have been.
+    pub fn sync_images(&self, asked: &CopyMany, watch: &Watch<'_>) -> Result<Vec<Synced>, Fault> {
+        let source = asked.copy.source.as_str();
+        let found = match asked.from.as_str() {
+            "docker" => self.repository(asked)?,
+            "dir" if asked.to == "dir" => {
+                return Err(Fault::invalid("sync from dir to dir not implemented: the directories can be copied"));
+            }
+            "dir" => below(Path::new(source))?,
+            "yaml" => {
+                return Err(Fault::new(ops::Kind::Unsupported, "lists in YAML are not read")
+                    .hint("name the repositories one by one with --src docker"));
+            }
+            other => return Err(Fault::invalid(format!("{other:?} is not a valid source transport: docker or dir"))),
+        };
+        if !matches!(asked.to.as_str(), "docker" | "dir") {
+            let why = format!("{:?} is not a valid destination transport: docker or dir", asked.to);
+            return Err(Fault::invalid(why));
+        }
+        let mut done = Vec::new();
+        let mut failed = Vec::new();
+        for image in found {
+            let destination = destination(asked, &image.suffix)?;
+            let synced = Synced { source: image.source.clone(), destination: destination.clone() };
+            let copy = Copy { source: image.source, destination, ..asked.copy.clone() };
+            match if asked.dry_run { Ok(()) } else { self.copy_image(&copy, watch).map(drop) } {
+                Ok(()) => done.push(synced),
+                Err(fault) if asked.keep_going => failed.push(format!("{}: {fault}", copy.source)),
+                Err(fault) => return Err(fault),
+            }
+        }
+        if failed.is_empty() { Ok(done) } else { Err(Fault::internal(failed.join("; "))) }
+    }
+
+    /// The image that is named, or all tags of the repository.
+    fn repository(&self, asked: &CopyMany) -> Result<Vec<Found>, Fault> {
+        let name: Reference = asked.copy.source.parse()?;
+        let named = |name: &Reference| {
+            let complete = transfer::source::complete(name);
+            Found { source: format!("docker://{complete}"), suffix: complete.to_string() }
+        };
+        if name.tag.is_some() || name.digest.is_some() {
+            return Ok(vec![named(&name)]);
+        }
+        let source = format!("docker://{}", asked.copy.source);
+        let listed = self.tags(&Tags { source, access: asked.copy.from.clone() })?;
+        if listed.tags.is_empty() {
+            return Err(Fault::new(ops::Kind::NotFound, format!("no images to sync found in {:?}", asked.copy.source)));
+        }
+        Ok(listed.tags.into_iter().map(|tag| named(&Reference { tag: Some(tag), ..name.clone() })).collect())
+    }
+}
+
+/// All directories of images below `top`, by their names.
+fn below(top: &Path) -> Result<Vec<Found>, Fault> {
+    let mut found = Vec::new();
+    walk(top, &mut found, 0)?;
+    if found.is_empty() {
+        return Err(Fault::new(ops::Kind::NotFound, format!("no images to sync found in {top:?}")));
+    }
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let suffix = |path: &Path| match path.strip_prefix(top) {
+        Ok(rest) if !rest.as_os_str().is_empty() => rest.display().to_string(),
+        _ => name(path),
+    };
+    let image = |path: PathBuf| Found { source: format!("dir:{}", path.display()), suffix: suffix(&path) };
+    Ok(found.into_iter().map(image).collect())
+}
+
+fn walk(directory: &Path, found: &mut Vec<PathBuf>, depth: usize) -> Result<(), Fault> {
+    let failed = |e: std::io::Error| Fault::invalid(format!("cannot read the directory {directory:?}: {e}"));
+    if directory.join("manifest.json").is_file() {
+        found.push(directory.to_owned());
+    }
+    let mut below = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        // Links lead out, or round in circles.
+        if entry.file_type().map_err(failed)?.is_dir() {
+            below.push(entry.path());
+        }
+    }
+    below.sort();
+    match depth < DEPTH {
+        true => below.iter().try_for_each(|path| walk(path, found, depth + 1)),
+        false if below.is_empty() => Ok(()),
+        false => Err(Fault::invalid(format!("{directory:?} lies deeper than {DEPTH} directories"))),
+    }
+}
+
+/// Where an image goes to: below the destination, with its whole name or the last part of it.
+fn destination(asked: &CopyMany, suffix: &str) -> Result<String, Fault> {
+    let last = suffix.rsplit('/').next().unwrap_or(suffix);
+    let suffix = if asked.scoped { suffix } else { last };
+    let base = asked.copy.destination.trim_end_matches('/');
+    let whole = format!("{base}/{suffix}{}", asked.suffix);
+    if asked.to == "docker" {
+        return Ok(format!("docker://{whole}"));
+    }
+    let parent = Path::new(&whole).parent().unwrap_or(Path::new("/"));
+    if !asked.dry_run {
+        std::fs::create_dir_all(parent)
+            .map_err(|e| Fault::invalid(format!("cannot create the directory {parent:?}: {e}")))?;
+    }
+    transfer::source::parse(&format!("dir:{whole}")).map_err(fault::transfer)?;
+    Ok(format!("dir:{whole}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations() {
+        let asked = |to: &str, scoped| CopyMany {
+            copy: Copy { destination: "host/base/".into(), ..Copy::default() },
+            to: to.into(),
+            scoped,
+            suffix: "-old".into(),
+            dry_run: true,
+            ..CopyMany::default()
+        };
+        for (to, scoped, expected) in [
+            ("docker", false, "docker://host/base/busybox:1-old"),
+            ("docker", true, "docker://host/base/a.b/c/busybox:1-old"),
+            ("dir", true, "dir:host/base/a.b/c/busybox:1-old"),
+        ] {
+            assert_eq!(destination(&asked(to, scoped), "a.b/c/busybox:1").unwrap(), expected);
+        }
+    }
+}
