@@ -13,6 +13,7 @@ pub struct Globals {
     run_root: Option<PathBuf>,
     networks: Option<PathBuf>,
     log_level: Option<String>,
+    modules: Vec<String>,
     /// What is said before Skopeo's verbs.
     pub skopeo: Skopeo,
     debug: bool,
@@ -79,6 +80,10 @@ pub const GLOBALS: &[Flag<Globals>] = &[
     }),
     value("log-level", "string", "Print messages of this level and above (debug, info, warn, error)", |g, text| {
         g.log_level = Some(text.to_ascii_lowercase());
+        Ok(())
+    }),
+    value("module", "string", "Module of containers.conf, by path or name", |g, text| {
+        g.modules.push(text.into());
         Ok(())
     }),
     value("network-config-dir", "string", "Directory of the definitions of networks", |g, text| {
@@ -185,10 +190,11 @@ impl Program {
 
     /// The engine for the directories that were asked for.
     pub fn engine(&self) -> Result<Engine, Failure> {
-        let settings =
+        let mut settings =
             Settings::read(self.globals.root.clone(), self.globals.run_root.clone(), self.globals.networks.clone())
                 .map_err(plain)?;
         self.log("debug", &format!("root directory {:?}, run directory {:?}", settings.root, settings.run_root));
+        settings.configuration.modules.clone_from(&self.globals.modules);
         Engine::open(settings).map_err(plain)
     }
 

@@ -34,6 +34,7 @@ pub struct Engine {
     store: OnceCell<Store>,
     boot: OnceCell<String>,
     facts: OnceCell<Facts>,
+    configuration: crate::configuration::Cell,
 }
 
 /// A connection to the monitor of a container or of an exec session: [`types::attach`] frames, one a packet.
@@ -68,6 +69,7 @@ impl Engine {
             store: OnceCell::new(),
             boot: OnceCell::new(),
             facts: OnceCell::new(),
+            configuration: Default::default(),
         })
     }
 
@@ -79,6 +81,11 @@ impl Engine {
     /// The namespace that containers live in, entered by the first call.
     pub(crate) fn host(&self) -> Result<&Host, Fault> {
         once(&self.host, || rootless::enter(&self.settings))
+    }
+
+    /// What containers.conf says, read by the first call.
+    pub(crate) fn host_configuration(&self) -> Result<&crate::configuration::Configuration, Fault> {
+        self.configuration.get(&self.settings.configuration)
     }
 
     /// The engine's tables.

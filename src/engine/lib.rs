@@ -9,6 +9,7 @@
 // The documents of `inspect` are one `json!` each.
 #![recursion_limit = "256"]
 
+pub mod configuration;
 pub mod container;
 mod database;
 mod engine;

@@ -12,10 +12,10 @@
 mod shell;
 
 use crate::Engine;
+use crate::volume::pairs;
 use ops::secret::{Create, List, Secret};
 use ops::{Fault, Kind};
 use rustix::fs::{FlockOperation, Mode, OFlags};
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -222,17 +222,10 @@ fn chosen(all: Vec<Secret>, name: &str) -> Result<Secret, Fault> {
     }
 }
 
-fn pairs(what: &str, texts: &[String]) -> Result<BTreeMap<String, String>, Fault> {
-    let pair = |text: &String| match text.split_once('=').unwrap_or((text, "")) {
-        ("", _) => Err(Fault::invalid(format!("invalid {what} {text:?}: the key is empty"))),
-        (key, value) => Ok((key.to_owned(), value.to_owned())),
-    };
-    texts.iter().map(pair).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn names() {

@@ -1,5 +1,6 @@
 //! What the engine takes from its surroundings: the only place of this room that reads the environment.
 
+use crate::configuration::Sources;
 use ops::Fault;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub certificate_roots: Vec<PathBuf>,
     /// Where registries are described (containers-registries.conf(5)).
     pub registries: RegistryFiles,
+    /// Where defaults of containers are (containers.conf(5)).
+    pub configuration: Sources,
 }
 
 /// Files that describe registries. They may be missing.
@@ -112,6 +115,7 @@ impl Settings {
             path: std::env::var_os("PATH"),
             auth_files: auth_files(uid, home.as_deref(), absolute("REGISTRY_AUTH_FILE"), absolute("XDG_RUNTIME_DIR")),
             registries: registries(uid, home.as_deref(), absolute("CONTAINERS_REGISTRIES_CONF")),
+            configuration: configuration(uid, home.as_deref()),
             policies: home
                 .iter()
                 .map(|home| home.join(".config/containers/policy.json"))
@@ -166,6 +170,35 @@ fn home_of(passwd: &str, uid: u32) -> Option<PathBuf> {
         let home = PathBuf::from(fields.get(5)?);
         (fields.get(2)?.parse() == Ok(uid) && home.is_absolute()).then_some(home)
     })
+}
+
+/// The host's files and, of a user who is not root, the user's; or the one that is named instead. One more can be named that
+/// wins over all.
+fn configuration(uid: u32, home: Option<&Path>) -> Sources {
+    let own = match std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute()) {
+        Some(directory) => Some(directory.join("containers")),
+        None => home.map(|home| home.join(".config/containers")),
+    };
+    let own = own.filter(|_| uid != 0);
+    let file = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let named = file("CONTAINERS_CONF");
+    let etc = PathBuf::from("/etc/containers");
+    let usr = PathBuf::from("/usr/share/containers");
+    let mut places = Vec::new();
+    if named.is_none() {
+        places.push(usr.join("containers.conf"));
+        for directory in [Some(&etc), own.as_ref()].into_iter().flatten() {
+            places.push(directory.join("containers.conf"));
+            places.push(directory.join("containers.conf.d"));
+        }
+    }
+    Sources {
+        places,
+        named: named.into_iter().collect(),
+        last: file("CONTAINERS_CONF_OVERRIDE"),
+        module_roots: own.iter().chain([&etc, &usr]).map(|d| d.join("containers.conf.modules")).collect(),
+        modules: Vec::new(),
+    }
 }
 
 /// Where Podman's `login` and Docker's leave what they were told.

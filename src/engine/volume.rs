@@ -181,7 +181,7 @@ pub(crate) fn checked(name: &str) -> Result<&str, Fault> {
     )))
 }
 
-fn pairs(what: &str, entries: &[String]) -> Result<BTreeMap<String, String>, Fault> {
+pub(crate) fn pairs(what: &str, entries: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     entries
         .iter()
         .map(|entry| match entry.split_once('=').unwrap_or((entry, "")) {

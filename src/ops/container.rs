@@ -21,6 +21,8 @@ pub struct Create {
     pub replace: bool,
     /// `KEY=VALUE`, or `KEY` to take the caller's value, in order (later wins). The command line resolves `KEY`.
     pub environment: Vec<String>,
+    /// `KEY=VALUE` that weigh less than the image's.
+    pub default_environment: Vec<String>,
     /// `KEY=VALUE` in which `$NAME` and `${NAME}` stand for values of the image.
     pub environment_merge: Vec<String>,
     /// Variables that the image or the engine would set, and are not to be there.
@@ -111,6 +113,8 @@ pub struct Create {
     pub sub_uid_name: Option<String>,
     /// Whose line of /etc/subgid is the map.
     pub sub_gid_name: Option<String>,
+    /// Capabilities in place of the usual ones.
+    pub default_capabilities: Option<Vec<String>>,
     /// Capabilities to add (`ALL` too).
     pub cap_add: Vec<String>,
     /// Capabilities to drop (`ALL` too).
@@ -121,6 +125,8 @@ pub struct Create {
     pub seccomp_policy: Option<String>,
     /// All capabilities, all devices, no masks, no seccomp.
     pub privileged: bool,
+    /// `KEY=VALUE` kernel parameters in place of the usual ones, where the container has the namespace they belong to.
+    pub default_sysctls: Option<Vec<String>>,
     /// `KEY=VALUE` kernel parameters.
     pub sysctl: Vec<String>,
     /// `NAME=SOFT[:HARD]`, or `host`.

@@ -182,3 +182,56 @@ fn secrets_are_handed_over_and_kept() {
     let left: Vec<_> = std::fs::read_dir(home.path("")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("kept")), "{left:?}");
 }
+
+#[test]
+fn defaults_come_from_files() {
+    let Some(home) = Home::bent(
+        Who::Me,
+        "mkdir -p $HOME_DIR/etc /etc/containers; mount --bind $HOME_DIR/etc /etc/containers
+        mkdir -p $HOME_DIR/usr /usr/share/containers; mount --bind $HOME_DIR/usr /usr/share/containers
+        mkdir -p $HOME_DIR/etc/containers.conf.d $HOME_DIR/etc/containers.conf.modules",
+    ) else {
+        return;
+    };
+    home.load();
+    let file = |name: &str, text: &str| home.write(name, text.as_bytes());
+    let say = "echo $FROM-$MORE; ulimit -n; hostname; awk '/CapEff/{print $2}' /proc/self/status";
+    let of = |home: &Home| home.run(&["run", "--rm", "--network", "none", "busybox", "sh", "-c", say]).quiet();
+    let plain = of(&home);
+    file(
+        "usr/containers.conf",
+        "[containers]\nenv=[\"FROM=usr\"]\ndefault_ulimits=[\"nofile=111:222\"]\n[engine.runtimes]\n",
+    );
+    assert_eq!(of(&home).lines().take(2).collect::<Vec<_>>(), ["usr-", "111"]);
+    file("etc/containers.conf", "[containers]\nenv=[\"FROM=etc\"]\ndefault_capabilities=[\"KILL\"]\nno_such_key=1\n");
+    assert_eq!(of(&home).lines().next(), Some("etc-"));
+    assert_eq!(of(&home).lines().last(), Some("0000000000000020"), "before: {plain}");
+    file("etc/containers.conf.d/10.conf", "[containers]\nenv=[\"MORE=drop-in\", {append=true}]\nutsns=\"host\"\n");
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    assert_eq!(of(&home).lines().take(3).collect::<Vec<_>>(), ["etc-drop-in", "111", &host]);
+    file("etc/containers.conf.modules/extra.conf", "[containers]\nenv=[\"FROM=module\"]\n");
+    let with_module = home.run(&["--module", "extra.conf", "run", "--rm", "busybox", "sh", "-c", say]).quiet();
+    assert_eq!(with_module.lines().next(), Some("module-"));
+    home.run(&["--module", "none.conf", "run", "--rm", "busybox", "true"]).fails(125, &["none.conf"]);
+    let told = home.run(&["info", "--debug", "--format", "{{.containersConf.ignoredKeys}}"]).quiet();
+    assert!(told.contains("containers.no_such_key"), "{told}");
+    let asked = home.run(&[
+        "run",
+        "--rm",
+        "-e",
+        "FROM=flag",
+        "--uts",
+        "private",
+        "--hostname",
+        "h",
+        "busybox",
+        "sh",
+        "-c",
+        say,
+    ]);
+    assert_eq!(asked.quiet().lines().next(), Some("flag-drop-in"));
+    file("etc/containers.conf", "[containers]\ntz=5\n");
+    home.run(&["run", "--rm", "busybox", "true"]).fails(125, &["containers.tz must be a string"]);
+    let home = home.variable("CONTAINERS_CONF", "/dev/null");
+    assert_eq!(of(&home).lines().next(), Some("-"));
+}

@@ -2,7 +2,7 @@
 
 use super::Verb;
 use crate::failure::Failure;
-use crate::flag::{Flag, short, value};
+use crate::flag::{Flag, short, switch, value};
 use crate::format::{document, indented};
 use crate::program::{Program, plain, print};
 use serde_json::Value;
@@ -11,15 +11,19 @@ use serde_json::Value;
 #[derive(Default)]
 pub struct Asked {
     format: Option<String>,
+    debug: bool,
 }
 
-const FLAGS: &[Flag<Asked>] = &[short(
-    'f',
-    value("format", "string", "Print as JSON, or with a Go template", |r, v| {
-        r.format = Some(v.into());
-        Ok(())
-    }),
-)];
+const FLAGS: &[Flag<Asked>] = &[
+    short('D', switch("debug", "Tell of containers.conf too", |r: &mut Asked, on| r.debug = on)),
+    short(
+        'f',
+        value("format", "string", "Print as JSON, or with a Go template", |r, v| {
+            r.format = Some(v.into());
+            Ok(())
+        }),
+    ),
+];
 
 /// The verb.
 pub const VERB: Verb<Asked> = Verb {
@@ -36,7 +40,11 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     if !arguments.is_empty() {
         return Err(Failure::new(format!("`{} info` takes no arguments", program.name)));
     }
-    let info = program.engine()?.info().map_err(plain)?.document;
+    let engine = program.engine()?;
+    let mut info = engine.info().map_err(plain)?.document;
+    if asked.debug {
+        info["containersConf"] = engine.configuration_report().map_err(plain)?;
+    }
     let text = match asked.format.as_deref() {
         Some("json") => format!("{}\n", indented(&info, b"  ")),
         Some(template) => document("info", template, &info)?,

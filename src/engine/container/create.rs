@@ -3,8 +3,8 @@
 
 use super::config::{Config, MountKind};
 use super::facts::Facts;
-use super::name;
 use super::resolve::Image;
+use super::{name, resolve};
 use crate::Engine;
 use ops::container::{Create, Created, Remove};
 use ops::image::Watch;
@@ -24,6 +24,10 @@ impl Engine {
         }
         self.host()?;
         self.collect()?;
+        let files = self.host_configuration()?;
+        let with_files =
+            (files.defaults != Default::default()).then(|| resolve::defaults::under(asked, &files.defaults));
+        let asked = with_files.as_ref().unwrap_or(asked);
         let image = self.image_for(asked, watch)?;
         if asked.replace {
             let name = asked

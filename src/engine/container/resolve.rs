@@ -2,6 +2,7 @@
 
 mod accounts;
 mod automatic;
+pub(crate) mod defaults;
 mod devices;
 mod environment;
 mod idmap;
@@ -81,7 +82,13 @@ pub fn resolve(
     let init = asked.init && asked.init_path.is_none();
     let mut sysctl = limits::sysctl(&asked.sysctl, &namespaces)?;
     let has_root = namespaces.user.as_ref().is_none_or(|map| types::idmap::to_host(&map.gids, 0).is_some());
-    if has_root && own_network {
+    if let Some(usual) = &asked.default_sysctls {
+        for (key, value) in limits::usual_sysctls(usual, &namespaces)? {
+            if key != "net.ipv4.ping_group_range" || has_root && own_network {
+                sysctl.entry(key).or_insert(value);
+            }
+        }
+    } else if has_root && own_network {
         // Podman's default: so `ping` needs no privileges inside. A group that no id stands for there is not taken.
         sysctl.entry("net.ipv4.ping_group_range".into()).or_insert_with(|| "0 0".into());
     }

@@ -123,6 +123,7 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
         signatures: None,
         policies: Vec::new(),
         registries: Default::default(),
+        configuration: Default::default(),
     };
     drop(open(&settings.root));
     let engine = crate::Engine::open(settings).unwrap();

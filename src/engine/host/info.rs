@@ -88,6 +88,12 @@ impl Engine {
         Ok(Info { document })
     }
 
+    /// Which files of defaults were read, and which of their keys mean nothing here.
+    pub fn configuration_report(&self) -> Result<Value, Fault> {
+        let read = self.host_configuration()?;
+        Ok(json!({ "files": read.files, "ignoredKeys": read.unused }))
+    }
+
     fn store_info(&self) -> Result<Value, Fault> {
         let all = self.list(&List { all: true, ..List::default() })?;
         let count = |statuses: &[Status]| all.iter().filter(|c| statuses.contains(&c.status)).count();

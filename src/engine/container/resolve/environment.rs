@@ -15,6 +15,12 @@ pub fn environment(asked: &Create, image: &[String], hostname: &str, facts: &Fac
     if asked.terminal {
         set(&mut all, "TERM=xterm".to_owned());
     }
+    for entry in &asked.default_environment {
+        match entry.find('=') {
+            Some(0) | None => return Err(invalid(entry)),
+            Some(_) => set(&mut all, entry.clone()),
+        }
+    }
     set(&mut all, format!("HOSTNAME={hostname}"));
     if asked.http_proxy.unwrap_or(true) {
         facts.proxies.iter().for_each(|entry| set(&mut all, entry.clone()));

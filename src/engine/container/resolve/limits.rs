@@ -275,6 +275,19 @@ pub fn rlimits(asked: &[String], facts: &Facts, warnings: &mut Vec<String>) -> R
         .collect())
 }
 
+/// Those of the parameters that belong to a namespace of the container.
+pub fn usual_sysctls(usual: &[String], namespaces: &Namespaces) -> Result<BTreeMap<String, String>, Fault> {
+    let private = Namespaces {
+        network: Namespace::Private,
+        ipc: Namespace::Private,
+        uts: Namespace::Private,
+        ..namespaces.clone()
+    };
+    let mut all = sysctl(usual, &private)?;
+    all.retain(|key, value| sysctl(&[format!("{key}={value}")], namespaces).is_ok());
+    Ok(all)
+}
+
 /// Only parameters that belong to a namespace of the container can be set for it.
 pub fn sysctl(asked: &[String], namespaces: &Namespaces) -> Result<BTreeMap<String, String>, Fault> {
     let mut all = BTreeMap::new();

@@ -182,7 +182,10 @@ fn capabilities(asked: &Create, facts: &Facts, warnings: &mut Vec<String>) -> Re
     let start = match (asked.privileged || add_all, drop_all) {
         (true, _) => facts.capabilities,
         (_, true) => 0,
-        _ => capability::DEFAULT,
+        _ => match &asked.default_capabilities {
+            Some(names) => set(names)?.1,
+            None => capability::DEFAULT,
+        },
     };
     for name in capability::names(add & !facts.capabilities) {
         warnings.push(format!("capability {name:?} cannot be added: the caller does not have it"));
