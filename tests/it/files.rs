@@ -94,6 +94,14 @@ fn all_files_are_exported_but_not_what_is_mounted() {
         );
     }
     home.run(&["export", "-o", &to, "nobody"]).fails(125, &["nobody"]);
+    if rustix::process::geteuid().is_root() {
+        // A device that takes nothing, in a place of its own: the failure does not remove it.
+        let full = home.path("full");
+        let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::from_raw_mode(0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, &full, kind, mode, rustix::fs::makedev(1, 7)).unwrap();
+        home.run(&["export", "-o", full.to_str().unwrap(), "one"]).fails(125, &["No space left on device"]);
+        assert!(full.exists());
+    }
     home.run(&["rm", "-f", "-t", "0", &id]).quiet();
 }
 

@@ -50,9 +50,11 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     // A name that names nothing leaves no file behind.
     engine.runs(name).map_err(plain)?;
     let file = File::create(&path).map_err(|e| Failure::new(format!("cannot create {path:?}: {e}")))?;
+    // What was there and is no file (a device, a pipe) is not ours to remove.
+    let ours = file.metadata().is_ok_and(|meta| meta.is_file());
     let mut output = BufWriter::with_capacity(1 << 18, file);
     let done = engine.export(name, &mut output).map_err(plain).and_then(|()| output.flush().map_err(failed));
-    if done.is_err() {
+    if done.is_err() && ours {
         // Half an archive is none; if it cannot be removed either, the error says what happened.
         let _ = std::fs::remove_file(&path);
     }
