@@ -135,6 +135,9 @@ fn in_group(program: Program, group: &Group, called: &str, words: &[OsString]) -
     if let Some(verb) = find(group.verbs, &word).or_else(|| find(group.hidden, &word)) {
         return verb.invoke(program, &format!("{called} {word}"), &words[1..]);
     }
+    if let Some(inner) = within(group).find(|inner| inner.1 == word) {
+        return in_group(program, inner.0, &format!("{called} {word}"), &words[1..]);
+    }
     match word.as_str() {
         "--help" | "-h" => {
             print(&group_help(group, called))?;
@@ -146,6 +149,11 @@ fn in_group(program: Program, group: &Group, called: &str, words: &[OsString]) -
         }
         _ => Err(unrecognized(&program.name, called, &word, group.verbs.iter().map(|entry| entry.0))),
     }
+}
+
+/// The groups within a group, each with its last word.
+fn within(group: &Group) -> impl Iterator<Item = (&'static Group, &'static str)> {
+    GROUPS.iter().filter_map(|inner| Some((inner, inner.name.strip_prefix(group.name)?.strip_prefix(' ')?)))
 }
 
 fn help(program: &Program, words: &[OsString]) -> Result<u8, Failure> {
@@ -226,7 +234,8 @@ fn top_help(program: &Program) -> String {
     let (first, second): (Vec<_>, Vec<_>) =
         top(program).iter().map(|(word, verb)| (*word, verb.about())).partition(|(word, _)| of_containers(word));
     let mut second: Vec<_> = second.into_iter().chain(own.iter().copied()).collect();
-    let mut groups: Vec<_> = groups(program).iter().map(|group| (group.name, group.about)).collect();
+    let groups = groups(program).iter().filter(|group| !group.name.contains(' '));
+    let mut groups: Vec<_> = groups.map(|group| (group.name, group.about)).collect();
     second.sort_unstable();
     groups.sort_unstable();
     let all = [first.clone(), second.clone(), groups.clone()].concat();
@@ -256,7 +265,9 @@ fn top_help(program: &Program) -> String {
 
 fn group_help(group: &Group, called: &str) -> String {
     let mut text = format!("{}\n\nUsage:\n  {called} [command]\n\nAvailable Commands:\n", group.about);
-    let lines: Vec<_> = group.verbs.iter().map(|(word, verb)| (*word, verb.about())).collect();
+    let inner = within(group).map(|(inner, word)| (word, inner.about));
+    let mut lines: Vec<_> = group.verbs.iter().map(|(word, verb)| (*word, verb.about())).chain(inner).collect();
+    lines.sort();
     commands_help(&mut text, &lines);
     text
 }

@@ -59,6 +59,7 @@ mod sync;
 mod tag;
 mod top;
 mod tree;
+mod trust;
 mod update;
 mod version;
 mod volume;
@@ -437,12 +438,19 @@ pub const GROUPS: &[Group] = &[
             ("rm", &rmi::VERB),
             ("save", &save::VERB),
             ("search", &search::VERB),
+            ("sign", &trust::SIGN),
             ("tag", &tag::TAG),
             ("tree", &tree::VERB),
             ("unmount", &mount::IMAGE_UNMOUNT),
             ("untag", &tag::UNTAG),
         ],
         hidden: &[("ls", &images::VERB), ("remove", &rmi::VERB), ("umount", &mount::IMAGE_UNMOUNT)],
+    },
+    Group {
+        name: "image trust",
+        about: "Manage which images are accepted",
+        verbs: &[("set", &trust::SET), ("show", &trust::SHOW)],
+        hidden: &[],
     },
     Group {
         name: "manifest",

@@ -14,6 +14,7 @@ mod remove;
 mod search;
 mod send;
 mod sync;
+mod trust;
 
 use ops::image::{Advance, Watch};
 use types::Digest;

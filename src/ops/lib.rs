@@ -11,6 +11,7 @@ pub mod image;
 pub mod manifest;
 pub mod network;
 pub mod secret;
+pub mod trust;
 pub mod volume;
 
 pub use fault::{Fault, Kind};

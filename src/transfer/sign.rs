@@ -4,8 +4,12 @@
 
 use crate::convert::Form;
 use crate::destination::{Blob, Destination, Packing};
+use crate::document::{self, Either};
+use crate::plan::{self, Wanted};
+use crate::registry::Repository;
+use crate::registry::push::Pushed;
 use crate::trust::{self, Signature};
-use crate::{Error, Result};
+use crate::{Error, Options, Result};
 use std::fmt;
 use std::sync::Arc;
 use types::{Digest, Reference};
@@ -64,6 +68,30 @@ impl Signer {
             }
         }
     }
+}
+
+/// Signs an image where it is, in a registry: its manifest and, of one for several platforms, that of the platform of the
+/// options or, with `all`, every one.
+pub fn sign_image(name: &Reference, options: &Options, signers: &[Signer], all: bool) -> Result<()> {
+    let repository = Repository::new(name, &options.registry)?;
+    let (bytes, media_type) = repository.top()?;
+    let mut manifests = vec![Digest::of(&bytes)];
+    if let Either::Index(index) = document::either(&name.to_string(), &media_type, &bytes)? {
+        match all {
+            true => manifests.extend(index.manifests.iter().map(|entry| entry.digest)),
+            false => {
+                let wanted = Wanted::new(options.platform.as_ref());
+                manifests.push(plan::top(&repository, &media_type, bytes, &wanted)?.digest);
+            }
+        }
+    }
+    let destination = Pushed::new(name, &options.registry, Packing::AsTheyAre)?;
+    let name = crate::source::complete(name);
+    for manifest in manifests {
+        let made = signers.iter().map(|signer| signer.sign(&name, &manifest)).collect::<Result<Vec<_>>>()?;
+        destination.signatures(&manifest, &made, true)?;
+    }
+    Ok(())
 }
 
 /// A destination all of whose manifests are signed.

@@ -43,6 +43,19 @@ pub struct Policy {
     rules: Rules,
 }
 
+/// What a policy demands of one scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// `all`, `repository`, or a transport.
+    pub transport: String,
+    /// The scope.
+    pub scope: String,
+    /// `accept`, `reject`, `signed`, `sigstoreSigned`.
+    pub kind: &'static str,
+    /// Files with keys.
+    pub keys: Vec<String>,
+}
+
 /// The forms of signatures that are of interest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
@@ -141,9 +154,41 @@ impl Policy {
         Ok(None)
     }
 
-    fn parse(file: &Path, bytes: &[u8]) -> Result<Policy> {
+    /// Reads the text of a policy; `file` is its name.
+    ///
+    /// # Errors
+    /// Something in it is not understood.
+    pub fn parse(file: &Path, bytes: &[u8]) -> Result<Policy> {
         let bad = |why: String| Error::Document { what: "policy", name: file.display().to_string(), why };
         Ok(Policy { file: file.to_owned(), rules: Rules::parse(bytes).map_err(bad)? })
+    }
+
+    /// What it demands, scope by scope, the default first.
+    pub fn told(&self) -> Vec<Rule> {
+        let mut told = Vec::new();
+        let mut tell = |transport: &str, scope: &str, requirements: &[Requirement]| {
+            for requirement in requirements {
+                let path = |path: &PathBuf| path.display().to_string();
+                let (kind, keys) = match requirement {
+                    Requirement::Anything(_) => ("accept", Vec::new()),
+                    Requirement::Reject(_) => ("reject", Vec::new()),
+                    Requirement::Simple(simple) => {
+                        ("signed", simple.key_path.iter().chain(simple.key_paths.iter().flatten()).map(path).collect())
+                    }
+                    Requirement::Sigstore(sigstore) => {
+                        let paths = sigstore.key_path.iter().chain(sigstore.key_paths.iter().flatten());
+                        ("sigstoreSigned", paths.map(path).collect())
+                    }
+                };
+                told.push(Rule { transport: transport.into(), scope: scope.into(), kind, keys });
+            }
+        };
+        tell("all", "default", &self.rules.default);
+        for (transport, scopes) in &self.rules.transports.0 {
+            let transport = if transport == "docker" { "repository" } else { transport };
+            scopes.0.iter().for_each(|(scope, requirements)| tell(transport, scope, requirements));
+        }
+        told
     }
 
     /// Judges an image. `manifest` is the digest of its manifest, if it has one; `signatures` are asked for only where they

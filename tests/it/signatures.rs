@@ -138,3 +138,43 @@ fn sigstore_is_attached_in_registries_and_carried_on() {
         assert!(output.status.success(), "{output:?}");
     }
 }
+
+#[test]
+fn images_are_signed_where_they_are_and_policies_are_set() {
+    let home = Home::new();
+    if keys(&home).is_none() {
+        return;
+    }
+    let Some(registry) = Registry::start(&home, "", "") else { return };
+    let name = format!("{}/app:1", registry.address);
+    let source = archive(&home);
+    home.run(&["copy", "-q", &source, &format!("docker://{name}")]).quiet();
+    // What the policy does not accept is not run, and what is signed beside the registry is.
+    let rules = home.path("policy.json");
+    let flags = ["--signature-policy", text(&rules)];
+    let (secret, public) = (home.path("secret.asc"), home.path("public.asc"));
+    let set = |args: &[&str]| home.run(&[&["image", "trust", "set"], &flags[..], args].concat());
+    set(&["--type", "reject", "default"]).quiet();
+    set(&["default"]).fails(125, &["public key"]);
+    set(&["--type", "perhaps", "default"]).fails(125, &["perhaps"]);
+    set(&["-f", text(&public), &registry.address]).quiet();
+    let shown = home.run(&[&["image", "trust", "show"], &flags[..]].concat()).ok();
+    assert!(shown.contains("all") && shown.contains("reject") && shown.contains("signed"), "{shown}");
+    assert!(shown.contains(&registry.address) && shown.contains(text(&public)), "{shown}");
+    let raw = home.run(&[&["image", "trust", "show", "--raw"], &flags[..]].concat()).ok();
+    assert_eq!(raw.trim(), std::fs::read_to_string(&rules).unwrap().trim());
+    let signatures = home.path("signatures");
+    std::fs::create_dir(&signatures).unwrap();
+    let user = home.path("home");
+    std::fs::create_dir_all(user.join(".config/containers/registries.d")).unwrap();
+    let place = format!("docker:\n  {}:\n    lookaside: file://{}\n", registry.address, signatures.display());
+    std::fs::write(user.join(".config/containers/registries.d/x.yaml"), place).unwrap();
+    let home = home.variable("HOME", text(&user));
+    home.run(&[&["pull", "-q"], &flags[..], &[&name]].concat()).fails(125, &["no signature exists"]);
+    home.run(&[&["run", "--rm"], &flags[..], &[&name, "true"]].concat()).fails(125, &["no signature exists"]);
+    home.run(&["image", "sign", &name]).fails(125, &["--sign-by"]);
+    home.run(&["image", "sign", "--sign-by", text(&public), "-d", text(&signatures), &name])
+        .fails(125, &["no secret key"]);
+    home.run(&["image", "sign", "--sign-by", text(&secret), "-d", text(&signatures), &name]).quiet();
+    home.run(&[&["pull", "-q"], &flags[..], &[&name]].concat()).ok();
+}

@@ -30,7 +30,7 @@ fn what_is_wrong_is_said_as_podman_says_it() {
             "unrecognized command `monopod container frobnicate`\nTry 'monopod container --help' for more information\n",
         ),
         ("monopod build .", &not_built("build")),
-        ("monopod image sign x", &not_built("image sign")),
+        ("monopod image scp x", &not_built("image scp")),
         ("monopod farm create", &not_built("farm")),
         ("monopod --foo", "unknown flag: --foo\nSee 'monopod --help'\n"),
         ("monopod --storage-driver=vfs ps", &not_yet("--storage-driver", "monopod")),
@@ -78,7 +78,7 @@ fn every_built_flag_is_podmans() {
     // Older spellings that Podman still takes, and its table leaves out.
     const OTHERS: [(&str, &str); 4] =
         [("stop", "--timeout"), ("create", "--dns-opt"), ("run", "--dns-opt"), ("mount", "--notruncate")];
-    const SKOPEOS: [(&str, &str); 10] = [
+    const SKOPEOS: [(&str, &str); 12] = [
         ("inspect", "authfile"),
         ("inspect", "cert-dir"),
         ("inspect", "creds"),
@@ -89,6 +89,8 @@ fn every_built_flag_is_podmans() {
         ("inspect", "override-os"),
         ("inspect", "override-variant"),
         ("inspect", "raw"),
+        ("image sign", "sign-by-sigstore-private-key"),
+        ("image sign", "sign-passphrase-file"),
     ];
     let skopeos = SKOPEO.iter().map(|(word, verb)| (format!("skopeo {word}"), *verb));
     for (words, verb) in verbs().into_iter().chain(skopeos) {

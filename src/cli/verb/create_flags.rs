@@ -235,6 +235,10 @@ pub const FLAGS: &[Flag<Asked>] = &[
         r.create.platform = Some(v.into());
         Ok(())
     }),
+    value("signature-policy", "path", "File that says which images are accepted", |r, v| {
+        r.create.access.signature_policy = Some(v.into());
+        Ok(())
+    }),
     switch("privileged", "All capabilities and devices, nothing masked", |r, on| r.create.privileged = on),
     short('p', list("publish", "Publish ports ([[ip:][port]:]port[/protocol])", |r, v| r.create.publish.push(v))),
     short('P', switch("publish-all", "Publish all exposed ports at free ports", |r, on| r.create.publish_all = on)),

@@ -129,6 +129,17 @@ impl Lookaside {
         Ok(())
     }
 
+    /// The same, in `directory` whatever is configured.
+    pub fn within(directory: PathBuf) -> Lookaside {
+        Lookaside { directory: Some(directory), ..Lookaside::default() }
+    }
+
+    /// Where signatures of a scope are looked for, as it is configured for exactly that; for `default` what is for all.
+    pub fn configured(&self, scope: &str) -> Option<&str> {
+        let place = if scope == "default" { Some(&self.default) } else { self.scopes.get(scope) };
+        place.and_then(|place| place.read.as_deref())
+    }
+
     /// What is said of a name, from its most specific scope on.
     fn said<T>(&self, name: &Reference, of: impl Fn(&Place) -> Option<T>) -> Option<T> {
         let scopes = super::scopes(name);

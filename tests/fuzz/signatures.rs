@@ -1,0 +1,14 @@
+//! A bounded run of the fuzz targets about signatures.
+
+mod grow;
+mod trusted;
+
+#[test]
+fn keys_and_messages_take_any_bytes() {
+    grow::run(trusted::openpgp_seeds(), trusted::openpgp);
+}
+
+#[test]
+fn signatures_take_any_bytes() {
+    grow::run(trusted::signature_seeds(), trusted::signature);
+}
