@@ -88,7 +88,7 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
     let linux = create.spec.linux().as_ref().ok_or_else(|| missing("linux"))?;
     plan::refuse(&create.spec)?;
     let plan = plan::namespaces(linux)?;
-    let filter = linux.seccomp().as_ref().map(plan::filter).transpose()?;
+    let filter = plan::filter(linux.seccomp().as_ref(), create.filter.as_ref())?;
     let joining = Joining::open(&plan, &create.owners)?;
     let devices = NetDevices::prepare(linux, plan.new | joining.foreign())?;
     let outside = Outside::prepare(create, Scheduling::read(process)?, devices)?;
@@ -371,7 +371,8 @@ impl First<'_> {
         let mounted = mounts::attach(root, std::mem::take(&mut self.mounts), &facts)?;
         let asked = self.linux.devices().as_deref().unwrap_or_default();
         devices::make(self.interface, root, &mounted, asked, self.may_make_devices)?;
-        sysctl::write(self.linux.sysctl().as_ref(), mounted.proc.as_ref().map(|fd| fd.as_fd()), self.own)?;
+        let domain = self.create.spec.domainname().as_deref();
+        sysctl::write(self.linux.sysctl().as_ref(), domain, mounted.proc.as_ref().map(|fd| fd.as_fd()), self.own)?;
         let stdio = self.stdio.take().ok_or(Errno::BADF).step("take the streams")?;
         let streams = finish::streams(stdio, finish::size(self.process), mounted.pts.as_ref().map(|fd| fd.as_fd()))?;
         if let Streams::Terminal(slave) = &streams {
@@ -381,6 +382,9 @@ impl First<'_> {
         masks::read_only(self.interface, root, &paths(self.linux.readonly_paths()))?;
         masks::mask(self.interface, root, &paths(self.linux.masked_paths()))?;
         if self.create.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
+            if self.create.create_cwd {
+                finish::make_working_directory(root, self.process.cwd())?;
+            }
             trees::make_read_only(self.interface, root).step("make the root read-only")?;
         }
         privileges::set_personality(self.linux.personality().as_ref())?;

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use sys::mount::Change;
 
 /// A node to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,8 +156,11 @@ fn is(status: &rustix::fs::Stat, node: &Node) -> bool {
 /// The host's node of the same path, bound.
 fn bind(interface: Interface, root: BorrowedFd<'_>, node: &Node) -> Result<(), Error> {
     let error = |step: &'static str| move |source: Errno| Error::Device { path: node.path.clone(), step, source };
-    let tree =
+    let mut tree =
         Tree::bind_path(interface, &node.path, false, true).map_err(|Failed(_, e)| error("open the host's")(e))?;
+    // The host's own mount may be without: a node is neither to be executed nor to change anybody.
+    let set = sys::mount::NO_SUID | sys::mount::NO_EXEC;
+    tree.change(false, Change { set, ..Change::default() }).map_err(error("restrict the host's"))?;
     let fd = paths::mountpoint(root, &node.path, Kind::File).map_err(error("make a place for it"))?;
     let fd = tree.attach(&Place { root, path: node.path.clone(), fd }).map_err(error("bind the host's"))?;
     let status = rustix::fs::fstat(&fd).map_err(error("look at it"))?;

@@ -122,7 +122,7 @@ fn launch(exec: &Exec, stdio: Stdio, start: Option<OwnedFd>, report: BorrowedFd<
     sys::process::close_on_exec_from(3).step("close descriptors")?;
     sys::signals::ignore_broken_pipes().step("ignore broken pipes")?;
     plan::refuse_of_process(&exec.process)?;
-    let filter = exec.seccomp.as_ref().map(plan::filter).transpose()?;
+    let filter = plan::filter(exec.seccomp.as_ref(), exec.filter.as_ref())?;
     let agent = notify::connect(filter.as_ref())?;
     Scheduling::read(&exec.process)?;
     let affinity = exec.process.exec_cpu_affinity().as_ref();

@@ -82,7 +82,7 @@ impl Finish<'_> {
         let identity = self.identity(root.as_fd())?;
         enter(root.as_fd(), self.process.cwd(), self.create_cwd, self.container)?;
         let is_terminal = matches!(streams, Streams::Terminal(_));
-        place(streams, identity.uid)?;
+        place(streams, &identity)?;
         if is_terminal {
             terminal::control(rustix::stdio::stdin())?;
         }
@@ -202,8 +202,8 @@ impl Finish<'_> {
 }
 
 /// Puts the streams at 0, 1 and 2, belonging to the user, so that `/dev/stdout` can be opened by name.
-fn place(streams: Streams, uid: u32) -> Result<(), Error> {
-    let owner = Some(Uid::from_raw(uid));
+fn place(streams: Streams, identity: &Identity) -> Result<(), Error> {
+    let (owner, group) = (Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid)));
     match streams {
         Streams::Terminal(slave) => {
             // In a user namespace the terminal may belong to somebody who is nobody here.
@@ -217,8 +217,9 @@ fn place(streams: Streams, uid: u32) -> Result<(), Error> {
         Streams::Descriptors(streams) => {
             for (number, stream) in streams.into_iter().enumerate() {
                 let mode = rustix::fs::fstat(&stream).map(|s| FileType::from_raw_mode(s.st_mode));
-                if uid != 0 && matches!(mode, Ok(FileType::Fifo | FileType::Socket)) {
-                    let _ = rustix::fs::fchown(&stream, owner, None);
+                if identity.uid != 0 && matches!(mode, Ok(FileType::Fifo | FileType::Socket)) {
+                    // In a user namespace it may belong to somebody who is nobody here: it works without, but by name.
+                    let _ = rustix::fs::fchown(&stream, owner, group);
                 }
                 sys::process::place(stream, number as i32).step("place a stream")?;
             }
@@ -227,12 +228,20 @@ fn place(streams: Streams, uid: u32) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes the working directory below `root` where it is missing and its name is plain.
+pub fn make_working_directory(root: BorrowedFd<'_>, cwd: &Path) -> Result<(), Error> {
+    if cwd.components().any(|c| c == Component::ParentDir) {
+        return Ok(());
+    }
+    paths::make_directories(root, cwd).map(drop).in_root(cwd, "make the working directory")
+}
+
 /// Goes to the working directory, and makes sure that it is inside the root (CVE-2024-21626).
 fn enter(root: BorrowedFd<'_>, cwd: &Path, create: bool, container: &str) -> Result<(), Error> {
     let cwd = if cwd.as_os_str().is_empty() { Path::new("/") } else { cwd };
     match rustix::process::chdir(cwd) {
-        Err(Errno::NOENT) if create && !cwd.components().any(|c| c == Component::ParentDir) => {
-            paths::make_directories(root, cwd).in_root(cwd, "make the working directory")?;
+        Err(Errno::NOENT) if create => {
+            make_working_directory(root, cwd)?;
             rustix::process::chdir(cwd)
         }
         other => other,

@@ -138,9 +138,9 @@ fn run_one(moment: Moment, hook: &Hook, state: &State) -> Result<(), Error> {
     if let Some((name, rest)) = hook.args().as_deref().and_then(|args| args.split_first()) {
         command.arg0(name).args(rest);
     }
-    command.env_clear();
-    for (key, value) in hook.env().iter().flatten().filter_map(|entry| entry.split_once('=')) {
-        command.env(key, value);
+    // Without `env` it has this process's, as with runc and crun; an empty one is empty.
+    if let Some(environment) = hook.env() {
+        command.env_clear().envs(environment.iter().filter_map(|entry| entry.split_once('=')));
     }
     let copy = theirs.try_clone().map_err(io("copy a pipe"))?;
     // A group of its own: whatever it starts ends with it when its time is up.

@@ -2,6 +2,7 @@
 //!
 //! Plain data can cross a process border as JSON ([`Create`], [`Exec`]); descriptors cannot, and travel in [`Channels`].
 
+use crate::seccomp::Filter;
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, LinuxSeccomp, Process, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -57,6 +58,9 @@ pub struct Create {
     /// Be in a group of one's own in every hierarchy of version 1, as engines expect that look there; otherwise only where a limit is.
     #[serde(default)]
     pub everywhere: bool,
+    /// A filter that need not be compiled; `linux.seccomp` must be absent then.
+    #[serde(default)]
+    pub filter: Option<Ready>,
 }
 
 impl Create {
@@ -77,8 +81,19 @@ impl Create {
             owners: Vec::new(),
             preserved: 0,
             everywhere: false,
+            filter: None,
         }
     }
+}
+
+/// A filter that need not be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ready {
+    /// That of the default profile for this bounding set ([`crate::seccomp::default`]): so what nearly all containers have is neither
+    /// written nor read.
+    Default(u64),
+    /// One that was compiled before.
+    Compiled(Filter),
 }
 
 /// A process, and when it started.
@@ -113,6 +128,9 @@ pub struct Exec {
     /// The container's filter.
     #[serde(default)]
     pub seccomp: Option<LinuxSeccomp>,
+    /// As [`Create::filter`].
+    #[serde(default)]
+    pub filter: Option<Ready>,
     /// The container's bundle directory, for who listens to the filter.
     #[serde(default)]
     pub bundle: PathBuf,
@@ -148,6 +166,7 @@ impl Exec {
             groups: Vec::new(),
             keep_groups: false,
             seccomp: None,
+            filter: None,
             bundle: PathBuf::new(),
             annotations: HashMap::new(),
             keep_keyring: false,

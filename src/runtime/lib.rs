@@ -49,6 +49,6 @@ pub const OCI_VERSION: &str = "1.3.0";
 pub use create::create;
 pub use error::Error;
 pub use exec::exec;
-pub use launch::{Channels, Create, Exec, Owner, Rootfs, Stdio};
+pub use launch::{Channels, Create, Exec, Owner, Ready, Rootfs, Stdio};
 pub use report::{Report, Reports};
 pub use rootfs::mount_detached;

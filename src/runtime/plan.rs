@@ -1,7 +1,8 @@
 //! What a specification asks of the runtime, checked before anything is done: namespaces, and what is not built.
 
 use crate::error::Error;
-use crate::seccomp::{Filter, compile};
+use crate::launch::Ready;
+use crate::seccomp::{self, Filter};
 use oci_spec::runtime::{Linux, LinuxSeccomp, Process, Spec};
 use std::path::PathBuf;
 use sys::clone::{NEW_CGROUP, NEW_IPC, NEW_MOUNT, NEW_NET, NEW_PID, NEW_TIME, NEW_USER, NEW_UTS};
@@ -111,9 +112,22 @@ pub fn refuse_of_process(process: &Process) -> Result<(), Error> {
     crate::privileges::check_limits(process.rlimits().as_deref().unwrap_or_default())
 }
 
+/// The filter: the one specified, or the one that need not be compiled.
+pub fn filter(specified: Option<&LinuxSeccomp>, ready: Option<&Ready>) -> Result<Option<Filter>, Error> {
+    match (specified, ready) {
+        (None, None) => Ok(None),
+        (Some(seccomp), None) => compile(seccomp).map(Some),
+        (None, Some(Ready::Compiled(filter))) => Ok(Some(filter.clone())),
+        (None, Some(Ready::Default(capabilities))) => {
+            seccomp::default(*capabilities).map(Some).map_err(|error| Error::Seccomp(error.to_string()))
+        }
+        (Some(_), Some(_)) => Err(Error::Specification("two filters are given".into())),
+    }
+}
+
 /// The compiled filter. One that asks a listener must say where it is: every call that it is asked about would fail.
-pub fn filter(seccomp: &LinuxSeccomp) -> Result<Filter, Error> {
-    let filter = compile(seccomp).map_err(|e| Error::Seccomp(e.to_string()))?;
+fn compile(seccomp: &LinuxSeccomp) -> Result<Filter, Error> {
+    let filter = seccomp::compile(seccomp).map_err(|e| Error::Seccomp(e.to_string()))?;
     let nowhere = seccomp.listener_path().as_ref().is_none_or(|path| path.as_os_str().is_empty());
     if nowhere && filter.listener().is_some() {
         return Err(Error::Seccomp("action SCMP_ACT_NOTIFY needs a listenerPath".into()));
@@ -155,8 +169,8 @@ mod tests {
         }
         let notify =
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
-        assert!(filter(&serde_json::from_str(notify).unwrap()).unwrap_err().to_string().contains("listenerPath"));
+        assert!(compile(&serde_json::from_str(notify).unwrap()).unwrap_err().to_string().contains("listenerPath"));
         let metadata = r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerMetadata":"x"}"#;
-        assert!(filter(&serde_json::from_str(metadata).unwrap()).unwrap_err().to_string().contains("listenerPath"));
+        assert!(compile(&serde_json::from_str(metadata).unwrap()).unwrap_err().to_string().contains("listenerPath"));
     }
 }

@@ -10,11 +10,23 @@ use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use sys::clone::{NEW_IPC, NEW_NET, NEW_USER, NEW_UTS};
 
-/// Writes them. `own` are the kinds of namespaces that the container does not share with the runtime.
-pub fn write(sysctl: Option<&HashMap<String, String>>, proc: Option<BorrowedFd<'_>>, own: u64) -> Result<(), Error> {
+/// Writes them. `own` are the kinds of namespaces that the container does not share with the runtime, `domain` is the domain name
+/// that it has been given.
+pub fn write(
+    sysctl: Option<&HashMap<String, String>>,
+    domain: Option<&str>,
+    proc: Option<BorrowedFd<'_>>,
+    own: u64,
+) -> Result<(), Error> {
     for (name, value) in sysctl.into_iter().flatten() {
         let path =
             path(name).ok_or_else(|| Error::SysctlRefused { name: name.clone(), why: "not a name of a parameter" })?;
+        if path == "sys/kernel/hostname" {
+            return Err(Error::SysctlRefused { name: name.clone(), why: "give the specification's hostname instead" });
+        }
+        if path == "sys/kernel/domainname" && domain.is_some_and(|domain| !domain.is_empty() && domain != value) {
+            return Err(Error::SysctlRefused { name: name.clone(), why: "the specification's domainname is another" });
+        }
         if owner(&path).is_none_or(|kind| own & kind == 0) {
             return Err(Error::SysctlRefused {
                 name: name.clone(),
@@ -85,6 +97,11 @@ mod tests {
         assert_eq!(owner("sys/kernel/shmmax"), Some(NEW_IPC));
         assert_eq!(owner("sys/kernel/core_pattern"), None);
         let map = HashMap::from([("kernel.core_pattern".to_owned(), "|/x".to_owned())]);
-        assert!(write(Some(&map), None, u64::MAX).unwrap_err().to_string().contains("namespace"));
+        let refused =
+            |map: &HashMap<String, String>| write(Some(map), Some("here"), None, u64::MAX).unwrap_err().to_string();
+        assert!(refused(&map).contains("namespace"));
+        assert!(refused(&HashMap::from([("kernel.hostname".to_owned(), "x".to_owned())])).contains("hostname instead"));
+        assert!(refused(&HashMap::from([("kernel/domainname".to_owned(), "x".to_owned())])).contains("is another"));
+        assert!(refused(&HashMap::from([("kernel.domainname".to_owned(), "here".to_owned())])).contains("no /proc"));
     }
 }

@@ -19,6 +19,7 @@ pub mod netlink;
 pub mod nftables;
 pub mod overlay;
 pub mod own_umask;
+pub mod pattern;
 pub mod process;
 pub mod queue;
 pub mod reactor;

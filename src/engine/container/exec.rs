@@ -48,6 +48,7 @@ impl Engine {
         }
         let environment = environment(&config.environment, asked)?;
         let process = lower::process_of(&process_config, &asked.command, &environment, terminal_size)?;
+        let filter = lower::filter(&process_config, self.facts()?)?;
         let exec = runtime::Exec {
             id: config.id.to_string(),
             pid: running.pid,
@@ -56,7 +57,8 @@ impl Engine {
             user: Some(process_config.user.clone()),
             keep_groups: config.keep_groups,
             groups: if asked.user.is_some() { Vec::new() } else { config.additional_groups.clone() },
-            seccomp: lower::seccomp(&process_config, self.facts()?)?,
+            seccomp: filter.specified,
+            filter: filter.ready,
             bundle: Default::default(),
             annotations: config.annotations.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             keep_keyring: false,

@@ -78,8 +78,9 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
     let mut spec: Spec = serde_json::from_value(document).map_err(|e| {
         Fault::internal(format!("container {} cannot be put into an OCI specification: {e}", config.id.short()))
     })?;
+    let Filter { specified, ready } = filter(config, facts)?;
     if let Some(linux) = spec.linux_mut() {
-        linux.set_seccomp(seccomp(config, facts)?);
+        linux.set_seccomp(specified);
         if config.personality.is_some() {
             linux.set_personality(personality(config)?);
         }
@@ -99,6 +100,7 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         owners: place.joined.into_values().collect(),
         preserved: 0,
         everywhere: false,
+        filter: ready,
     })
 }
 
@@ -136,18 +138,30 @@ pub fn process_of(
         .map_err(|e| Fault::internal(format!("the process cannot be put into an OCI specification: {e}")))
 }
 
-/// The filter of the container's processes; `None` is none. Where only one id is mapped no owner can be changed, and the
-/// filter says that it was.
-pub fn seccomp(config: &Config, facts: &Facts) -> Result<Option<LinuxSeccomp>, Fault> {
+/// The filter of the container's processes, if one of the two is there.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// A profile.
+    pub specified: Option<LinuxSeccomp>,
+    /// The runtime's own.
+    pub ready: Option<runtime::Ready>,
+}
+
+/// The filter. Where only one id is mapped no owner can be changed, and the filter says that it was.
+pub fn filter(config: &Config, facts: &Facts) -> Result<Filter, Fault> {
     let Some(architecture) = Architecture::native() else {
         return match (&config.seccomp, facts.single_id) {
-            (Seccomp::Unconfined, false) => Ok(None),
+            (Seccomp::Unconfined, false) => Ok(Filter::default()),
             _ => Err(Fault::new(Kind::Unsupported, "filters of system calls cannot be made for this processor")
                 .hint("use --security-opt seccomp=unconfined")),
         };
     };
     let mut filter = match &config.seccomp {
-        Seccomp::Unconfined if !facts.single_id => return Ok(None),
+        Seccomp::Unconfined if !facts.single_id => return Ok(Filter::default()),
+        Seccomp::Default if !facts.single_id => {
+            let ready = Some(runtime::Ready::Default(config.capabilities));
+            return Ok(Filter { ready, specified: None });
+        }
         Seccomp::Unconfined => profile::unconfined(architecture),
         Seccomp::Default => profile::default(config.capabilities, architecture),
         Seccomp::Profile { path, text } => {
@@ -158,7 +172,7 @@ pub fn seccomp(config: &Config, facts: &Facts) -> Result<Option<LinuxSeccomp>, F
     if facts.single_id {
         profile::ignore_chown(&mut filter);
     }
-    Ok(Some(filter))
+    Ok(Filter { specified: Some(filter), ready: None })
 }
 
 /// Bits that the container's first process has.

@@ -2,9 +2,12 @@
 
 use super::error::Error;
 use super::group::Group;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::inotify;
 use rustix::io::Errno;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,6 +30,17 @@ impl Group {
     /// Lets all processes go on.
     pub fn thaw(&self) -> Result<(), Error> {
         self.set_frozen(false)
+    }
+
+    /// Thaws the group of version 1, wherever it is: its freezer keeps even the killed from ending.
+    pub fn let_end(&self) -> Result<(), Error> {
+        let Some(directory) = self.legacy("freezer") else { return Ok(()) };
+        let file = directory.join("freezer.state");
+        match fs::write(&file, "THAWED") {
+            // The root's cannot be frozen.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Use { path: file, source: error }),
+            _ => Ok(()),
+        }
     }
 
     /// True if the group was told to freeze.
@@ -100,6 +114,27 @@ impl Group {
         let unified = self.unified.as_ref().map(|directory| directory.join("memory.events"));
         let legacy = self.legacy("memory").map(|directory| directory.join("memory.oom_control"));
         unified.into_iter().chain(legacy).filter_map(|file| field(&file, "oom_kill")).max().unwrap_or(0)
+    }
+
+    /// A descriptor that can be read when the group may have run out of memory; none where no memory controller tells. It does
+    /// not block. In version 2 the kernel says that `memory.events` has changed (inotify), in version 1 it counts up an eventfd.
+    pub fn watch_oom(&self) -> Result<Option<OwnedFd>, Error> {
+        let unified = self.unified.as_ref().map(|directory| directory.join("memory.events"));
+        if let Some(file) = unified.filter(|file| file.exists()) {
+            let failed = |source: Errno| Error::Use { path: file.clone(), source: source.into() };
+            let watch =
+                inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(failed)?;
+            inotify::add_watch(&watch, &file, inotify::WatchFlags::MODIFY).map_err(failed)?;
+            return Ok(Some(watch));
+        }
+        let Some(directory) = self.legacy("memory") else { return Ok(None) };
+        let control = directory.join("cgroup.event_control");
+        let failed = |source: io::Error| Error::Use { path: control.clone(), source };
+        let watched = fs::File::open(directory.join("memory.oom_control")).map_err(failed)?;
+        let counter =
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|errno| failed(errno.into()))?;
+        fs::write(&control, format!("{} {}", counter.as_raw_fd(), watched.as_raw_fd())).map_err(failed)?;
+        Ok(Some(counter))
     }
 
     fn directories(&self) -> impl Iterator<Item = &PathBuf> {

@@ -144,8 +144,11 @@ fn memory_two(memory: &LinuxMemory, list: &mut List) -> Result<(), Unfit> {
     if memory.swappiness().is_some() {
         return Err(Unfit::Dropped { what: "swappiness of a group", instead: "limit its swap, or set vm.swappiness" });
     }
-    if kernel_memory(memory).is_some() || memory.kernel_tcp().is_some() {
-        return Err(Unfit::Dropped { what: "a limit of kernel memory", instead: "the limit of memory includes it" });
+    if memory.kernel_tcp().is_some() {
+        return Err(Unfit::Dropped {
+            what: "a limit of memory for TCP buffers",
+            instead: "the limit of memory includes it",
+        });
     }
     Ok(())
 }
@@ -158,18 +161,10 @@ fn memory_one(memory: &LinuxMemory, list: &mut List) -> Result<(), Unfit> {
     list.add(Limit::Memory, "memory.soft_limit_in_bytes", bytes(memory.reservation(), "-1"));
     list.add(Limit::Memory, "memory.swappiness", memory.swappiness().map(|percent| percent.to_string()));
     list.add(Limit::Memory, "memory.kmem.tcp.limit_in_bytes", bytes(memory.kernel_tcp(), "-1"));
-    if kernel_memory(memory).is_some() {
-        return Err(Unfit::Unsupported("a limit of kernel memory (kernels since 5.4 have none)"));
-    }
     if memory.disable_oom_killer() == Some(true) {
         list.add(Limit::Memory, "memory.oom_control", Some("1".into()));
     }
     Ok(())
-}
-
-#[allow(deprecated)]
-fn kernel_memory(memory: &LinuxMemory) -> Option<i64> {
-    memory.kernel().filter(|limit| *limit > 0)
 }
 
 const PERIOD: u64 = 100_000;
@@ -336,7 +331,7 @@ mod tests {
             (r#"{"memory": {"swap": 5}}"#, Version::One, "needs a limit of memory"),
             (r#"{"memory": {"swappiness": 5}}"#, Version::Two, "swappiness"),
             (r#"{"memory": {"disableOOMKiller": true}}"#, Version::Two, "oom killer"),
-            (r#"{"memory": {"kernel": 5}}"#, Version::One, "kernel memory"),
+            (r#"{"memory": {"kernelTCP": 5}}"#, Version::Two, "TCP"),
             (r#"{"cpu": {"realtimeRuntime": 5}}"#, Version::Two, "realtime"),
             (r#"{"unified": {"memory.high": "5"}}"#, Version::One, "unified"),
             (r#"{"unified": {"../x.y": "5"}}"#, Version::Two, "../x.y"),

@@ -9,7 +9,6 @@ use super::make::{self, Making};
 use super::state::{Place, Process, Record};
 use super::{Program, delete, start, unprivileged};
 use crate::launch::{Channels, Create, Rootfs, Stdio};
-use crate::specification;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -66,7 +65,7 @@ pub(crate) fn run(program: &Program, words: &Words) -> Result<u8, Failure> {
 }
 
 /// Takes away what a failed creation left; its failure is the one to tell.
-fn undo(program: &Program, place: &Place) {
+pub(crate) fn undo(program: &Program, place: &Place) {
     let record = place.read().ok().flatten();
     if let Err(failure) = delete::take_away(program, place, record.as_ref()) {
         program.log.warning(&failure.text());
@@ -93,9 +92,13 @@ impl Order {
         })?;
         let path = bundle.join(words.value("config").unwrap_or("config.json"));
         let text = std::fs::read(&path).map_err(|source| Failure::File { step: "open", path: path.clone(), source })?;
-        let read = specification::read(&text).map_err(|source| Failure::Read { path, source })?;
+        let filters = program.containers()?.filters();
+        let (read, filter) = filters.read(&text).map_err(|source| Failure::Read { path, source })?;
         read.warnings.iter().for_each(|warning| program.log.warning(warning));
         let mut spec = read.content;
+        if asks_for_kernel_memory(&spec) {
+            program.log.warning("linux.resources.memory.kernel is left out: no kernel since 5.16 has it, and the limit of memory includes it");
+        }
         let rootfs = spec
             .root()
             .as_ref()
@@ -113,6 +116,7 @@ impl Order {
             create_cwd: true,
             everywhere: true,
             preserved,
+            filter,
             no_pivot: words.has("no-pivot"),
             keep_keyring: words.has("no-new-keyring"),
             ..Create::new(words.container(), spec, Rootfs::Directory(rootfs))
@@ -221,6 +225,12 @@ impl Program {
         };
         Ok(())
     }
+}
+
+#[allow(deprecated)]
+fn asks_for_kernel_memory(spec: &Spec) -> bool {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    resources.and_then(|r| r.memory().as_ref()?.kernel()).is_some_and(|limit| limit > 0)
 }
 
 /// The name of the user who calls, or the number where there is no name.

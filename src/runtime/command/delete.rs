@@ -13,11 +13,30 @@ use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A process that was killed has ended by then, unless somebody put it where it is frozen.
+const SOON: Duration = Duration::from_millis(100);
 
-/// `delete`. One that does not exist is no failure with `--force`.
+/// `delete`. One that does not exist is no failure with `--force`; with `--regex`, all whose ids match are meant.
 pub(crate) fn delete(program: &Program, words: &Words) -> Result<u8, Failure> {
     let force = words.has("force");
-    let place = match program.containers()?.find(words.container()) {
+    if !words.has("regex") {
+        return delete_one(program, words.container(), force);
+    }
+    let value = || Failure::Value { flag: "regex", value: words.container().into(), expected: "a regular expression" };
+    let pattern = sys::pattern::Pattern::extended(words.container()).ok_or_else(value)?;
+    let ids = program.containers()?.ids()?;
+    // One that cannot go does not keep the others here.
+    let mut failed = None;
+    for id in ids.iter().filter(|id| pattern.matches(id)) {
+        if let Err(failure) = delete_one(program, id, force) {
+            failed.replace(failure).iter().for_each(|earlier| program.log.error(&earlier.text()));
+        }
+    }
+    failed.map_or(Ok(0), Err)
+}
+
+fn delete_one(program: &Program, id: &str, force: bool) -> Result<u8, Failure> {
+    let place = match program.containers()?.find(id) {
         Err(Failure::NoContainer { .. }) if force => return Ok(0),
         other => other?,
     };
@@ -96,17 +115,24 @@ fn end(process: Process) -> Result<(), Failure> {
 
 /// Waits until a process that was killed is gone, or a zombie.
 fn gone(process: Process) -> Result<(), Failure> {
-    let deadline = Instant::now() + PATIENCE;
+    let began = Instant::now();
     let pidfd = sys::process::open(process.pid, process.start_time).ok();
+    let mut is_released = false;
     while process.is_alive() {
-        if Instant::now() >= deadline {
+        let waited = began.elapsed();
+        if waited >= PATIENCE {
             return Err(Failure::Kernel { step: "wait for the end of the first process", source: Errno::TIMEDOUT });
         }
+        if waited >= SOON && !is_released {
+            is_released = true;
+            Group::of(&Host::probe(), process.pid).and_then(|group| group.let_end()).map_err(Failure::cgroup)?;
+        }
+        let left = if is_released { PATIENCE } else { SOON };
         match &pidfd {
             // Readable from when it is a zombie.
-            Some(pidfd) => {
-                let _ = sys::reactor::wait(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(PATIENCE));
-            }
+            Some(pidfd) => sys::reactor::wait(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(left))
+                .map(drop)
+                .map_err(|source| Failure::Kernel { step: "wait for the end of the first process", source })?,
             // Kernels before 5.3.
             None => std::thread::sleep(Duration::from_millis(1)),
         }

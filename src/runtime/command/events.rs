@@ -7,11 +7,10 @@ use super::flags::Words;
 use super::state::Record;
 use super::{Program, print};
 use crate::cgroup::{Host, Statistics};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use serde::Serialize;
-use std::time::{Duration, Instant};
-
-/// How often it is looked whether the container ran out of memory, or ended.
-const LOOK: Duration = Duration::from_millis(500);
+use std::time::Instant;
 
 #[derive(Serialize)]
 struct Event<'a> {
@@ -41,9 +40,21 @@ pub(crate) fn events(program: &Program, words: &Words) -> Result<u8, Failure> {
     if words.has("stats") {
         return tell("stats", Some(group.statistics())).map(|()| 0);
     }
+    let kernel = |step| move |source| Failure::Kernel { step, source };
+    let watch = group.watch_oom().map_err(Failure::cgroup)?;
+    // Kernels before 5.3 have no pidfd: there it is asked at each interval.
+    let ended = record.first.and_then(|first| sys::process::open(first.pid, first.start_time).ok());
     let (mut kills, mut next) = (group.oom_kills(), Instant::now() + interval);
     while lives(&record) {
-        std::thread::sleep(LOOK.min(interval));
+        let mut polled: Vec<PollFd<'_>> = watch.iter().chain(&ended).map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let left = next.saturating_duration_since(Instant::now());
+        sys::reactor::wait(&mut polled, Some(left)).map_err(kernel("wait for events"))?;
+        if let Some(watch) = &watch {
+            match rustix::io::read(watch, &mut [0u8; 4096]) {
+                Ok(_) | Err(Errno::AGAIN) => {}
+                Err(source) => return Err(kernel("read events")(source)),
+            }
+        }
         let now = group.oom_kills();
         for _ in kills..now {
             tell("oom", None)?;

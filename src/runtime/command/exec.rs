@@ -24,7 +24,8 @@ pub(crate) fn exec(program: &Program, words: &Words) -> Result<u8, Failure> {
 
 fn execute(program: &Program, words: &Words) -> Result<u8, Failure> {
     let (preserved, _) = make::preserved(words.number("preserve-fds")?.unwrap_or(0))?;
-    let place = program.containers()?.find(words.container())?;
+    let containers = program.containers()?;
+    let place = containers.find(words.container())?;
     let record = place.record()?;
     let status = place.status(Some(&record))?;
     let first = match (status, record.first) {
@@ -32,11 +33,12 @@ fn execute(program: &Program, words: &Words) -> Result<u8, Failure> {
         (Status::Running | Status::Created | Status::Paused, Some(first)) => first,
         _ => return Err(Failure::Status { action: "exec in", id: place.id.clone(), status }),
     };
-    let spec = place.specification()?;
+    let (read, filter) = place.read_specification(|text| containers.filters().read(text))?;
+    let spec = read.content;
     let process = process(program, words, &spec)?;
     let terminal = process.terminal().unwrap_or(false);
     let exec = Exec {
-        seccomp: spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()),
+        filter,
         bundle: record.bundle.clone(),
         annotations: record.annotations.clone().into_iter().collect(),
         personality: spec.linux().as_ref().and_then(|linux| linux.personality().clone()),

@@ -19,6 +19,7 @@ mod delete;
 mod events;
 mod exec;
 mod failure;
+mod filters;
 mod flags;
 mod foreground;
 mod list;

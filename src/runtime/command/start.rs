@@ -3,8 +3,8 @@
 use super::Program;
 use super::failure::Failure;
 use super::flags::Words;
-use super::make;
 use super::state::{Record, Status};
+use super::{create, make};
 use crate::hooks::{self, Moment};
 use oci_spec::runtime::Spec;
 
@@ -28,12 +28,12 @@ pub(crate) fn start(program: &Program, words: &Words) -> Result<u8, Failure> {
     outcome?;
     // Without hooks the specification need not be read.
     if record.has_hooks {
-        poststart(&place.specification()?, &record)?;
+        poststart(&place.specification()?, &record).inspect_err(|_| create::undo(program, &place))?;
     }
     Ok(0)
 }
 
-/// Runs the hooks that come after the start; if one fails, the container is ended.
+/// Runs the hooks that come after the start; if one fails, the container is ended, and the caller deletes it (runtime.md, "Lifecycle").
 pub(crate) fn poststart(spec: &Spec, record: &Record) -> Result<(), Failure> {
     let moment = Moment::Poststart;
     let hooks = moment.hooks(spec);

@@ -15,6 +15,7 @@
 //! Must not know: how a container is made or ended.
 
 use super::failure::Failure;
+use super::filters::{self, Filters};
 use crate::cgroup::{Group, Host};
 use crate::launch::GIVE_UP;
 use crate::specification;
@@ -154,6 +155,11 @@ impl Containers {
         Containers { root: root.to_owned() }
     }
 
+    /// The compiled filters that are kept beside them.
+    pub fn filters(&self) -> Filters {
+        Filters::at(&self.root)
+    }
+
     /// Makes the directory of a new container.
     pub fn add(&self, id: &str) -> Result<Place, Failure> {
         let path = self.path(id)?;
@@ -194,7 +200,9 @@ impl Containers {
         };
         let mut ids: Vec<String> = entries
             .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter(|entry| {
+                entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name() != filters::DIRECTORY
+            })
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         ids.sort();
@@ -240,11 +248,13 @@ impl Place {
 
     /// The specification as it was at creation.
     pub fn specification(&self) -> Result<Spec, Failure> {
+        self.read_specification(specification::read).map(|read| read.content)
+    }
+
+    /// The same, read by `read`.
+    pub fn read_specification<T>(&self, read: impl FnOnce(&[u8]) -> Result<T, crate::Error>) -> Result<T, Failure> {
         let text = self.text(CONFIG)?.ok_or_else(|| Failure::NoContainer { id: self.id.clone() })?;
-        match specification::read(text.as_bytes()) {
-            Ok(read) => Ok(read.content),
-            Err(source) => Err(Failure::Read { path: self.path.join(CONFIG), source }),
-        }
+        read(text.as_bytes()).map_err(|source| Failure::Read { path: self.path.join(CONFIG), source })
     }
 
     /// Writes the record in place of the one before.

@@ -133,7 +133,10 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb {
         name: "delete",
         about: "Delete a container that has stopped",
-        flags: &[Flag::switch("force", "Kill it first; no failure if there is none").letter('f')],
+        flags: &[
+            Flag::switch("force", "Kill it first; no failure if there is none").letter('f'),
+            Flag::switch("regex", "All whose ids match CONTAINER, an extended regular expression"),
+        ],
         execute: delete::delete,
         ..PLAIN
     },

@@ -64,7 +64,9 @@ pub fn compile_for(seccomp: &LinuxSeccomp, native: Architecture) -> Result<Filte
     if program.reversed.len() > MAX_LENGTH {
         return Err(Error::TooLong(program.reversed.len()));
     }
-    let notifies = seccomp.syscalls().iter().flatten().any(|rule| rule.action() == LinuxSeccompAction::ScmpActNotify);
+    // Who is named as listener gets the descriptor, as from crun, also where the profile asks about nothing: it waits for it.
+    let notifies = seccomp.syscalls().iter().flatten().any(|rule| rule.action() == LinuxSeccompAction::ScmpActNotify)
+        || seccomp.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty());
     Ok(Filter {
         instructions: program.reversed,
         flags: flags(seccomp, notifies),

@@ -104,13 +104,7 @@ impl Filter {
 
 impl Serialize for Filter {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let text: String = self
-            .to_bytes()
-            .iter()
-            .flat_map(|byte| [DIGITS[usize::from(byte >> 4)] as char, DIGITS[usize::from(byte & 15)] as char])
-            .collect();
-        serializer.serialize_str(&text)
+        serializer.serialize_str(&types::digest::hex(&self.to_bytes()))
     }
 }
 

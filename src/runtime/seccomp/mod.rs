@@ -7,6 +7,7 @@ mod compile;
 mod file;
 mod filter;
 pub mod profile;
+mod ready;
 mod rules;
 mod table;
 #[cfg(test)]
@@ -16,5 +17,6 @@ pub use architecture::Architecture;
 pub use compile::{compile, compile_for};
 pub use file::{FileError, parse};
 pub use filter::{Filter, Listener, NotAFilter};
+pub use ready::default;
 pub use rules::Error;
 pub use table::{is_known, names};

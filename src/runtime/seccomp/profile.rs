@@ -25,7 +25,7 @@ pub fn default(capabilities: u64, architecture: Architecture) -> LinuxSeccomp {
     for (capability, calls) in BY_CAPABILITY {
         rules.push(if has(capability) { allow(calls) } else { refuse(calls) });
     }
-    if has("AUDIT_WRITE") {
+    if has(AUDIT_WRITE) {
         rules.push(allow("socket"));
     } else {
         // Without it, netlink's audit family must look absent: EINVAL, or login programs fail.
@@ -42,6 +42,12 @@ pub fn default(capabilities: u64, architecture: Architecture) -> LinuxSeccomp {
         .set_architectures(Some(architecture.family().iter().map(|a| a.to_oci()).collect()))
         .set_syscalls(Some(rules));
     profile
+}
+
+/// The capabilities that the default profile asks about: for two sets that differ in others only it is the same.
+pub(super) fn asked_about() -> u64 {
+    let names = BY_CAPABILITY.iter().flat_map(|(names, _)| names.split(' ')).chain([AUDIT_WRITE]);
+    names.filter_map(types::capability::number).fold(0, |bits, number| bits | 1 << number)
 }
 
 /// A profile that allows everything: something for [`ignore_chown`] to be added to where no filter is wanted.
@@ -61,6 +67,7 @@ pub fn ignore_chown(profile: &mut LinuxSeccomp) {
     profile.set_syscalls(Some(rules));
 }
 
+const AUDIT_WRITE: &str = "AUDIT_WRITE";
 const ENOSYS: u32 = 38;
 const EPERM: u32 = 1;
 

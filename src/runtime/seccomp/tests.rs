@@ -231,6 +231,31 @@ fn the_default_profiles_golden_answers() {
 }
 
 #[test]
+fn what_is_made_beforehand_is_what_would_be_compiled() {
+    for (architecture, carried) in ready::MADE {
+        let usual = types::capability::DEFAULT;
+        let compiled = compile_for(&profile::default(usual, architecture), architecture).unwrap();
+        if std::env::var_os("MONOPOD_RENEW").is_some() {
+            let name = architecture.profile_name().replace("amd64", "x86_64").replace("arm64", "aarch64");
+            let path = format!("{}/../../static/seccomp-{name}.bin", env!("CARGO_MANIFEST_DIR"));
+            std::fs::write(path, compiled.to_bytes()).unwrap();
+            continue;
+        }
+        assert!(carried == compiled.to_bytes(), "the default profile has changed: run this test with MONOPOD_RENEW=1");
+        assert_eq!(ready::made(usual, architecture).as_ref(), Some(&compiled));
+        // A capability that the profile does not ask about changes nothing; each that it asks about has a filter of its own.
+        for number in 0..64 {
+            let other = usual ^ 1 << number;
+            let same = compile_for(&profile::default(other, architecture), architecture).unwrap() == compiled;
+            let given = ready::made(other, architecture);
+            assert!(given.is_none() || same, "capability {number} of {architecture:?}");
+        }
+        let asked = (0..64).filter(|number| ready::made(usual ^ 1 << number, architecture).is_none()).count();
+        assert_eq!(asked, 12, "capabilities that the profile asks about");
+    }
+}
+
+#[test]
 fn every_name_of_the_default_profile_is_known() {
     let profile = profile::default(0, Architecture::Aarch64);
     let unknown: Vec<_> =
