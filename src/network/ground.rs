@@ -20,7 +20,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use sys::netlink::{Family, Socket};
 use types::Id;
-use types::port::Published;
+use types::port::{Protocol, Published};
 
 const FILE: &str = "holdings";
 
@@ -218,6 +218,7 @@ impl Ground {
         for step in plan::publish(&holding, &networks) {
             kernel.carry_out(&step)?;
         }
+        forget_flows(&holding);
         locked.keep()?;
         let answered =
             holding.joints.iter().map(|j| &j.network).filter(|n| networks.get(*n).is_some_and(|n| n.dns_enabled));
@@ -536,6 +537,7 @@ impl Locked<'_> {
         let elements = firewall::ports(&self.state.holdings[at]);
         if !elements.is_empty() {
             Kernel::open()?.unpublish(&elements)?;
+            forget_flows(&self.state.holdings[at]);
         }
         self.state.holdings.remove(at);
         Ok(())
@@ -568,6 +570,17 @@ impl Locked<'_> {
         let left: Vec<Definition> = self.state.networks.values().filter(|n| n.is_bridge()).cloned().collect();
         let batch = if left.is_empty() { firewall::nothing() } else { firewall::rules(&left) };
         kernel.batch(batch, "take the packet filter down")
+    }
+}
+
+/// Whoever goes on sending datagrams to a port is heard by who has it now, not by who had it when they began.
+fn forget_flows(holding: &Holding) {
+    let datagrams = holding.ports.iter().filter(|port| port.protocol == Protocol::Udp);
+    let ports: Vec<u16> = datagrams.flat_map(|p| (0..p.count).map(|n| p.host.saturating_add(n))).collect();
+    if !ports.is_empty() {
+        let addresses: Vec<IpAddr> = holding.joints.iter().flat_map(|j| &j.addresses).map(|a| a.address).collect();
+        // A kernel that does not tell of flows forgets them by itself, half a minute later.
+        let _ = sys::conntrack::forget_datagrams(&ports, &addresses);
     }
 }
 

@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod capability;
 pub mod channel;
 pub mod clone;
+pub mod conntrack;
 pub mod database;
 pub mod entry;
 pub mod keyring;

@@ -1,6 +1,6 @@
 //! Networks in a world that kills, hoards and has been there before: nothing is left behind, and nobody's place is taken.
 
-use crate::networks::{home, host, traces, until_as};
+use crate::networks::{home, host, inside, traces, until_as};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -102,5 +102,34 @@ fn many_containers_are_in_one_network() {
     assert_eq!(addresses.len(), count, "no address is given twice");
     home.run(&["rm", "-f", "-t", "0", "-a"]).ok();
     home.run(&["network", "rm", "lan"]).quiet();
+    until_as(&home, &before);
+}
+
+#[test]
+fn who_goes_on_sending_is_heard_by_the_next_container() {
+    let Some(home) = home() else { return };
+    let before = traces();
+    // One client, with one port of its own, who sends before anybody listens and never stops.
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    let hears = |who: &str| {
+        let mut answer = [0; 64];
+        let _ = client.send_to(b"?", "127.0.0.1:5300");
+        client.recv_from(&mut answer).is_ok_and(|(length, _)| answer[..length].starts_with(who.as_bytes()))
+    };
+    assert!(!hears("anybody"));
+    for name in ["first", "second"] {
+        home.run(&["run", "-d", "--name", name, "-p", "5300:53/udp", "busybox", "sleep", "1000"]).quiet();
+        let server = inside(&home, name, || std::net::UdpSocket::bind("0.0.0.0:53")).unwrap();
+        // It keeps the container's network for as long as it is there.
+        server.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+        std::thread::spawn(move || {
+            while let Ok((_, client)) = server.recv_from(&mut [0; 64]) {
+                server.send_to(name.as_bytes(), client).ok();
+            }
+        });
+        home.until("it is heard", || hears(name));
+        home.run(&["rm", "-f", "-t", "0", name]).quiet();
+    }
     until_as(&home, &before);
 }

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 /// Longest answer over UDP to whoever did not say that they take more (RFC 1035, 4.2.1).
 pub const UDP_LIMIT: usize = 512;
+/// What we take over UDP, and send at most to who takes more: fits into a packet of any network.
+const EXTENDED_LIMIT: u16 = 1232;
 /// Seconds for which an answer may be remembered: addresses go to other containers soon.
 const REMEMBER: u32 = 10;
 
@@ -109,11 +111,19 @@ pub fn read(packet: &[u8]) -> Result<Question, Wrong> {
 
 /// An answer to `packet` with `records`; what does not fit into `limit` bytes is left out, and said to be (TC).
 pub fn answer(packet: &[u8], end: usize, records: &[Record], limit: usize) -> Vec<u8> {
-    let mut out = head(packet, end, 0);
+    let extension = extension(packet, end);
+    let limit = match extension {
+        Some(said) if limit == UDP_LIMIT => {
+            usize::from(said.size.min(EXTENDED_LIMIT)).max(UDP_LIMIT) - Extension::LENGTH
+        }
+        _ => limit,
+    };
+    let mut out = bare_head(packet, end, 0);
     // We are who knows these names (AA).
     out[2] |= 4;
     let mut count: u16 = 0;
-    for record in records {
+    let refused = extension.is_some_and(|said| said.version > 0);
+    for record in records.iter().filter(|_| !refused) {
         let (kind, data) = match record {
             Record::Address(IpAddr::V4(a)) => (1u16, a.octets().to_vec()),
             Record::Address(IpAddr::V6(a)) => (28, a.octets().to_vec()),
@@ -133,6 +143,7 @@ pub fn answer(packet: &[u8], end: usize, records: &[Record], limit: usize) -> Ve
         count += 1;
     }
     out[6..8].copy_from_slice(&count.to_be_bytes());
+    extend(&mut out, extension);
     out
 }
 
@@ -142,6 +153,63 @@ pub fn refusal(packet: &[u8], end: usize, code: u8) -> Vec<u8> {
 }
 
 fn head(packet: &[u8], end: usize, code: u8) -> Vec<u8> {
+    let mut out = bare_head(packet, end, code);
+    if end > HEADER {
+        extend(&mut out, extension(packet, end));
+    }
+    out
+}
+
+/// What whoever asks says of themselves (EDNS, RFC 6891).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extension {
+    /// Longest answer over UDP that they take.
+    size: u16,
+    /// Of what they speak; 0 is all there is yet.
+    version: u8,
+}
+
+impl Extension {
+    /// Bytes of ours.
+    const LENGTH: usize = 11;
+}
+
+/// The extension of a packet whose question ends at `end`.
+fn extension(packet: &[u8], end: usize) -> Option<Extension> {
+    const OPT: u16 = 41;
+    let word = |at: usize| Some(u16::from_be_bytes(*packet.get(at..)?.first_chunk::<2>()?));
+    // Records of authority, which no question has, would come first.
+    let count = if word(8)? == 0 { word(10)? } else { 0 };
+    let mut at = end;
+    for _ in 0..count {
+        loop {
+            match *packet.get(at)? {
+                0 => break at += 1,
+                // The rest of the name is elsewhere.
+                0xc0.. => break at += 2,
+                length => at += 1 + usize::from(length),
+            }
+        }
+        if word(at)? == OPT {
+            return Some(Extension { size: word(at + 2)?, version: *packet.get(at + 5)? });
+        }
+        at += 10 + usize::from(word(at + 8)?);
+    }
+    None
+}
+
+/// Says the same of us, to who said it of themselves; another version than ours is refused by it (`BADVERS`).
+fn extend(out: &mut Vec<u8>, theirs: Option<Extension>) {
+    let Some(theirs) = theirs else { return };
+    let [high, low] = EXTENDED_LIMIT.to_be_bytes();
+    out.extend([0, 0, 41, high, low, u8::from(theirs.version > 0), 0, 0, 0, 0, 0]);
+    out[HEADER - 1] = 1;
+    if theirs.version > 0 {
+        out[3] &= 0xf0;
+    }
+}
+
+fn bare_head(packet: &[u8], end: usize, code: u8) -> Vec<u8> {
     let mut out = packet.get(..end.max(HEADER)).unwrap_or(&[0; HEADER]).to_vec();
     // QR, and RD as it was; RA: we pass questions on.
     out[2] = 0x80 | packet.get(2).copied().unwrap_or(0) & 0x79;

@@ -1,6 +1,6 @@
 //! Who learns which names; and packets of any kind.
 
-use super::packet::{NO_NAME, Wrong, answer, read, refusal};
+use super::packet::{FAILED, NO_NAME, Wrong, answer, read, refusal};
 use super::*;
 use crate::definition::Pool;
 use crate::holding::Joint;
@@ -109,6 +109,19 @@ fn packets_are_read_and_answered() {
     assert_eq!(refusal(query, question.end, NO_NAME)[3], 0x83);
     assert_eq!(read(b"\x12\x34"), Err(Wrong::Silent));
     assert_eq!(read(&[0xff; 40]), Err(Wrong::Silent));
+    // To who takes more, more is sent (RFC 6891), and what we take is said.
+    let extended = [&query[..11], b"\x01", &query[12..], b"\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x00"].concat();
+    assert_eq!(read(&extended).unwrap().end, query.len());
+    let long = answer(&extended, query.len(), &many, 512);
+    assert!((1200..=1232).contains(&long.len()) && long.ends_with(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"));
+    assert_eq!(long[10..12], [0, 1]);
+    let unknown = refusal(&extended, query.len(), NO_NAME);
+    assert_eq!((unknown[3], unknown.len()), (0x83, query.len() + 11));
+    // Another version of it is refused by ours: code 16, whose upper part is in the extension.
+    let mut later = extended.clone();
+    later[query.len() + 6] = 1;
+    let refused = answer(&later, query.len(), &many, 512);
+    assert_eq!((refused[3], refused[7], refused[refused.len() - 6]), (0x80, 0, 1));
     // A label that holds a dot is not two labels.
     let dotted = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0eweb.dns.podman\x00\x00\x01\x00\x01";
     assert_ne!(read(dotted).unwrap().name, "web.dns.podman");
@@ -126,7 +139,11 @@ fn no_packet_is_too_strange() {
             let mut packet = query.to_vec();
             packet[at] = value;
             match read(&packet) {
-                Ok(question) => assert!(question.end <= packet.len() && question.name.len() < 1024),
+                Ok(question) => {
+                    assert!(question.end <= packet.len() && question.name.len() < 1024);
+                    assert!(answer(&packet, question.end, &[Record::Address([10, 1, 0, 2].into())], 512).len() <= 512);
+                    assert!(refusal(&packet, question.end, FAILED).len() <= 512);
+                }
                 Err(Wrong::Code(code)) => assert_eq!(refusal(&packet, 0, code).len(), 12),
                 Err(Wrong::Silent) => {}
             }
