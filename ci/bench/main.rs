@@ -1,7 +1,7 @@
 //! The bench: monopod and Debian's podman + crun side by side, interleaved, in one run; and beside them what this machine
 //! takes for the bare work. Writes a table in Markdown.
 //!
-//!     bench --monopod FILE [--group engine|images|networks] [--images DIR] [--report FILE] [--quick]
+//!     bench --monopod FILE [--group engine|containers|images|networks] [--images DIR] [--report FILE] [--quick]
 //!
 //! Runs as root, in a mount namespace of its own: there it hides the `unified` hierarchy of a hybrid host (newer crun
 //! refuses such hosts), and gives both engines an empty /run and /dev/shm, so that no other container of the machine is
@@ -10,6 +10,7 @@
 //! group of rows alone; those of images need Debian's docker-registry, those of
 //! networks netavark, aardvark-dns, passt, slirp4netns, iperf3 and apache2-utils.
 
+mod containers;
 mod engines;
 mod floors;
 mod images;
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
     }
     let Some((asked, inside)) = parse(&words) else {
         eprintln!(
-            "usage: bench --monopod FILE [--group engine|images|networks] [--images DIR] [--report FILE] [--quick]"
+            "usage: bench --monopod FILE [--group engine|containers|images|networks] [--images DIR] [--report FILE] [--quick]"
         );
         return ExitCode::from(2);
     };

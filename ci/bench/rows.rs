@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Groups of rows.
-pub const GROUPS: &[&str] = &["engine", "images", "networks"];
+pub const GROUPS: &[&str] = &["engine", "containers", "images", "networks"];
 
 /// Somebody who takes turns: what it runs, and what it runs before each turn, unmeasured.
 pub struct Contestant<'a> {
@@ -137,6 +137,7 @@ pub fn all(asked: &Asked, work: &Path) -> Result<String, String> {
         match *group {
             // The last one: it goes into a network namespace of its own.
             "networks" => crate::networks::rows(asked, &images, &mut report)?,
+            "containers" => crate::containers::rows(asked, work, &images, &mut report)?,
             "images" => crate::transfers::rows(asked, work, &images, &mut report)?,
             _ => engine(asked, work, &images, &mut report)?,
         }

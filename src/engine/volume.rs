@@ -194,7 +194,7 @@ pub(crate) fn pairs(what: &str, entries: &[String]) -> Result<BTreeMap<String, S
 /// One condition. Those of one key are alternatives, but for labels, which must all hold.
 #[derive(Debug, PartialEq)]
 enum Filter {
-    Name(String),
+    Name(types::Pattern),
     Driver(String),
     Scope(String),
     Label(String, Option<String>, bool),
@@ -226,7 +226,7 @@ impl Filter {
                 .map_err(|e| Fault::invalid(format!("invalid value {value:?} for filter {key}: {e}")))
         };
         Ok(match key {
-            "name" => Filter::Name(value.to_owned()),
+            "name" => Filter::Name(types::Pattern::parse(value)?),
             "driver" => Filter::Driver(value.to_owned()),
             "scope" => Filter::Scope(value.to_owned()),
             "label" | "label!" => {
@@ -263,7 +263,7 @@ impl Filter {
             pairs.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|wanted| wanted == v))
         };
         match self {
-            Filter::Name(name) => crate::container::list::matches_name(name, &volume.name),
+            Filter::Name(name) => name.is_in(&volume.name),
             Filter::Driver(driver) => driver == "local",
             Filter::Scope(scope) => scope == "local",
             Filter::Label(key, value, wanted) => has(&volume.labels, key, value) == *wanted,

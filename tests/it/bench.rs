@@ -21,7 +21,23 @@ fn the_bench_runs() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     let text = std::fs::read_to_string(report).unwrap();
-    for row in ["--version", "run --rm", "exec", "ps -a", "load", "monitor", "fsync", "pull", "push", "save", "rmi"] {
+    for row in [
+        "commit",
+        "export",
+        "logs",
+        "stats",
+        "--version",
+        "run --rm",
+        "exec",
+        "ps -a",
+        "load",
+        "monitor",
+        "fsync",
+        "pull",
+        "push",
+        "save",
+        "rmi",
+    ] {
         assert!(text.contains(row), "no {row:?} in the report:\n{text}\n{said}");
     }
 }

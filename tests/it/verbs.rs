@@ -166,3 +166,40 @@ fn manual_pages_and_help() {
     assert!(home.run(&["--log-level", "debug", "ps"]).code(0).err.contains("level=debug"));
     home.run(&["--log-level", "loud", "ps"]).code(1);
 }
+
+#[test]
+fn called_by_another_name_it_answers_by_that() {
+    let home = Home::new();
+    let link = |name: &str| {
+        let path = home.path(name);
+        std::os::unix::fs::symlink(crate::home::built(), &path).expect("own directory");
+        move |args: &[&str]| {
+            let output = Command::new(&path).args(args).output().expect("the built file");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+    };
+    let (podman, docker) = (link("podman"), link("docker"));
+    let version = podman(&["version"]);
+    assert!(version.starts_with("Client:       Podman Engine") && version.contains("\nGo Version:"), "{version}");
+    assert!(docker(&["version"]).contains("\nServer: monopod\n Engine:\n  Version:"), "{}", docker(&["version"]));
+    assert_eq!(docker(&["version", "--format", "{{.Server.Version}}"]).trim(), env!("CARGO_PKG_VERSION"));
+    assert!(podman(&["ps", "--help"]).contains("Usage:\n  podman ps"));
+    assert!(podman(&["completion", "bash"]).contains("complete -F _podman_complete podman"));
+}
+
+#[test]
+fn names_are_filtered_by_regular_expressions() {
+    let home = Home::new();
+    home.load();
+    for name in ["web-1", "web-22", "web-x", "db"] {
+        home.run(&["create", "--name", name, "busybox", "true"]).quiet();
+    }
+    let names = |pattern: &str| {
+        let filter = format!("name={pattern}");
+        let text = home.run(&["ps", "-a", "--sort", "names", "--filter", &filter, "--format", "{{.Names}}"]).ok();
+        text.lines().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names("^web-[0-9]+$"), "web-1 web-22");
+    assert_eq!(names("x$|^d"), "db web-x");
+    home.run(&["ps", "--filter", "name=("]).fails(125, &["missing closing )"]);
+}

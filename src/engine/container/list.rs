@@ -102,7 +102,7 @@ impl Engine {
         let seq = || -> Result<i64, Fault> { Ok(self.record_of(value)?.seq) };
         Ok(match key {
             "id" => Filter::Id(owned),
-            "name" => Filter::Name(owned),
+            "name" => Filter::Name(types::Pattern::parse(value)?),
             "status" => Filter::Status(match value {
                 "created" | "configured" => Status::Created,
                 "initialized" => Status::Initialized,
@@ -159,7 +159,7 @@ impl Engine {
 /// One condition. Those of one key are alternatives, but for labels, which must all be there.
 enum Filter {
     Id(String),
-    Name(String),
+    Name(types::Pattern),
     Status(Status),
     Exited(i32),
     Label(String, Option<String>),
@@ -190,7 +190,7 @@ impl Filter {
         };
         match self {
             Filter::Id(id) => record.id.as_str().starts_with(id),
-            Filter::Name(name) => matches_name(name, &record.name),
+            Filter::Name(name) => name.is_in(&record.name),
             Filter::Status(Status::Stopping) => status == Status::Stopping,
             Filter::Status(wanted) => *wanted == status,
             Filter::Exited(code) => status == Status::Exited && record.exit_code == *code,
@@ -207,16 +207,6 @@ impl Filter {
             Filter::Before(seq) => record.seq < *seq,
             Filter::Since(seq) => record.seq > *seq,
         }
-    }
-}
-
-/// As Podman's regular expressions, of which `^` and `$` are understood and the rest stands for itself.
-pub(crate) fn matches_name(pattern: &str, name: &str) -> bool {
-    match (pattern.strip_prefix('^'), pattern.strip_suffix('$')) {
-        (Some(_), Some(_)) => name == pattern[1..].trim_end_matches('$'),
-        (Some(start), None) => name.starts_with(start),
-        (None, Some(end)) => name.ends_with(end),
-        (None, None) => name.contains(pattern),
     }
 }
 
@@ -273,17 +263,5 @@ fn summary(record: Record, pid: i32, status: Status) -> Summary {
         ports: record.ports,
         size: None,
         namespaces: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn anchors_of_names() {
-        for (pattern, yes) in
-            [("we", true), ("^web", true), ("^eb", false), ("web$", true), ("^web$", true), ("^we$", false)]
-        {
-            assert_eq!(super::matches_name(pattern, "web"), yes, "{pattern}");
-        }
     }
 }
