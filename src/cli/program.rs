@@ -21,6 +21,7 @@ pub struct Globals {
     pub out: Option<PathBuf>,
     /// `--config` was given.
     pub config: bool,
+    events: Option<ops::event::Backend>,
 }
 
 /// What Skopeo's own flags fill.
@@ -76,6 +77,15 @@ pub const GLOBALS: &[Flag<Globals>] = &[
     }),
     value("config", "string", "Of Docker's: where its client is configured; without effect", |g, _| {
         g.config = true;
+        Ok(())
+    }),
+    value("events-backend", "string", "Where events are written to: file, none", |g, text| {
+        g.events = Some(match text {
+            "file" => ops::event::Backend::File,
+            "none" => ops::event::Backend::None,
+            "journald" => return Err("monopod writes no journal: use file or none".into()),
+            _ => return Err("use file or none".into()),
+        });
         Ok(())
     }),
     value("log-level", "string", "Print messages of this level and above (debug, info, warn, error)", |g, text| {
@@ -195,6 +205,9 @@ impl Program {
                 .map_err(plain)?;
         self.log("debug", &format!("root directory {:?}, run directory {:?}", settings.root, settings.run_root));
         settings.configuration.modules.clone_from(&self.globals.modules);
+        if let Some(events) = self.globals.events {
+            settings.events = events;
+        }
         Engine::open(settings).map_err(plain)
     }
 

@@ -16,8 +16,11 @@ mod cp;
 mod create;
 mod create_flags;
 mod diff;
+mod disk_usage;
+mod events;
 mod exec;
 mod export;
+mod health;
 mod history;
 mod images;
 mod import;
@@ -25,6 +28,7 @@ mod info;
 mod init;
 mod inspect;
 mod kill;
+mod life_flags;
 mod load;
 mod login;
 mod logs;
@@ -56,6 +60,7 @@ mod start;
 mod stats;
 mod stop;
 mod sync;
+mod system;
 mod tag;
 mod top;
 mod tree;
@@ -310,6 +315,7 @@ pub const TOP: &[Entry] = &[
     ("cp", &cp::VERB),
     ("create", &create::VERB),
     ("diff", &diff::VERB),
+    ("events", &events::VERB),
     ("exec", &exec::VERB),
     ("export", &export::VERB),
     ("history", &history::VERB),
@@ -345,6 +351,7 @@ pub const TOP: &[Entry] = &[
     ("top", &top::VERB),
     ("unmount", &mount::UNMOUNT),
     ("unpause", &pause::UNPAUSE),
+    ("unshare", &system::UNSHARE),
     ("untag", &tag::UNTAG),
     ("update", &update::VERB),
     ("version", &version::VERB),
@@ -418,7 +425,19 @@ pub const GROUPS: &[Group] = &[
             ("update", &update::VERB),
             ("wait", &wait::VERB),
         ],
-        hidden: &[("ps", &ps::VERB), ("ls", &ps::VERB), ("umount", &mount::UNMOUNT)],
+        hidden: &[
+            ("ps", &ps::VERB),
+            ("ls", &ps::VERB),
+            ("umount", &mount::UNMOUNT),
+            ("probe", &health::PROBE),
+            ("again", &health::AGAIN),
+        ],
+    },
+    Group {
+        name: "healthcheck",
+        about: "Manage health checks on containers",
+        verbs: &[("run", &health::RUN)],
+        hidden: &[],
     },
     Group {
         name: "image",
@@ -514,5 +533,19 @@ pub const GROUPS: &[Group] = &[
         ],
         hidden: &[("list", &volume::LIST), ("remove", &volume::REMOVE), ("umount", &volume_files::UNMOUNT)],
     },
-    Group { name: "system", about: "Manage monopod", verbs: &[("info", &info::VERB)], hidden: &[] },
+    Group {
+        name: "system",
+        about: "Manage monopod",
+        verbs: &[
+            ("boot", &system::BOOT),
+            ("check", &system::CHECK),
+            ("df", &disk_usage::VERB),
+            ("events", &events::VERB),
+            ("info", &info::VERB),
+            ("prune", &system::PRUNE),
+            ("renumber", &system::RENUMBER),
+            ("reset", &system::RESET),
+        ],
+        hidden: &[],
+    },
 ];

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod facts;
+pub mod life;
 pub mod lower;
 pub mod resolve;
 
@@ -13,6 +14,7 @@ pub(crate) mod create;
 pub(crate) mod end;
 pub(crate) mod exec;
 pub(crate) mod files;
+pub(crate) mod health;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod list;
@@ -21,7 +23,9 @@ pub(crate) mod logs;
 pub(crate) mod name;
 pub(crate) mod network;
 pub(crate) mod network_settings;
+pub(crate) mod notify;
 pub(crate) mod remove;
+pub(crate) mod restart;
 pub(crate) mod root;
 pub(crate) mod secrets;
 pub(crate) mod state;

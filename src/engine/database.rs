@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! containers(seq, id, name, image, image_id, created, status, paused, run, boot, started, finished, exit_code, oom,
-//!            error, command, labels, mounts, networks, ports)
+//!            error, command, labels, mounts, networks, ports, policy, stopped, restarts, checked)
 //!                                                       what `ps` needs; lists are strings that end in a zero byte,
 //!                                                       ports are JSON
 //! configs(seq, config)                                      JSON of container::config::Config
@@ -15,6 +15,7 @@
 //! row of another `boot` than the present one is of a container that died with it.
 
 use crate::container::config::{Config, MountKind};
+use ops::life::Restart;
 use ops::{Fault, Kind};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,12 @@ const STEPS: &[&str] = &[
     ALTER TABLE containers ADD COLUMN ports TEXT NOT NULL DEFAULT '[]';
 ",
     crate::volume::table::STEP,
+    "
+    ALTER TABLE containers ADD COLUMN policy TEXT NOT NULL DEFAULT '';
+    ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE containers ADD COLUMN checked INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// Seconds for which the exit code of a container that is gone is kept.
@@ -67,6 +74,17 @@ impl Mark {
             _ => Mark::Exited,
         }
     }
+}
+
+/// Who has ended a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// Nobody: it ended by itself.
+    Nobody = 0,
+    /// Somebody, who meant it to stay so.
+    User = 1,
+    /// The machine is going down.
+    Shutdown = 2,
 }
 
 /// One row. Times are nanoseconds since 1970, 0 for never.
@@ -114,6 +132,14 @@ pub struct Record {
     pub networks: Vec<String>,
     /// Published ports.
     pub ports: Vec<types::port::Published>,
+    /// When it is started again.
+    pub policy: Restart,
+    /// Who has ended it since its last start: its policy does not start it again.
+    pub stopped: StoppedBy,
+    /// How often its policy has started it again since somebody did.
+    pub restarts: u32,
+    /// It has health checks.
+    pub checked: bool,
 }
 
 /// How a run ended.
@@ -139,7 +165,7 @@ pub struct Database {
 }
 
 const COLUMNS: &str = "seq, id, name, image, image_id, created, status, paused, run, boot, started, finished, \
-    exit_code, oom, error, remove, command, labels, mounts, networks, ports";
+    exit_code, oom, error, remove, command, labels, mounts, networks, ports, policy, stopped, restarts, checked";
 
 impl Database {
     /// The tables in the database below `root`, made if they are missing, over a connection to it.
@@ -180,8 +206,8 @@ impl Database {
         }
         change
             .execute(
-                "INSERT INTO containers (id, name, image, image_id, created, status, remove, command, labels, mounts, networks, ports) \
-                 VALUES (?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO containers (id, name, image, image_id, created, status, remove, command, labels, mounts, networks, ports, policy, checked) \
+                 VALUES (?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?, ?, ?, ?)",
                 params![
                     config.id.as_str(),
                     config.name,
@@ -194,6 +220,8 @@ impl Database {
                     join(config.mounts.iter().map(|m| &m.destination)),
                     join(crate::container::network_names(config).iter()),
                     serde_json::to_string(&config.ports).map_err(Fault::internal)?,
+                    policy(config),
+                    config.life.check.is_some(),
                 ],
             )
             .map_err(&fail)?;
@@ -305,7 +333,10 @@ impl Database {
         let connection = self.lock();
         let change =
             connection.execute("UPDATE configs SET config = ? WHERE seq = ?", params![json, seq]).and_then(|_| {
-                connection.execute("UPDATE containers SET networks = ? WHERE seq = ?", params![networks, seq])
+                connection.execute(
+                    "UPDATE containers SET networks = ?, policy = ? WHERE seq = ?",
+                    params![networks, policy(config), seq],
+                )
             });
         change.map(drop).map_err(self.fail("write"))
     }
@@ -347,12 +378,13 @@ impl Database {
         rows.collect::<Result<_, _>>().map_err(&fail)
     }
 
-    /// Begins run number `run` in this `boot`. The container's lock is held.
-    pub fn activate(&self, id: &Id, run: i64, boot: &str) -> Result<(), Fault> {
+    /// Begins run number `run` in this `boot`; `again`: by its policy. The container's lock is held.
+    pub fn activate(&self, id: &Id, run: i64, boot: &str, again: bool) -> Result<(), Fault> {
         self.lock()
             .execute(
-                "UPDATE containers SET status = 'active', run = ?, boot = ?, paused = 0, error = '' WHERE id = ?",
-                params![run, boot, id.as_str()],
+                "UPDATE containers SET status = 'active', run = ?, boot = ?, paused = 0, error = '', stopped = 0, \
+                 restarts = CASE WHEN ? THEN restarts + 1 ELSE 0 END WHERE id = ?",
+                params![run, boot, again, id.as_str()],
             )
             .map(drop)
             .map_err(self.fail("write"))
@@ -385,6 +417,14 @@ impl Database {
     pub fn removing(&self, id: &Id) -> Result<(), Fault> {
         self.lock()
             .execute("UPDATE containers SET status = 'removing' WHERE id = ?", [id.as_str()])
+            .map(drop)
+            .map_err(self.fail("write"))
+    }
+
+    /// Marks a container as ended by somebody: its policy does not start it again.
+    pub fn stopped(&self, id: &Id, by: StoppedBy) -> Result<(), Fault> {
+        self.lock()
+            .execute("UPDATE containers SET stopped = ? WHERE id = ?", params![by as u8, id.as_str()])
             .map(drop)
             .map_err(self.fail("write"))
     }
@@ -433,6 +473,14 @@ fn name_taken(name: &str, holder: &Id) -> Fault {
     )
 }
 
+/// The restart policy; empty for none.
+fn policy(config: &Config) -> String {
+    match config.life.restart {
+        Restart::No => String::new(),
+        policy => policy.to_string(),
+    }
+}
+
 /// Strings, each followed by a zero byte.
 fn join<T: AsRef<str>>(parts: impl Iterator<Item = T>) -> String {
     let mut text = String::new();
@@ -479,6 +527,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
         mounts: split(text(18)?),
         networks: split(text(19)?),
         ports: serde_json::from_str(text(20)?).unwrap_or_default(),
+        policy: text(21)?.parse().unwrap_or_default(),
+        stopped: match row.get::<_, u8>(22)? {
+            0 => StoppedBy::Nobody,
+            2 => StoppedBy::Shutdown,
+            _ => StoppedBy::User,
+        },
+        restarts: row.get(23)?,
+        checked: row.get(24)?,
     })
 }
 

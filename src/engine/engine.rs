@@ -6,18 +6,21 @@
 //! ROOT/containers/ID/          files of one container; flock(2) on it is the container's lock
 //!   ctr.log                    its output
 //!   hosts hostname resolv.conf containerenv
+//!   health                       what its health checks said, see `container::health`
 //!   overlay/N/                 what it writes over a directory that it sees as an overlay (`:O`)
 //! ROOT/volumes/NAME/           see `volume`
 //! RUNROOT/members              who is in an ordinary user's namespace, see `rootless`
+//! RUNROOT/events/                see `event`
 //! RUNROOT/containers/ID.RUN/   records of one run, see `monitor::record`
 //! ```
 
 use crate::Settings;
 use crate::container::facts::Facts;
 use crate::database::Database;
+use crate::event::Subject;
 use crate::rootless::{self, Host};
 use ops::Fault;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -35,6 +38,8 @@ pub struct Engine {
     boot: OnceCell<String>,
     facts: OnceCell<Facts>,
     configuration: crate::configuration::Cell,
+    /// Lines about what happened that are still to be written.
+    pub(crate) events: RefCell<Vec<u8>>,
 }
 
 /// A connection to the monitor of a container or of an exec session: [`types::attach`] frames, one a packet.
@@ -56,6 +61,8 @@ pub struct Session {
     pub remove: bool,
     /// The process has executed its program.
     pub started: bool,
+    /// Whom events are about.
+    pub(crate) subject: Subject,
 }
 
 impl Engine {
@@ -70,6 +77,7 @@ impl Engine {
             boot: OnceCell::new(),
             facts: OnceCell::new(),
             configuration: Default::default(),
+            events: RefCell::default(),
         })
     }
 

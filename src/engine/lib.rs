@@ -13,6 +13,7 @@ pub mod configuration;
 pub mod container;
 mod database;
 mod engine;
+mod event;
 mod fault;
 mod host;
 mod image;
@@ -23,9 +24,13 @@ mod private_network;
 mod rootless;
 mod secret;
 mod settings;
+mod system;
 mod volume;
 
 pub use container::logs::LogLines;
 pub use engine::{Engine, Session};
 pub use mounted::Mounted;
+
+/// The exit code by which a health check tells the monitor that the container is still starting up.
+pub const STARTING_UP: u8 = monitor::STARTING_UP as u8;
 pub use settings::Settings;

@@ -50,6 +50,7 @@ impl Engine {
         };
         let made = create(&asked, &facts).map_err(fault::network)?;
         definitions.write(&made).map_err(fault::network)?;
+        self.tell_of("network", "create", "", &made.name);
         Ok(made.name)
     }
 
@@ -122,6 +123,7 @@ impl Engine {
             self.remove(&Remove { name: record.id.to_string(), force: true, timeout, ignore: true, volumes: true })?;
         }
         self.networks().remove(&definition.name).map_err(fault::network)?;
+        self.tell_of("network", "remove", "", &definition.name);
         self.present_ground((), |ground| ground.take_down(&definition.name))
     }
 
@@ -176,7 +178,9 @@ impl Engine {
         }
         config.attachments.push(attachment);
         config.unconnected = false;
-        self.database()?.reconfigure(record.seq, &config)
+        self.database()?.reconfigure(record.seq, &config)?;
+        self.tell_more(&record, "connect", |event| event.network.clone_from(&definition.name));
+        Ok(())
     }
 
     /// Takes a container out of a network, at once if it runs.
@@ -196,7 +200,9 @@ impl Engine {
         }
         config.attachments.retain(|a| a.network != name);
         config.unconnected = config.attachments.is_empty();
-        self.database()?.reconfigure(record.seq, &config)
+        self.database()?.reconfigure(record.seq, &config)?;
+        self.tell_more(&record, "disconnect", |event| event.network = name);
+        Ok(())
     }
 
     fn join_now(

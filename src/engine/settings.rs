@@ -20,6 +20,10 @@ pub struct Settings {
     pub gid: u32,
     /// Where programs (newuidmap) are looked for.
     pub path: Option<OsString>,
+    /// Where events are written to.
+    pub events: ops::event::Backend,
+    /// Socket of the service manager that started us (sd_notify(3)).
+    pub notify_socket: Option<PathBuf>,
     /// `KEY=VALUE` of the proxy variables that containers inherit.
     pub proxies: Vec<String>,
     /// Files with credentials for registries (containers-auth.json(5)), the first that knows a registry counts.
@@ -113,6 +117,8 @@ impl Settings {
             uid,
             gid: rustix::process::getegid().as_raw(),
             path: std::env::var_os("PATH"),
+            events: ops::event::Backend::default(),
+            notify_socket: std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from).filter(|p| !p.as_os_str().is_empty()),
             auth_files: auth_files(uid, home.as_deref(), absolute("REGISTRY_AUTH_FILE"), absolute("XDG_RUNTIME_DIR")),
             registries: registries(uid, home.as_deref(), absolute("CONTAINERS_REGISTRIES_CONF")),
             configuration: configuration(uid, home.as_deref()),

@@ -52,6 +52,7 @@ impl Engine {
         }
         let row = self.volume_row(&name)?;
         self.make_volume_directory(&row)?;
+        self.tell_of("volume", "create", "", &name);
         Ok(name)
     }
 
@@ -131,6 +132,7 @@ impl Engine {
                 ));
             }
         }
+        self.tell_of("volume", "remove", "", &row.name);
         Ok(row.name)
     }
 

@@ -1,6 +1,8 @@
 //! What follows the end of a run: the cgroup goes, the record comes, clients are told, and what the engine keeps is
 //! cleaned up by a process of its own.
 
+use crate::Launch;
+use crate::clock::{self, Clock};
 use crate::record::{ATTACH, Exit};
 use crate::relay::{Run, now_ns};
 use rustix::event::{PollFd, PollFlags};
@@ -22,13 +24,19 @@ pub(crate) fn end(mut run: Run, clear_away: impl Fn(Option<&str>) -> bool) {
         let end = (0..=MAX_TEXT.min(text.len())).rfind(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
     }
+    let again = match run.failure {
+        None => clock::next_start(&run.launch.clock, code, run.ticks.as_ref().map(|ticks| ticks.lasted())),
+        Some(_) => None,
+    };
     // Who is in the queue yet is told too.
     run.accept();
     let cleaner_waits = run.clients.all.iter().any(|c| c.cleans_up && !c.deaf);
     let was_told = run.failure.is_some() && run.clients.all.iter().any(|c| !c.deaf);
     if let Some(run_dir) = run.launch.run_dir.as_ref().filter(|_| !run.given_up && run.recorded.is_none()) {
         let error = run.failure.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
-        let exit = Exit { code, oom, finished_ns: now_ns(), error };
+        let finished_ns = now_ns();
+        let again_ns = again.map_or(0, |(wait, _)| finished_ns.saturating_add(wait.as_nanos() as i64));
+        let exit = Exit { code, oom, finished_ns, error, again_ns };
         // A client that waits for the end records it itself, in the database: then this is only for readers of logs.
         // If it cannot be written, the run counts as killed: 137.
         let _ = exit.write(run_dir, !cleaner_waits && !was_told);
@@ -53,6 +61,11 @@ pub(crate) fn end(mut run: Run, clear_away: impl Fn(Option<&str>) -> bool) {
     if run.recorded.is_none() && (cleaner_waits || was_told) && !told {
         clean_up(&run.launch.cleanup);
     }
+    let Launch { clock: Clock { again: plan, .. }, run_dir, .. } = run.launch;
+    run.clients.all.clear();
+    if let (Some((wait, step)), Some(plan), Some(run_dir), false) = (again, plan, run_dir, run.given_up) {
+        clock::start_again(&plan, wait, step, &run_dir);
+    }
 }
 
 /// Records the end of a process that has ended while a client has yet to take what it wrote: nobody else has to wait for
@@ -62,7 +75,7 @@ pub(crate) fn record_early(run: &mut Run, clear_away: impl Fn(Option<&str>) -> b
     run.recorded = Some(oom);
     if let Some(run_dir) = &run.launch.run_dir {
         let error = run.failure.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
-        let exit = Exit { code: run.code.unwrap_or(137), oom, finished_ns: now_ns(), error };
+        let exit = Exit { code: run.code.unwrap_or(137), oom, finished_ns: now_ns(), error, again_ns: 0 };
         let _ = exit.write(run_dir, true);
     }
     clean_up(&run.launch.cleanup);

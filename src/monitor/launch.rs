@@ -38,6 +38,9 @@ pub struct Launch {
     /// missed.
     #[serde(default)]
     pub hold: Option<PathBuf>,
+    /// What is due in its time.
+    #[serde(default)]
+    pub clock: crate::Clock,
     /// Arguments (without `argv[0]`) of this executable, run after the end unless a client said `Cleanup`; empty for none.
     pub cleanup: Vec<String>,
 }
@@ -134,6 +137,7 @@ mod tests {
             stay_parked: true,
             log: Some(LogFile { driver: crate::log::Driver::JsonFile, path: "/l".into(), max_size: Some(7) }),
             hold: Some("/proc/1/fd/3".into()),
+            clock: crate::Clock { limit: Some(9), ..crate::Clock::default() },
             cleanup: vec!["container".into(), "cleanup".into()],
         };
         let file = File::from(launch.write().unwrap());

@@ -1,5 +1,6 @@
 //! The monitor: one small process per container or exec session. It parks and releases the first process, carries
-//! standard input and output between it, its log and the clients, and records how it ended.
+//! standard input and output between it, its log and the clients, and records how it ended. Its clock says when a
+//! process looks after the container's health, and when one starts it again.
 //!
 //! Must not know: the engine, images, the database. What needs the engine (cleaning up) it starts as a process.
 //!
@@ -17,6 +18,7 @@
 
 mod client;
 mod clients;
+mod clock;
 mod end;
 mod launch;
 pub mod log;
@@ -27,6 +29,7 @@ mod relay;
 mod worker;
 
 pub use client::Client;
+pub use clock::{Again, Clock, Probe, STARTING_UP};
 pub use launch::{Handle, Launch, LogFile, Task, spawn};
 pub use worker::main;
 

@@ -50,6 +50,9 @@ pub struct Exit {
     pub finished_ns: i64,
     /// Why it could not be started; empty otherwise.
     pub error: String,
+    /// When the monitor, which lives so long, starts it again, in nanoseconds since 1970; 0 is never.
+    #[serde(default)]
+    pub again_ns: i64,
 }
 
 impl Running {
@@ -143,7 +146,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("record-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         assert_eq!(Exit::read(&dir), None);
-        let exit = Exit { code: 137, oom: true, finished_ns: 5, error: "no \"x\"".into() };
+        let exit = Exit { code: 137, oom: true, finished_ns: 5, error: "no \"x\"".into(), again_ns: 6 };
         exit.write(&dir, true).unwrap();
         assert_eq!(Exit::read(&dir), Some(exit));
         std::fs::write(dir.join("exit"), "{\"code\":1").unwrap();

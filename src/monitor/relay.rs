@@ -4,9 +4,10 @@
 //! program; it has ended and its output is read to the end. [`crate::end`] does what follows.
 
 use crate::clients::{Clients, MAX_CLIENTS};
+use crate::clock::Ticks;
 use crate::park::Ends;
 use crate::record::Running;
-use crate::{Error, Launch, log};
+use crate::{Clock, Error, Launch, log};
 use jiff::Timestamp;
 use runtime::{Report, Reports};
 use rustix::event::{PollFd, PollFlags};
@@ -82,6 +83,8 @@ pub(crate) struct Run {
     linger_until: Option<Instant>,
     rested: bool,
     image: Image,
+    /// Only if something is due in its time.
+    pub ticks: Option<Box<Ticks>>,
 }
 
 impl Run {
@@ -122,6 +125,7 @@ impl Run {
             linger_until: None,
             rested: false,
             image: Image::find(),
+            ticks: None,
         }
     }
 
@@ -143,6 +147,9 @@ impl Run {
             }
             for (source, flags) in ready {
                 self.serve(source, flags);
+            }
+            if self.ticks.is_some() {
+                self.tick();
             }
             if self.code.is_some() {
                 self.drain();
@@ -210,9 +217,10 @@ impl Run {
         match self.linger_until {
             Some(until) => sys::reactor::wait(&mut descriptors, Some(until.saturating_duration_since(Instant::now()))),
             None if self.hung || !self.rested || self.stuck_since.is_some() => {
-                sys::reactor::wait(&mut descriptors, Some(QUIET))
+                let due = self.ticks.as_ref().and_then(|ticks| ticks.left());
+                sys::reactor::wait(&mut descriptors, Some(due.map_or(QUIET, |due| due.min(QUIET))))
             }
-            None => self.image.wait_without(&mut descriptors),
+            None => self.image.wait_without(&mut descriptors, self.ticks.as_ref().and_then(|ticks| ticks.left())),
         }
         .map_err(Error::Connection)?;
         let flags = descriptors.iter().map(PollFd::revents);
@@ -243,6 +251,14 @@ impl Run {
         }
     }
 
+    /// Does what is due.
+    fn tick(&mut self) {
+        let over = self.ticks.as_mut().is_some_and(|ticks| ticks.tick(&self.launch.clock));
+        if over {
+            self.kill(9);
+        }
+    }
+
     /// Gives back memory that is needed only while something happens.
     fn rest(&mut self) {
         self.clients.rest();
@@ -261,6 +277,9 @@ impl Run {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let Some(code) = status.exit_status().or(status.terminating_signal().map(|n| 128 + n)) else { continue };
             let pid = pid.as_raw_nonzero().get();
+            if let Some(ticks) = &mut self.ticks {
+                ticks.reaped(&self.launch.clock, pid, code);
+            }
             worker_ended |= pid == self.worker;
             match &self.running {
                 Some(running) if running.pid == pid => self.code = Some(code),
@@ -386,6 +405,9 @@ impl Run {
         match self.phase {
             Phase::Starting if self.failure.is_none() => {
                 self.phase = Phase::Running;
+                if self.launch.clock != Clock::default() {
+                    self.ticks = Some(Ticks::begin(&self.launch.clock));
+                }
                 self.clients.send(&Frame::Started);
             }
             // Killed while it was parked: that is an end as any other.

@@ -153,6 +153,8 @@ pub struct Create {
     pub stop_signal: Option<Signal>,
     /// Seconds that `stop` waits.
     pub stop_timeout: Option<u32>,
+    /// Restarts, health checks, and who is told.
+    pub life: crate::life::Life,
     /// `k8s-file`, `json-file`, `none`.
     pub log_driver: Option<String>,
     /// `path=…`, `max-size=…`, `tag=…`.
@@ -437,6 +439,12 @@ pub struct Summary {
     pub size: Option<Size>,
     /// Numbers of the namespaces of its first process, if they were asked for and it runs.
     pub namespaces: Option<Namespaces>,
+    /// How often it was started again by its policy.
+    pub restarts: u32,
+    /// It will be started again soon.
+    pub restarting: bool,
+    /// What its health checks say (`starting`, `healthy`, `unhealthy`); empty without checks.
+    pub health: String,
 }
 
 /// Room that the files of a container take, in bytes.
@@ -597,4 +605,6 @@ pub struct Update {
     pub name: String,
     /// What changes.
     pub resources: Resources,
+    /// When it is started again, from now on.
+    pub restart: Option<crate::life::Restart>,
 }

@@ -5,12 +5,15 @@
 //! `resolve` has defaults.
 
 pub mod container;
+pub mod event;
 pub mod fault;
 pub mod host;
 pub mod image;
+pub mod life;
 pub mod manifest;
 pub mod network;
 pub mod secret;
+pub mod system;
 pub mod trust;
 pub mod volume;
 

@@ -9,6 +9,7 @@
 mod archive;
 mod candidate;
 mod changes;
+mod check;
 mod collect;
 mod commit;
 pub mod configuration;
@@ -37,6 +38,7 @@ mod writeback;
 
 pub use candidate::{Candidate, Expect, Unpacked};
 pub use changes::{Change, Kind as ChangeKind};
+pub use check::Damage;
 pub use collect::Collected;
 pub use commit::NewImage;
 pub use configuration::Configuration;
@@ -47,7 +49,7 @@ pub use image::{Image, ImageLayer, is_image};
 pub use list::List;
 pub use manifest::{DOCKER_MANIFEST, Descriptor, Manifest, OCI_CONFIGURATION, OCI_MANIFEST};
 pub use removal::{Removal, Removed, Users};
-pub use size::SnapshotSize;
+pub use size::{SnapshotSize, tree_size};
 pub use snapshot::{Mounts, Owners, Snapshot};
 
 use rusqlite::Connection;

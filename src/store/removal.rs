@@ -36,6 +36,13 @@ pub struct Removed {
 #[derive(Default)]
 pub(crate) struct Unused(Option<Place>);
 
+impl Unused {
+    /// What the marks in a place name.
+    pub(crate) fn marked(place: Place) -> Unused {
+        Unused(Some(place))
+    }
+}
+
 impl Store {
     /// Removes an image or one of its names, and what nothing else uses. Works on a full disk, too.
     pub fn remove_image(&self, removal: Removal<'_>) -> Result<Removed> {

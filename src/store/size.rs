@@ -46,6 +46,11 @@ impl Store {
     }
 }
 
+/// Bytes of all files below a directory, as their lengths say; a file with several names counts once.
+pub fn tree_size(top: &Path) -> Result<u64> {
+    sum(top, |_| true)
+}
+
 /// Lengths of all files below `top` that `counts` names; a file with several names counts once.
 fn sum(top: &Path, counts: impl Fn(&[u8]) -> bool) -> Result<u64> {
     let mut seen = HashSet::new();

@@ -7,13 +7,14 @@
 //! Must not know: which role does what.
 
 use crate::role::Role;
-use rustix::event::PollFd;
+use rustix::event::{PollFd, Timespec};
 use rustix::io::{Errno, Result};
 use rustix::mm::Advice;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{CStr, OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 const UNKNOWN: u8 = 0;
 const SMALL: u8 = 1;
@@ -100,17 +101,18 @@ impl Image {
         image
     }
 
-    /// Waits as [`reactor::wait`](crate::reactor::wait), having given back the memory of these parts: what is needed again
+    /// Waits as [`reactor::wait`](crate::reactor::wait), for `timeout` (`None`: for ever), having given back the memory of these parts: what is needed again
     /// comes back from the kernel's cache of the file. Nothing else happens in between, since every page that is touched
     /// brings its neighbours along (64 KiB, `fault_around_bytes`).
     #[inline(never)]
-    pub fn wait_without(&self, descriptors: &mut [PollFd<'_>]) -> Result<usize> {
+    pub fn wait_without(&self, descriptors: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> {
         for (start, length) in &self.parts[..self.count] {
             // SAFETY: a private mapping of a file without changes of our own reads the same after MADV_DONTNEED
             // (madvise(2)); these parts are not writable. A kernel that refuses costs memory only.
             let _ = unsafe { rustix::mm::madvise(*start as *mut c_void, *length, Advice::LinuxDontNeed) };
         }
-        match rustix::event::poll(descriptors, None) {
+        let limit = timeout.map(|t| Timespec { tv_sec: t.as_secs() as i64, tv_nsec: i64::from(t.subsec_nanos()) });
+        match rustix::event::poll(descriptors, limit.as_ref()) {
             Err(Errno::INTR) => Ok(0),
             other => other,
         }
@@ -148,7 +150,7 @@ mod tests {
         let (read, write) = rustix::pipe::pipe().unwrap();
         rustix::io::write(write, b"x").unwrap();
         let mut descriptors = [PollFd::new(&read, rustix::event::PollFlags::IN)];
-        assert_eq!(image.wait_without(&mut descriptors), Ok(1));
+        assert_eq!(image.wait_without(&mut descriptors, None), Ok(1));
         assert_eq!(format!("{}", 1.5), "1.5");
     }
 }

@@ -33,4 +33,5 @@ pub mod signals;
 pub mod terminal;
 pub mod transparent;
 pub mod userns;
+pub mod watch;
 pub mod xattr;

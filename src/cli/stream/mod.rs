@@ -95,6 +95,7 @@ impl<'a> Carrier<'a> {
             }
             carrier.resize();
         }
+        carrier.engine.tell_attached(&carrier.session);
         Ok(carrier)
     }
 
@@ -165,7 +166,10 @@ impl<'a> Carrier<'a> {
         let written = match frame {
             Frame::Stdout(bytes) if self.streams.output => write_all(rustix::stdio::stdout(), bytes),
             Frame::Stderr(bytes) if self.streams.errors => write_all(rustix::stdio::stderr(), bytes),
-            Frame::Exited { code, .. } => return Ok(Some(End::Exited(code))),
+            Frame::Exited { code, .. } => {
+                self.engine.tell_exec_died(&self.session, code);
+                return Ok(Some(End::Exited(code)));
+            }
             Frame::Failed { code, text } => return Err(Failure::new(text).code(code)),
             _ => Ok(()),
         };

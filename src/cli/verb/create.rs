@@ -1,7 +1,7 @@
 //! `create`: a container, without starting it.
 
 use super::create_flags::{self, Asked};
-use super::{Verb, program_flags, resource_flags};
+use super::{Verb, life_flags, program_flags, resource_flags};
 use crate::failure::Failure;
 use crate::program::{Program, print};
 use crate::progress::Progress;
@@ -20,6 +20,8 @@ pub const VERB: Verb<Asked> = Verb {
         program_flags::INIT,
         resource_flags::LIMITS,
         resource_flags::FIXED,
+        life_flags::RESTART,
+        life_flags::FLAGS,
     ],
     execute,
 };

@@ -12,7 +12,7 @@ use ops::container::{List, Summary};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-mod rows;
+pub mod rows;
 
 /// Fields for which the namespaces have to be read.
 const NAMESPACES: [&str; 8] = [".CGROUPNS", ".IPC", ".MNT", ".NET", ".PIDNS", ".USERNS", ".UTS", ".Namespaces"];

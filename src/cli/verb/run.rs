@@ -2,7 +2,7 @@
 
 use super::create::create;
 use super::create_flags::{self, Asked};
-use super::{Verb, program_flags, resource_flags};
+use super::{Verb, life_flags, program_flags, resource_flags};
 use crate::failure::Failure;
 use crate::flag::{Flag, short, switch, value};
 use crate::program::{Program, note, print};
@@ -27,7 +27,15 @@ pub const VERB: Verb<Asked> = Verb {
     about: "Run a command in a new container",
     examples: &["--rm busybox ls -l /etc", "--rm -it oci-archive:image.tar sh", "-d --name db -v /srv/db:/data image"],
     interspersed: false,
-    flags: &[create_flags::FLAGS, program_flags::PROGRAM, resource_flags::LIMITS, resource_flags::FIXED, FLAGS],
+    flags: &[
+        create_flags::FLAGS,
+        program_flags::PROGRAM,
+        resource_flags::LIMITS,
+        resource_flags::FIXED,
+        life_flags::RESTART,
+        life_flags::FLAGS,
+        FLAGS,
+    ],
     execute,
 };
 

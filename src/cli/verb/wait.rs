@@ -48,10 +48,10 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     let engine = program.engine()?;
     for name in asked.choice.names(&engine, arguments, ANY)? {
         // The ordinary wait is one wait for the end; only for another state does one have to look again and again.
-        let code = if conditions.iter().flatten().all(|status| *status == Status::Exited) {
+        let code = if conditions.iter().all(|condition| *condition == Condition::Is(Status::Exited)) {
             engine.wait(&name).map(|exit| exit.code)
         } else {
-            until(&engine, &name, &conditions.concat(), asked.interval.unwrap_or(Duration::from_millis(250)))
+            until(&engine, &name, &conditions, asked.interval.unwrap_or(Duration::from_millis(250)))
         };
         match code {
             Ok(code) => print(&format!("{code}\n"))?,
@@ -62,34 +62,42 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     Ok(0)
 }
 
-fn condition(text: &str) -> Result<Vec<Status>, Failure> {
-    Ok(match text {
-        "configured" | "created" => vec![Status::Created],
-        "initialized" => vec![Status::Initialized],
-        "running" => vec![Status::Running],
-        "paused" => vec![Status::Paused],
-        "stopping" => vec![Status::Stopping],
-        "exited" | "stopped" => vec![Status::Exited],
-        "removing" => vec![Status::Removing],
-        "healthy" | "unhealthy" => {
-            return Err(Failure::new(format!(
-                "--condition {text} is not supported by monopod {} yet: it has no health checks",
-                env!("CARGO_PKG_VERSION")
-            )));
-        }
-        _ => return Err(Failure::new(format!("unknown container state: {text}: invalid argument"))),
-    })
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Condition {
+    Is(Status),
+    Health(&'static str),
 }
 
-/// Looks every `interval` until the container is in one of the states. Returns its exit code, -1 if it has none.
-fn until(engine: &engine::Engine, name: &str, states: &[Status], interval: Duration) -> Result<i32, ops::Fault> {
+fn condition(text: &str) -> Result<Condition, Failure> {
+    Ok(Condition::Is(match text {
+        "configured" | "created" => Status::Created,
+        "initialized" => Status::Initialized,
+        "running" => Status::Running,
+        "paused" => Status::Paused,
+        "stopping" => Status::Stopping,
+        "exited" | "stopped" => Status::Exited,
+        "removing" => Status::Removing,
+        "healthy" => return Ok(Condition::Health("healthy")),
+        "unhealthy" => return Ok(Condition::Health("unhealthy")),
+        _ => return Err(Failure::new(format!("unknown container state: {text}: invalid argument"))),
+    }))
+}
+
+/// Looks every `interval` until one of the conditions holds. Returns its exit code, -1 if it has none.
+fn until(engine: &engine::Engine, name: &str, conditions: &[Condition], interval: Duration) -> Result<i32, ops::Fault> {
     let id = engine.find(name)?;
     loop {
         let list = engine.list(&List { all: true, filters: vec![format!("id={id}")], ..List::default() })?;
         let Some(container) = list.into_iter().find(|c| c.id == id) else {
             return Err(ops::Fault::new(Kind::NotFound, format!("no container with ID {id} found: no such container")));
         };
-        if states.contains(&container.status) {
+        let runs = container.status == Status::Running;
+        let holds = |condition: &Condition| match condition {
+            Condition::Is(status) => *status == container.status,
+            Condition::Health(word) => runs && *word == container.health,
+        };
+        if conditions.iter().any(holds) {
             return Ok(if container.status == Status::Exited { container.exit_code } else { -1 });
         }
         std::thread::sleep(interval);

@@ -91,6 +91,8 @@ impl Engine {
                 candidates: vec![layer],
             })
             .map_err(fault::store)?;
+        let name = names.first().cloned().unwrap_or_default();
+        self.tell_more(&record, "commit", |event| event.image = name);
         Ok(image.id)
     }
 
@@ -119,7 +121,7 @@ impl Engine {
             let ingest = scope.spawn(move || store.ingest_layer(std::fs::File::from(reader), Expect::default()));
             let mut writer = BufWriter::with_capacity(1 << 18, std::fs::File::from(writer));
             let packed = if asked.squash {
-                self.export(id.as_str(), &mut writer)
+                self.export_quietly(id.as_str(), &mut writer)
             } else {
                 self.pack_layer(id, config, &mut writer).map_err(fault::store)
             };

@@ -150,6 +150,9 @@ pub struct Config {
     pub no_cgroup: bool,
     /// File to which its id was written; removed with it.
     pub cid_file: Option<PathBuf>,
+    /// What becomes of it while nobody looks.
+    #[serde(default, skip_serializing_if = "super::life::Life::is_plain")]
+    pub life: super::life::Life,
     /// The command line that asked.
     pub create_command: Vec<String>,
 }

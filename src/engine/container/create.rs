@@ -81,6 +81,7 @@ impl Engine {
                 });
                 return Err(fault);
             }
+            self.tell(&config, "create");
             return Ok(Created { id: id.clone(), name, warnings });
         }
     }

@@ -1,10 +1,11 @@
 //! The end of a run: stop, kill, pause, wait, and cleaning up after it.
 
 use super::lock;
-use crate::Engine;
-use crate::database::{Ended, Mark, Record};
+use crate::database::{Ended, Mark, Record, StoppedBy};
+use crate::{Engine, event};
 use monitor::record::Running;
 use ops::container::{Exit, Kill, Status, Stop, Stopped};
+use ops::life::Restart;
 use ops::{Fault, Kind};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -30,7 +31,10 @@ impl Engine {
             let _ = std::fs::remove_dir(directory);
             return Ok(());
         };
-        self.tidy(record, held)
+        let unplanned = self.has_no_plan(&record);
+        let run = record.run;
+        self.tidy(record, held)?;
+        if unplanned { self.start_again(id, run, 1) } else { Ok(()) }
     }
 
     /// [`Engine::cleanup`] once the monitor has written its record.
@@ -70,22 +74,39 @@ impl Engine {
                     ..Ended::default()
                 },
             };
+            if was_active {
+                self.tell_more(&record, "died", |event| event.container_exit_code = Some(ended.exit_code));
+            }
             return self.remove_all(&record, cgroup, Some(&ended), false, held);
         }
         if let Some(record) = self.settle_locked(record)? {
-            self.free_run(&record, cgroup);
+            if self.is_restarting(&record) {
+                self.free_connections(&record, cgroup);
+            } else {
+                self.free_run(&record, cgroup);
+            }
+            if was_active {
+                self.tell(&record, "cleanup");
+            }
         }
         Ok(())
     }
 
-    /// Removes what a run held: its cgroup and its records.
+    /// Removes what a run held: its cgroup and its records. A restart that was due is called off.
     pub(crate) fn free_run(&self, record: &Record, cgroup: Option<String>) {
+        if record.policy != Restart::No {
+            self.call_off(record);
+        }
+        self.free_connections(record, cgroup);
+        let _ = std::fs::remove_dir_all(self.run_directory(&record.id, record.run));
+    }
+
+    fn free_connections(&self, record: &Record, cgroup: Option<String>) {
         if let Some(cgroup) = cgroup {
             crate::host::remove_cgroup(&cgroup);
         }
         self.release_networks(&record.id);
         self.release_volumes(&record.id, &self.run_directory(&record.id, record.run));
-        let _ = std::fs::remove_dir_all(self.run_directory(&record.id, record.run));
     }
 
     /// Tidies up after commands that were killed and hosts that went down. Cheap when there is nothing to do, and never
@@ -124,16 +145,28 @@ impl Engine {
             other => other?,
         };
         let id = record.id.clone();
+        let runs = self.observe(&record).running.is_some();
+        let subject = event::Subject::from(&record);
         let warning = self.end(record, asked.timeout)?;
+        if runs {
+            self.tell(subject, "stop");
+        }
         Ok(Some(Stopped { id, warning }))
     }
 
     /// Stops it if it runs. Tells if its stop signal was not enough.
     pub(crate) fn end(&self, record: Record, timeout: Option<u32>) -> Result<Option<String>, Fault> {
+        self.end_by(record, timeout, StoppedBy::User)
+    }
+
+    /// As [`Engine::end`], as a container's policy is to see it.
+    pub(crate) fn end_by(&self, record: Record, timeout: Option<u32>, by: StoppedBy) -> Result<Option<String>, Fault> {
         let mut warning = None;
+        self.note_stop(&record, by)?;
         let (mut record, mut state) = (record.clone(), self.observe(&record));
-        if record.mark == Mark::Active && state.running.is_none() && state.over.is_none() {
-            // It is being started: whoever does that has the lock until there is something to end.
+        let being_started = record.mark == Mark::Active && state.over.is_none();
+        if state.running.is_none() && (being_started || record.policy != Restart::No) {
+            // It is being started, or may be by its policy: whoever does that has the lock until there is something to end.
             drop(lock::wait(&self.container_directory(&record.id))?);
             let Some(now) = self.database()?.record(&record.id)? else {
                 let _ = std::fs::remove_dir(self.container_directory(&record.id));
@@ -142,6 +175,8 @@ impl Engine {
             (state, record) = (self.observe(&now), now);
         }
         if let Some(running) = &state.running {
+            // Once more: whoever started it meanwhile has taken the mark away.
+            self.note_stop(&record, by)?;
             let config = self.database()?.config(record.seq)?;
             let seconds = timeout.unwrap_or(config.stop_timeout);
             let frozen = state.status == Status::Paused;
@@ -187,7 +222,9 @@ impl Engine {
         match (state.status, &state.running) {
             (Status::Running | Status::Paused | Status::Stopping | Status::Initialized, Some(running)) => {
                 let thaw = state.status == Status::Paused && asked.signal == Signal::KILL;
+                self.note_stop(&record, StoppedBy::User)?;
                 self.signal(running, asked.signal, thaw)?;
+                self.tell(&record, "kill");
                 Ok(record.id)
             }
             (status, _) => {
@@ -272,6 +309,9 @@ impl Engine {
         }
         if !frozen || done.is_err() {
             self.database()?.paused(&record.id, frozen && done.is_ok())?;
+        }
+        if done.is_ok() {
+            self.tell(&record, if frozen { "pause" } else { "unpause" });
         }
         done.map(|()| record.id)
     }

@@ -17,6 +17,21 @@ impl Engine {
 
     /// As [`Engine::exec`], with rows and columns of its terminal.
     pub fn exec_with(&self, asked: &Exec, terminal_size: Option<(u16, u16)>) -> Result<Session, Fault> {
+        let session = self.exec_quietly(asked, terminal_size)?;
+        self.tell(session.subject.clone(), "exec");
+        Ok(session)
+    }
+
+    /// Tells how a process added to a container ended; of a container's own process, its clean-up tells.
+    pub fn tell_exec_died(&self, session: &Session, code: i32) {
+        if session.exec.is_none() {
+            return;
+        }
+        self.tell_more(session.subject.clone(), "exec_died", |event| event.container_exit_code = Some(code));
+    }
+
+    /// As [`Engine::exec_with`], and nobody is told: a health check.
+    pub(crate) fn exec_quietly(&self, asked: &Exec, terminal_size: Option<(u16, u16)>) -> Result<Session, Fault> {
         if asked.command.first().is_none_or(|c| c.is_empty()) {
             return Err(Fault::invalid("must provide a non-empty command to start an exec session: invalid argument"));
         }
@@ -77,6 +92,7 @@ impl Engine {
             stay_parked: false,
             log: None,
             hold: None,
+            clock: Default::default(),
             cleanup: Vec::new(),
         };
         self.spawn(&launch, &config.id, Some(id), &config, || Ok(()))

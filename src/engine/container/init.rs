@@ -24,6 +24,17 @@ impl Engine {
 
     /// As [`Engine::init`]; `terminal_size` is rows and columns, and `stay` leaves the parked process to later commands.
     pub fn init_with(&self, name: &str, terminal_size: Option<(u16, u16)>, stay: bool) -> Result<Session, Fault> {
+        self.begin(name, terminal_size, stay, None)
+    }
+
+    /// As [`Engine::init_with`]; `again` is for a start by the container's policy, and a fault if that does not want it any more.
+    pub(crate) fn begin(
+        &self,
+        name: &str,
+        terminal_size: Option<(u16, u16)>,
+        stay: bool,
+        again: Option<super::restart::Again>,
+    ) -> Result<Session, Fault> {
         self.host()?;
         let found = self.record_of(name)?;
         let held = lock::wait(&self.container_directory(&found.id))?;
@@ -34,6 +45,9 @@ impl Engine {
                 return Err(no_such(name));
             }
         };
+        if let Some(again) = &again {
+            again.allowed(&record)?;
+        }
         let state = self.observe_locked(&record);
         let config = self.database()?.config(record.seq)?;
         match state.status {
@@ -59,9 +73,14 @@ impl Engine {
             self.free_run(&record, left.and_then(|r| r.cgroup));
         }
         let run = record.run + 1;
-        self.database()?.activate(&record.id, run, self.boot())?;
-        let parked =
-            self.start_required(&config).and_then(|()| self.park(&record.id, &config, run, terminal_size, stay));
+        self.database()?.activate(&record.id, run, self.boot(), again.is_some())?;
+        let step = again.as_ref().map_or(0, |again| again.step);
+        let parked = self
+            .start_required(&config)
+            .and_then(|()| self.park(&record.id, &config, run, (terminal_size, step), stay));
+        if parked.is_ok() {
+            self.tell(&config, "init");
+        }
         if let Err(fault) = &parked {
             self.release_networks(&record.id);
             self.release_volumes(&record.id, &self.run_directory(&record.id, run));
@@ -88,7 +107,7 @@ impl Engine {
         id: &Id,
         config: &Config,
         run: i64,
-        terminal_size: Option<(u16, u16)>,
+        (terminal_size, step): (Option<(u16, u16)>, u32),
         stay: bool,
     ) -> Result<Session, Fault> {
         let directory = self.container_directory(id);
@@ -102,11 +121,15 @@ impl Engine {
         let view = View::new(&rootfs, config);
         let mut files =
             files::write(config, Some(&view), &directory, host.in_user_namespace, plan, allotment.as_ref())?;
-        let secrets = self.hand_secrets(config, &directory)?;
+        let mut secrets = self.hand_secrets(config, &directory)?;
         files.extend(secrets.files);
         files.extend(super::accounts::write(config, &view, &directory)?);
         let mounts = self.realize(config, &view, &run_directory)?;
         drop(view);
+        if let Some(socket) = self.socket_for(config) {
+            files.push((socket, super::notify::INSIDE.into()));
+            secrets.variables.push(format!("NOTIFY_SOCKET={}", super::notify::INSIDE));
+        }
         let place = Place {
             mounts,
             rootfs,
@@ -128,7 +151,8 @@ impl Engine {
             stay_parked: stay,
             log: self.log_file(config),
             hold: network.as_ref().map(|n| n.stack.path()),
-            cleanup: self.cleanup_command(id),
+            clock: if config.life.is_plain() { Default::default() } else { self.clock(config, run, step) },
+            cleanup: self.own_command(&["container", "cleanup", id.as_str()]),
         };
         // Bridges and rules are made while others make the container.
         let meanwhile = || match &allotment {
@@ -158,6 +182,10 @@ impl Engine {
         crate::rootless::add_member(&self.settings, handle.pid)?;
         meanwhile()?;
         match handle.client.receive().map_err(fault::monitor)? {
+            Some(Frame::Ready { pid }) if exec.is_none() && !config.life.is_plain() => {
+                write_pid(config.life.pid_file.as_deref(), pid)?;
+                write_pid(config.life.monitor_pid_file.as_deref(), handle.pid)?;
+            }
             Some(Frame::Ready { .. }) => {}
             Some(Frame::Failed { code, text }) => return Err(fault::launch(code, text)),
             other => {
@@ -176,6 +204,7 @@ impl Engine {
             interactive: launch.stdin,
             remove: config.remove,
             started: false,
+            subject: config.into(),
         })
     }
 
@@ -205,6 +234,7 @@ impl Engine {
             interactive: config.interactive,
             remove: config.remove,
             started,
+            subject: record.into(),
         })
     }
 
@@ -224,7 +254,10 @@ impl Engine {
             let length = sys::channel::receive(&session.socket, &mut packet).map_err(gone)?;
             match Frame::decode(&packet[..length]) {
                 Ok(Frame::Started) => {
-                    session.started = true;
+                    self.has_started(session);
+                    if self.settings.notify_socket.is_some() && session.exec.is_none() {
+                        self.tell_started(&session.container)?;
+                    }
                     return Ok(());
                 }
                 Ok(Frame::Failed { code, text }) => {
@@ -236,12 +269,27 @@ impl Engine {
                 }
                 Ok(Frame::Exited { .. }) => {
                     session.pending.push_back(packet[..length].to_vec());
-                    session.started = true;
+                    self.has_started(session);
                     return Ok(());
                 }
                 Ok(_) => session.pending.push_back(packet[..length].to_vec()),
                 Err(_) => return Err(Fault::internal("the monitor ended before the container was started")),
             }
+        }
+    }
+
+    fn has_started(&self, session: &mut Session) {
+        session.started = true;
+        if session.exec.is_none() {
+            self.tell(session.subject.clone(), "start");
+        }
+        self.write_events();
+    }
+
+    /// Somebody reads what the process of a session prints.
+    pub fn tell_attached(&self, session: &Session) {
+        if session.exec.is_none() {
+            self.tell(session.subject.clone(), "attach");
         }
     }
 
@@ -275,18 +323,28 @@ impl Engine {
         config.log.path.clone().unwrap_or_else(|| self.container_directory(&config.id).join("ctr.log"))
     }
 
-    fn cleanup_command(&self, id: &Id) -> Vec<String> {
+    /// The arguments by which a process of the engine's own acts on the same containers.
+    pub(crate) fn own_command(&self, words: &[&str]) -> Vec<String> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        vec![
+        let mut all = vec![
             "--root".into(),
             text(&self.settings.root),
             "--runroot".into(),
             text(&self.settings.run_root),
-            "container".into(),
-            "cleanup".into(),
-            id.to_string(),
-        ]
+            "--network-config-dir".into(),
+            text(&self.settings.networks),
+        ];
+        if self.settings.events == ops::event::Backend::None {
+            all.push("--events-backend=none".into());
+        }
+        all.extend(words.iter().map(|word| (*word).to_owned()));
+        all
     }
+}
+
+fn write_pid(path: Option<&Path>, pid: i32) -> Result<(), Fault> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, pid.to_string()).map_err(|e| Fault::internal(format!("cannot write pid file {path:?}: {e}")))
 }
 
 /// The fault of a name that names nothing.

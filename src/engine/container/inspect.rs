@@ -32,7 +32,12 @@ impl Engine {
         let state = self.observe(&record);
         let config = self.database()?.config(record.seq)?;
         let shown = self.shown(&record, &state);
-        Ok(self.document(&record, &config, shown, state.running.as_ref()))
+        let mut document = self.document(&record, &config, shown, state.running.as_ref());
+        document["State"]["Restarting"] = json!(self.is_restarting(&record));
+        if let (Some(health), Some(check)) = (self.health(&record), &config.life.check) {
+            describe_checks(&mut document, check, &health);
+        }
+        Ok(document)
     }
 
     fn document(&self, record: &Record, config: &Config, status: Status, running: Option<&Running>) -> Value {
@@ -54,10 +59,10 @@ impl Engine {
             "HostsPath": file("hosts"),
             "StaticDir": directory.to_string_lossy(),
             "OCIRuntime": "monopod",
-            "ConmonPidFile": "",
-            "PidFile": "",
+            "ConmonPidFile": path_text(config.life.monitor_pid_file.as_deref()),
+            "PidFile": path_text(config.life.pid_file.as_deref()),
             "Name": record.name,
-            "RestartCount": 0,
+            "RestartCount": record.restarts,
             "Driver": driver,
             "MountLabel": "",
             "ProcessLabel": "",
@@ -127,7 +132,7 @@ impl Engine {
                 (other, _) => mode(other),
             },
             "PortBindings": super::network_settings::bindings(config),
-            "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+            "RestartPolicy": { "Name": config.life.restart.name(), "MaximumRetryCount": config.life.restart.most() },
             "AutoRemove": config.remove,
             "Annotations": config.annotations,
             "VolumeDriver": "",
@@ -186,6 +191,36 @@ impl Engine {
     }
 }
 
+/// What containers with checks have beside all else; others lack the keys, since clients stumble over empty ones.
+fn describe_checks(document: &mut Value, check: &super::life::Check, health: &super::health::Health) {
+    let seen = json!({ "Status": health.status, "FailingStreak": health.failing_streak, "Log": health.log });
+    document["State"]["Health"] = seen.clone();
+    document["State"]["Healthcheck"] = seen;
+    document["Config"]["Healthcheck"] = json!({
+        "Test": check.regular.test,
+        "StartPeriod": check.regular.start_period,
+        "Interval": check.regular.interval,
+        "Timeout": check.regular.timeout,
+        "Retries": check.regular.retries,
+    });
+    document["Config"]["HealthcheckOnFailureAction"] = json!(check.on_failure.name());
+    document["Config"]["HealthMaxLogCount"] = json!(check.log_count);
+    document["Config"]["HealthMaxLogSize"] = json!(check.log_size);
+    if let Some(startup) = &check.startup {
+        document["Config"]["StartupHealthCheck"] = json!({
+            "Test": startup.test,
+            "Interval": startup.interval,
+            "Timeout": startup.timeout,
+            "Retries": startup.retries,
+            "Successes": startup.success,
+        });
+    }
+}
+
+fn path_text(path: Option<&std::path::Path>) -> String {
+    path.map(|p| p.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 fn state(record: &Record, status: Status, running: Option<&Running>) -> Value {
     let started = running.map_or(record.started, |r| if r.started_ns != 0 { r.started_ns } else { record.started });
     json!({
@@ -236,7 +271,7 @@ fn described(config: &Config) -> Value {
         "SystemdMode": config.systemd,
         "Secrets": secrets(config),
         "Passwd": !config.accounts.none,
-        "sdNotifyMode": "",
+        "sdNotifyMode": config.life.notify.name(),
         "sdNotifySocket": "",
     })
 }

@@ -70,7 +70,15 @@ impl Engine {
                 || asked.last.is_some()
                 || matches!(status, Status::Running | Status::Paused | Status::Stopping);
             if shown && Filter::pass(&filters, &record.0, status) {
-                all.push(summary(record.0, record.1, status));
+                let health = self.health(&record.0).map(|h| h.status).unwrap_or_default();
+                let by_health = filters.iter().filter(|f| matches!(f, Filter::Health(_)));
+                let mut wanted = by_health.peekable();
+                let word = if health.is_empty() { "none" } else { &health };
+                if wanted.peek().is_some() && !wanted.any(|f| matches!(f, Filter::Health(w) if w == word)) {
+                    continue;
+                }
+                let restarting = self.is_restarting(&record.0);
+                all.push(Summary { restarting, health, ..summary(record.0, record.1, status) });
             }
         }
         all.reverse();
@@ -146,11 +154,19 @@ impl Engine {
                 Filter::Volume(owned, users)
             }
             "network" => Filter::Network(owned),
+            "restart-policy" => Filter::Policy(owned),
+            "health" => match value {
+                "starting" | "healthy" | "unhealthy" | "none" => Filter::Health(owned),
+                _ => {
+                    return Err(Fault::invalid(format!("invalid value {value:?} for filter health"))
+                        .hint("use starting, healthy, unhealthy or none"));
+                }
+            },
             "before" => Filter::Before(seq()?),
             "since" | "after" => Filter::Since(seq()?),
             _ => {
                 return Err(Fault::invalid(format!("{key} is an invalid filter"))
-                    .hint("use id, name, status, exited, label, ancestor, volume, network, until, before or since"));
+                    .hint("use id, name, status, exited, label, ancestor, volume, network, until, before, since, health or restart-policy"));
             }
         })
     }
@@ -167,6 +183,9 @@ enum Filter {
     Image(String, Option<String>),
     Volume(String, Vec<i64>),
     Network(String),
+    Policy(String),
+    /// Looked at where it is known, last of all.
+    Health(String),
     Until(i64),
     Before(i64),
     Since(i64),
@@ -203,6 +222,8 @@ impl Filter {
             }
             Filter::Volume(path, users) => record.mounts.contains(path) || users.contains(&record.seq),
             Filter::Network(name) => record.networks.contains(name),
+            Filter::Policy(name) => record.policy.name() == name,
+            Filter::Health(_) => true,
             Filter::Until(time) => record.created < *time,
             Filter::Before(seq) => record.seq < *seq,
             Filter::Since(seq) => record.seq > *seq,
@@ -263,5 +284,8 @@ fn summary(record: Record, pid: i32, status: Status) -> Summary {
         ports: record.ports,
         size: None,
         namespaces: None,
+        restarts: record.restarts,
+        restarting: false,
+        health: String::new(),
     }
 }

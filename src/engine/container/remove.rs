@@ -95,6 +95,9 @@ impl Engine {
         if let Some(config) = &config {
             self.remove_image_mounts(config)?;
         }
+        for path in config.iter().flat_map(|c| c.life.pid_file.iter().chain(&c.life.monitor_pid_file)) {
+            let _ = std::fs::remove_file(path);
+        }
         let cid_file = config.and_then(|c| c.cid_file);
         if let Some(path) = cid_file
             && std::fs::read_to_string(&path).is_ok_and(|t| t.trim() == record.id.as_str())
@@ -124,6 +127,7 @@ impl Engine {
                 Database::delete(change, record.seq, &record.id, ended)
             })
             .map_err(crate::fault::store)?;
+        self.tell(record, "remove");
         drop(held);
         Ok(())
     }
@@ -146,7 +150,9 @@ impl Engine {
             )));
         }
         let record = self.record_of(name)?;
-        self.database()?.rename(&record.id, new)
+        self.database()?.rename(&record.id, new)?;
+        self.tell_more(&record, "rename", |event| event.name = new.to_owned());
+        Ok(())
     }
 
     /// Stops a container if it runs, and starts it again.
@@ -154,9 +160,11 @@ impl Engine {
         self.host()?;
         let record = self.record_of(name)?;
         let id = record.id.clone();
+        let subject = crate::event::Subject::from(&record);
         self.end(record, timeout)?;
         let mut session = self.init(id.as_str())?;
         self.start(&mut session)?;
+        self.tell(subject, "restart");
         Ok(id)
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod defaults;
 mod devices;
 mod environment;
 mod idmap;
+mod life;
 mod limits;
 pub(crate) mod mount_flag;
 mod mounts;
@@ -160,6 +161,7 @@ pub fn resolve(
         no_cgroup,
         cid_file: asked.cid_file.clone(),
         create_command: asked.create_command.clone(),
+        life: life::life(asked, defaults.healthcheck.as_ref())?,
         entrypoint,
         command,
         arguments,

@@ -131,7 +131,9 @@ impl Engine {
         let Some(over) = over else { return Ok(Some(record)) };
         match over {
             Over::Ended(ended) => {
-                self.database()?.finish(&record.id, record.run, &ended)?;
+                if self.database()?.finish(&record.id, record.run, &ended)? {
+                    self.tell_more(&record, "died", |event| event.container_exit_code = Some(ended.exit_code));
+                }
             }
             Over::NeverRan(error) => self.database()?.deactivate(&record.id, record.run, &error)?,
         }

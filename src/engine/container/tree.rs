@@ -85,6 +85,13 @@ impl Engine {
 
     /// Writes all files of a container's root, without what is mounted in it, as a tar archive.
     pub fn export(&self, name: &str, to: &mut dyn Write) -> Result<(), Fault> {
+        self.export_quietly(name, to)?;
+        self.tell(&self.record_of(name)?, "export");
+        Ok(())
+    }
+
+    /// As [`Engine::export`], and nobody is told.
+    pub(crate) fn export_quietly(&self, name: &str, to: &mut dyn Write) -> Result<(), Fault> {
         let tree = self.tree(name)?;
         let packing = Packing {
             single_id: self.host()?.single_id,

@@ -4,6 +4,7 @@ use super::config::Config;
 use crate::Engine;
 use monitor::record::Running;
 use ops::container::{Resources, Status, Update, Usage};
+use ops::life::Restart;
 use ops::{Fault, Kind};
 use runtime::cgroup::{Group, Host};
 use types::Id;
@@ -54,15 +55,29 @@ impl Engine {
             .flatten()
             .ok_or_else(|| super::init::no_such(&asked.name))?;
         let mut config = self.database()?.config(record.seq)?;
-        config.resources = super::resolve::resources(&merged(&config.resources, &asked.resources), self.facts()?)?;
+        let limited = asked.resources != Resources::default();
+        if limited {
+            config.resources = super::resolve::resources(&merged(&config.resources, &asked.resources), self.facts()?)?;
+        }
+        if let Some(restart) = asked.restart {
+            if record.remove && restart != Restart::No {
+                return Err(Fault::invalid("a container that is removed when it ends (--rm) is not started again"));
+            }
+            config.life.restart = restart;
+            if restart == Restart::No {
+                self.call_off(&record);
+            }
+        }
         let state = self.observe_locked(&record);
         if let Some(running) = &state.running
+            && limited
             && matches!(state.status, Status::Running | Status::Paused | Status::Initialized)
         {
             self.apply(&config, running)?;
         }
         self.database()?.reconfigure(record.seq, &config)?;
         drop(held);
+        self.tell(&record, "update");
         Ok(record.id)
     }
 

@@ -91,8 +91,8 @@ fn an_end_counts_for_its_own_run_only_and_outlasts_the_container() {
     let database = open(&scratch.0);
     database.insert(&config(1, "one", true), 1).unwrap();
     let ended = Ended { started: 5, finished: crate::container::now(), exit_code: 3, oom: true, error: String::new() };
-    database.activate(&id(1), 1, "boot").unwrap();
-    database.activate(&id(1), 2, "boot").unwrap();
+    database.activate(&id(1), 1, "boot", false).unwrap();
+    database.activate(&id(1), 2, "boot", false).unwrap();
     assert_eq!(database.unsettled("boot").unwrap().len(), 1, "nobody may have noticed that it ended");
     assert!(!database.finish(&id(1), 1, &ended).unwrap());
     assert!(database.finish(&id(1), 2, &ended).unwrap());
@@ -115,6 +115,8 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
         uid: 0,
         gid: 0,
         path: None,
+        events: Default::default(),
+        notify_socket: None,
         proxies: Vec::new(),
         auth_files: Vec::new(),
         certificate_roots: Vec::new(),
@@ -129,11 +131,11 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
     let engine = crate::Engine::open(settings).unwrap();
     let database = engine.database().unwrap();
     database.insert(&config(1, "rebooted", false), 1).unwrap();
-    database.activate(&id(1), 1, "another boot").unwrap();
+    database.activate(&id(1), 1, "another boot", false).unwrap();
     database.insert(&config(2, "killed", false), 2).unwrap();
     // Whoever starts a container makes its directory first, for the lock in it.
     std::fs::create_dir_all(engine.container_directory(&id(2))).unwrap();
-    database.activate(&id(2), 1, engine.boot()).unwrap();
+    database.activate(&id(2), 1, engine.boot(), false).unwrap();
     let all = engine.list(&List { all: true, ..List::default() }).unwrap();
     let told = |name: &str| {
         let summary = all.iter().find(|c| c.name == name).unwrap();
@@ -143,7 +145,7 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
     assert_eq!(told("killed"), (Status::Created, 0));
     assert_eq!(engine.wait("rebooted").unwrap().code, 137);
     // A start that was killed again, before anybody lists it: waiting ends.
-    database.activate(&id(2), 2, engine.boot()).unwrap();
+    database.activate(&id(2), 2, engine.boot(), false).unwrap();
     assert_eq!(engine.wait("killed").unwrap().code, 0);
 }
 

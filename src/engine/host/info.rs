@@ -55,6 +55,7 @@ impl Engine {
                 "cgroupMissing": controllers.missing.iter().map(|(name, (why, fix))| (name.clone(), json!(format!("{why}; {fix}")))).collect::<serde_json::Map<_, _>>(),
                 "cpus": std::thread::available_parallelism().map_or(1, |n| n.get()),
                 "databaseBackend": "sqlite",
+                "eventLogger": if self.settings.events == ops::event::Backend::None { "none" } else { "file" },
                 "distribution": { "distribution": id, "version": release },
                 "hostname": facts.host_name,
                 "idMappings": if host.in_user_namespace { json!({ "uidmap": ranges(&host.map.uids), "gidmap": ranges(&host.map.gids) }) } else { json!({ "uidmap": null, "gidmap": null }) },

@@ -103,6 +103,7 @@ impl Engine {
         };
         let options = transfer::Options { platform, registry, policy };
         let loaded = transfer::fetch(self.store()?, &parsed, &options, &Told(watch)).map_err(fault::transfer)?;
+        self.tell_of("image", "pull", &loaded.id.hex(), source);
         Ok(Loaded { id: loaded.id, names: loaded.names })
     }
 
@@ -127,6 +128,10 @@ impl Engine {
         };
         let policy = self.policy(asked.signature_policy.as_deref())?;
         let loaded = transfer::load(store, input, policy.as_ref(), &Told(watch)).map_err(fault::transfer)?;
+        let from = asked.input.as_ref().map_or("-".into(), |path| path.to_string_lossy());
+        for image in &loaded {
+            self.tell_of("image", "loadfromarchive", &image.id.hex(), &from);
+        }
         Ok(loaded.into_iter().map(|l| Loaded { id: l.id, names: l.names }).collect())
     }
 

@@ -44,6 +44,7 @@ impl Engine {
                 candidates: vec![layer],
             })
             .map_err(fault::store)?;
+        self.tell_of("image", "import", &image.id.hex(), title);
         Ok(image.id)
     }
 }

@@ -14,7 +14,11 @@ impl Engine {
         let store = self.store()?;
         let image = store.find_image(&asked.image).map_err(fault::store)?;
         let names = asked.names.iter().map(|name| complete(name)).collect::<Result<Vec<_>, _>>()?;
-        names.iter().try_for_each(|name| store.tag(&image.id, name).map_err(fault::store))
+        names.iter().try_for_each(|name| {
+            store.tag(&image.id, name).map_err(fault::store)?;
+            self.tell_of("image", "tag", &image.id.hex(), name);
+            Ok(())
+        })
     }
 
     /// Takes names of an image away, or all it has. A name that the image does not have keeps all of them.
@@ -33,7 +37,8 @@ impl Engine {
         for name in names {
             match store.untag(name) {
                 // Somebody else was faster.
-                Ok(_) | Err(store::Error::NoSuchImage { .. }) => {}
+                Ok(_) => self.tell_of("image", "untag", &image.id.hex(), name),
+                Err(store::Error::NoSuchImage { .. }) => {}
                 Err(error) => return Err(fault::store(error)),
             }
         }

@@ -41,6 +41,12 @@ impl Engine {
                 Err(store::Error::InUse { .. }) if asked.force => {}
                 other => {
                     let removed = other.map_err(fault::store)?;
+                    for name in &removed.untagged {
+                        self.tell_of("image", "untag", &id, name);
+                    }
+                    if let Some(gone) = &removed.deleted {
+                        self.tell_of("image", "remove", &gone.hex(), &gone.hex());
+                    }
                     return Ok(Removed { untagged: removed.untagged, deleted: removed.deleted.into_iter().collect() });
                 }
             }

@@ -36,7 +36,12 @@ impl Engine {
         // What is saved is as it was wherever the format allows that, and so are its signatures.
         let change = Change { signatures: Signatures::IfValid, ..Change::default() };
         let wishes = Wishes { change, compress: asked.compress, plain: asked.uncompressed, ..Wishes::default() };
-        transfer::save(self.store()?, &images, saving, &wishes, &Told(watch)).map_err(fault::transfer)
+        transfer::save(self.store()?, &images, saving, &wishes, &Told(watch)).map_err(fault::transfer)?;
+        let to = asked.output.as_ref().map_or("-".into(), |path| path.to_string_lossy());
+        for (image, _) in &images {
+            self.tell_of("image", "save", &image.id.hex(), &to);
+        }
+        Ok(())
     }
 
     /// The images with the names they get in the archive.
@@ -91,6 +96,7 @@ impl Engine {
         let wishes = wishes(asked.format.as_deref(), &asked.compression, &asked.signing)?;
         let written =
             transfer::push(self.store()?, &image, &to, &options, &wishes, &Told(watch)).map_err(fault::transfer)?;
+        self.tell_of("image", "push", &image.id.hex(), &destination);
         Ok(Pushed { digest: written.digest })
     }
 

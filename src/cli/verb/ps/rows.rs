@@ -64,10 +64,14 @@ fn command(container: &Summary, full: bool) -> String {
     }
 }
 
-fn status(container: &Summary, now: i64) -> String {
+/// What it does, in words.
+pub fn status(container: &Summary, now: i64) -> String {
     match container.status {
         Status::Created => "Created".into(),
         Status::Initialized => "Initialized".into(),
+        Status::Running if !container.health.is_empty() => {
+            format!("Up {} ({})", since(container.started, now), container.health)
+        }
         Status::Running => format!("Up {}", since(container.started, now)),
         Status::Paused => "Paused".into(),
         Status::Stopping => "Stopping".into(),
@@ -127,7 +131,6 @@ pub fn fields(container: &Summary, now: i64, full: bool) -> Value {
         "NET": spaces.network,
         "Namespaces": space_names(container),
         "PIDNS": spaces.pid,
-        "Restarts": 0,
         "Size": container.size.map(size).unwrap_or_default(),
         "USERNS": spaces.user,
         "UTS": spaces.uts,
@@ -149,6 +152,7 @@ pub fn fields(container: &Summary, now: i64, full: bool) -> Value {
         "Pod": "",
         "PodName": "",
         "Ports": ports(container),
+        "Restarts": container.restarts,
         "RunningFor": ago(container.created, now),
         "StartedAt": container.started,
         "State": container.status.word(),
@@ -180,8 +184,8 @@ pub fn object(container: &Summary, now: i64) -> Value {
         "Pod": "",
         "PodName": "",
         "Ports": container.ports.iter().map(port).collect::<Vec<_>>(),
-        "Restarts": 0,
         "Size": size,
+        "Restarts": container.restarts,
         "StartedAt": container.started,
         "State": container.status.word(),
         "Status": status(container, now),
@@ -246,6 +250,9 @@ mod tests {
             networks: Vec::new(),
             ports: Vec::new(),
             size: None,
+            restarts: 0,
+            restarting: false,
+            health: String::new(),
             namespaces: None,
         }
     }

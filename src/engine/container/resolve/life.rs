@@ -1,0 +1,201 @@
+//! Restart policy, health checks, and who is told of a start.
+
+use crate::container::life::{Check, Life, Startup};
+use ops::Fault;
+use ops::container::Create;
+use ops::life::{Health, OnFailure, Restart};
+use store::configuration::Healthcheck;
+
+const SECOND: i64 = 1_000_000_000;
+/// Podman's: between two checks, and for each.
+const INTERVAL: i64 = 30 * SECOND;
+/// Podman's: failures in a row that count.
+const RETRIES: i64 = 3;
+/// Podman's: results that are kept, and bytes of each.
+const LOG: (u32, u32) = (5, 500);
+
+/// Decides it; `image` is the image's own health check.
+pub fn life(asked: &Create, image: Option<&Healthcheck>) -> Result<Life, Fault> {
+    let restart = asked.life.restart.unwrap_or_default();
+    if asked.remove && restart != Restart::No {
+        return Err(Fault::invalid(
+            "the --rm option conflicts with --restart, when the restartPolicy is not \"\" and \"no\"",
+        ));
+    }
+    let notify = asked.life.notify.unwrap_or_default();
+    let check = check(&asked.life.health, image)?;
+    if notify == ops::life::Notify::Healthy && check.is_none() {
+        return Err(Fault::invalid("sdnotify policy \"healthy\" requires a healthcheck to be set"));
+    }
+    Ok(Life {
+        restart,
+        check,
+        timeout: asked.life.timeout,
+        notify,
+        pid_file: asked.life.pid_file.clone(),
+        monitor_pid_file: asked.life.monitor_pid_file.clone(),
+    })
+}
+
+fn check(asked: &Health, image: Option<&Healthcheck>) -> Result<Option<Check>, Fault> {
+    if asked.none && asked.command.is_some() {
+        return Err(Fault::invalid("cannot specify both --no-healthcheck and --health-cmd"));
+    }
+    let test = match (&asked.command, image) {
+        _ if asked.none => return Ok(None),
+        (Some(command), _) => words(command)?,
+        (None, Some(image)) => image.test.clone(),
+        (None, None) => Vec::new(),
+    };
+    if test.first().is_none_or(|word| word.eq_ignore_ascii_case("NONE")) {
+        return match asked {
+            Health { on_failure: Some(action), .. } if *action != OnFailure::None => {
+                Err(Fault::invalid(format!("cannot set on-failure action to {} without a health check", action.name())))
+            }
+            Health { startup_command: Some(_), .. } => {
+                Err(Fault::invalid("startup healthcheck command is set but no healthcheck command is set"))
+            }
+            _ => Ok(None),
+        };
+    }
+    let inherited = image.cloned().unwrap_or_default();
+    // An image's zero inherits, and what is asked may be zero.
+    let value = |asked: Option<i64>, image: i64, default: i64| asked.unwrap_or(if image > 0 { image } else { default });
+    let regular = Healthcheck {
+        test,
+        interval: value(asked.interval, inherited.interval, INTERVAL),
+        timeout: value(asked.timeout, inherited.timeout, INTERVAL),
+        start_period: value(asked.start_period, inherited.start_period, 0),
+        start_interval: inherited.start_interval,
+        retries: value(asked.retries, inherited.retries, RETRIES),
+    };
+    limits("healthcheck", regular.timeout, regular.retries, 1)?;
+    Ok(Some(Check {
+        regular,
+        startup: startup(asked)?,
+        on_failure: asked.on_failure.unwrap_or_default(),
+        log_count: asked.log_count.unwrap_or(LOG.0),
+        log_size: asked.log_size.unwrap_or(LOG.1),
+    }))
+}
+
+fn startup(asked: &Health) -> Result<Option<Startup>, Fault> {
+    let Some(command) = &asked.startup_command else {
+        let others = [asked.startup_interval, asked.startup_retries, asked.startup_success, asked.startup_timeout];
+        if others.iter().any(Option::is_some) {
+            return Err(Fault::invalid("options of the startup healthcheck need one").hint("add --health-startup-cmd"));
+        }
+        return Ok(None);
+    };
+    let startup = Startup {
+        test: words(command)?,
+        interval: asked.startup_interval.filter(|i| *i > 0).unwrap_or(INTERVAL),
+        timeout: asked.startup_timeout.unwrap_or(INTERVAL),
+        retries: asked.startup_retries.unwrap_or(0),
+        success: asked.startup_success.unwrap_or(0).max(1),
+    };
+    limits("startup healthcheck", startup.timeout, startup.retries, 0)?;
+    Ok(Some(startup))
+}
+
+fn limits(what: &str, timeout: i64, retries: i64, least: i64) -> Result<(), Fault> {
+    if timeout < SECOND {
+        return Err(Fault::invalid(format!("{what}-timeout must be at least 1 second")));
+    }
+    if retries < least {
+        return Err(Fault::invalid(format!("{what}-retries must be greater than 0")));
+    }
+    Ok(())
+}
+
+/// As Docker has it: a first word says how the rest is run. Text is for a shell, and a JSON list of several words is a
+/// program with its arguments.
+fn words(text: &str) -> Result<Vec<String>, Fault> {
+    let list = serde_json::from_str::<Vec<String>>(text).ok();
+    let first = match &list {
+        Some(list) => list.first().map(String::as_str),
+        None => text.split(' ').next(),
+    };
+    let keyword = first.unwrap_or_default().to_ascii_uppercase();
+    let words: Vec<String> = match (keyword.as_str(), list) {
+        ("NONE", _) => vec!["NONE".into()],
+        ("CMD-SHELL" | "CMD", Some(list)) => list,
+        ("CMD", None) => text.split_whitespace().map(Into::into).collect(),
+        ("CMD-SHELL", None) => vec![keyword.clone(), text[keyword.len()..].trim_start().to_owned()],
+        (_, Some(list)) if list.len() > 1 => [vec!["CMD".to_owned()], list].concat(),
+        (_, Some(list)) => [vec!["CMD-SHELL".to_owned()], list].concat(),
+        (_, None) => vec!["CMD-SHELL".into(), text.to_owned()],
+    };
+    let empty = words.len() < 2 || words[1].is_empty();
+    match empty && words[0] != "NONE" {
+        true => Err(Fault::invalid("must define a healthcheck command for all healthchecks")),
+        false => Ok(words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ops::life;
+
+    fn asked(health: Health) -> Create {
+        Create { life: life::Life { health, ..life::Life::default() }, ..Create::default() }
+    }
+
+    #[test]
+    fn commands_of_checks() {
+        for (text, wanted) in [
+            ("echo hi", &["CMD-SHELL", "echo hi"][..]),
+            ("[\"ls\", \"-l\"]", &["CMD", "ls", "-l"]),
+            ("[\"ls -l\"]", &["CMD-SHELL", "ls -l"]),
+            ("[\"CMD\", \"ls\"]", &["CMD", "ls"]),
+            ("CMD ls -l", &["CMD", "ls", "-l"]),
+            ("CMD-SHELL ls | wc", &["CMD-SHELL", "ls | wc"]),
+            ("none", &["NONE"]),
+        ] {
+            assert_eq!(words(text).unwrap(), wanted, "{text}");
+        }
+        for text in ["", "[]", "CMD", "[\"CMD-SHELL\"]", "CMD-SHELL "] {
+            assert!(words(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_image_gives_what_is_not_asked() {
+        let image = Healthcheck {
+            test: vec!["CMD".into(), "true".into()],
+            interval: 5 * SECOND,
+            retries: 7,
+            ..Healthcheck::default()
+        };
+        let of = |health| life(&asked(health), Some(&image)).unwrap().check;
+        let check = of(Health::default()).unwrap();
+        assert_eq!((check.regular.interval, check.regular.timeout, check.regular.retries), (5 * SECOND, INTERVAL, 7));
+        let check = of(Health { interval: Some(0), ..Health::default() }).unwrap();
+        assert_eq!((check.regular.interval, check.regular.test.len()), (0, 2));
+        assert_eq!(of(Health { none: true, ..Health::default() }), None);
+        assert_eq!(of(Health { command: Some("none".into()), ..Health::default() }), None);
+        assert_eq!(life(&asked(Health::default()), None).unwrap(), Life::default());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let command = Some("true".to_owned());
+        for health in [
+            Health { none: true, command: command.clone(), ..Health::default() },
+            Health { on_failure: Some(OnFailure::Kill), ..Health::default() },
+            Health { startup_command: command.clone(), ..Health::default() },
+            Health { command: command.clone(), retries: Some(0), ..Health::default() },
+            Health { command: command.clone(), timeout: Some(SECOND / 2), ..Health::default() },
+            Health { command, startup_interval: Some(SECOND), ..Health::default() },
+        ] {
+            assert!(life(&asked(health.clone()), None).is_err(), "{health:?}");
+        }
+        let mut both = asked(Health::default());
+        both.remove = true;
+        both.life.restart = Some(Restart::Always);
+        assert!(life(&both, None).is_err());
+        both.life.restart = Some(Restart::No);
+        assert!(life(&both, None).is_ok());
+    }
+}

@@ -1,0 +1,251 @@
+//! What becomes of containers while nobody looks: restart policies, health checks, limits of time, and who is told of it.
+
+use crate::home::Home;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+/// Starts a container of `script` in the background.
+fn start(home: &Home, name: &str, flags: &[&str], script: &str) -> String {
+    let mut args = vec!["run", "-d", "--name", name, "--network", "none"];
+    args.extend(flags);
+    args.extend(["busybox", "sh", "-c", script]);
+    home.run(&args).quiet()
+}
+
+#[test]
+fn a_policy_starts_again_what_failed() {
+    let home = Home::new();
+    home.load();
+    start(&home, "three", &["--restart", "on-failure:3"], "echo run; exit 3");
+    start(&home, "fine", &["--restart", "on-failure"], "exit 0");
+    home.until("all attempts were made", || home.run(&["logs", "three"]).ok() == "run\nrun\nrun\nrun");
+    home.until("nobody waits any more", || {
+        home.inspect("three", "{{.RestartCount}} {{.State.Status}} {{.State.Restarting}}") == "3 exited false"
+    });
+    assert_eq!(home.inspect("three", "{{.State.ExitCode}}"), "3");
+    let policy = "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}";
+    assert_eq!(home.inspect("three", policy), "on-failure 3");
+    assert_eq!(home.inspect("fine", "{{.RestartCount}}"), "0");
+    assert_eq!(home.run(&["ps", "-aq", "--filter", "restart-policy=on-failure"]).ok().lines().count(), 2);
+    assert_eq!(home.run(&["ps", "-aq", "--filter", "restart-policy=always"]).ok(), "");
+    // A start by somebody counts anew.
+    home.run(&["start", "three"]).quiet();
+    home.until("all attempts were made again", || home.run(&["logs", "three"]).ok().lines().count() == 8);
+    home.run(&["run", "--rm", "--restart", "always", "busybox", "true"]).fails(125, &["--rm", "--restart"]);
+    home.run(&["run", "--restart", "sometimes", "busybox", "true"]).fails(125, &["restart policy", "sometimes"]);
+}
+
+#[test]
+fn who_stops_or_removes_wins_over_the_policy() {
+    let home = Home::new();
+    home.load();
+    start(&home, "loop", &["--restart", "always"], "exit 1");
+    home.until("it was started again", || home.inspect("loop", "{{.RestartCount}}") != "0");
+    // In whatever state it is caught.
+    home.run(&["stop", "-t", "0", "loop"]).ok();
+    let count = home.inspect("loop", "{{.RestartCount}} {{.State.Status}} {{.State.Restarting}}");
+    assert!(count.ends_with("exited false"), "{count}");
+    home.until("no monitor waits", || home.processes().is_empty());
+    assert_eq!(home.inspect("loop", "{{.RestartCount}} {{.State.Status}} {{.State.Restarting}}"), count);
+    for _ in 0..5 {
+        home.run(&["start", "loop"]).ok();
+        std::thread::sleep(Duration::from_millis(40));
+        home.run(&["rm", "-f", "-t", "0", "loop"]).ok();
+        home.run(&["ps", "-aq"]).quiet();
+        assert!(home.containers().is_empty());
+        start(&home, "loop", &["--restart", "unless-stopped"], "exit 1");
+    }
+    home.run(&["rm", "-f", "-t", "0", "loop"]).ok();
+    home.until("nothing is left", || home.processes().is_empty());
+    let left = std::fs::read_dir(home.path("run/containers")).unwrap().count();
+    assert_eq!(left, 0, "records of runs are left");
+    // Killed by somebody is stopped, and killed by itself is not.
+    start(&home, "killed", &["--restart", "always"], "sleep 100");
+    home.run(&["kill", "killed"]).ok();
+    home.until("it has ended", || home.inspect("killed", "{{.State.Status}}") == "exited");
+    home.until("no monitor waits", || home.processes().is_empty());
+    assert_eq!(home.inspect("killed", "{{.RestartCount}}"), "0");
+    home.run(&["start", "killed"]).ok();
+    let pid = home.inspect("killed", "{{.State.Pid}}").parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+    home.until("it runs again", || home.inspect("killed", "{{.RestartCount}} {{.State.Running}}") == "1 true");
+    // A killed monitor leaves no loop behind.
+    for monitor in home.processes() {
+        rustix::process::kill_process(rustix::process::Pid::from_raw(monitor).unwrap(), rustix::process::Signal::KILL)
+            .ok();
+    }
+    home.run(&["rm", "-f", "-t", "0", "killed"]).ok();
+}
+
+#[test]
+fn a_policy_changes_while_the_container_runs() {
+    let home = Home::new();
+    home.load();
+    start(&home, "one", &[], "sleep 100");
+    home.run(&["update", "--restart", "always", "one"]).ok();
+    assert_eq!(home.inspect("one", "{{.HostConfig.RestartPolicy.Name}}"), "always");
+    let kill = |home: &Home| {
+        let pid = home.inspect("one", "{{.State.Pid}}").parse().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL)
+            .unwrap();
+    };
+    kill(&home);
+    home.until("it runs again", || home.inspect("one", "{{.RestartCount}} {{.State.Running}}") == "1 true");
+    home.run(&["update", "--restart", "no", "one"]).ok();
+    kill(&home);
+    home.until("it has ended", || home.inspect("one", "{{.State.Status}}") == "exited");
+    home.until("nobody waits", || home.processes().is_empty());
+    assert_eq!(home.inspect("one", "{{.State.Status}}"), "exited");
+}
+
+#[test]
+fn health_is_checked_in_its_time_and_when_asked() {
+    let home = Home::new();
+    home.load();
+    let check = ["--health-cmd", "cat /ok", "--health-interval", "100ms", "--health-retries", "2"];
+    start(&home, "web", &check, "sleep 1000");
+    assert_eq!(home.run(&["wait", "--condition", "unhealthy", "web"]).ok(), "-1");
+    assert!(home.run(&["ps", "--format", "{{.Status}}"]).ok().ends_with("(unhealthy)"));
+    home.run(&["exec", "web", "sh", "-c", "echo good > /ok"]).ok();
+    assert_eq!(home.run(&["wait", "--condition", "healthy", "web"]).ok(), "-1");
+    assert_eq!(home.run(&["ps", "-q", "--filter", "health=healthy"]).ok().lines().count(), 1);
+    assert_eq!(home.run(&["ps", "-q", "--filter", "health=unhealthy"]).ok(), "");
+    let health = home.document("web")["State"]["Health"].clone();
+    assert_eq!((health["Status"].as_str(), health["FailingStreak"].as_i64()), (Some("healthy"), Some(0)));
+    let log = health["Log"].as_array().unwrap();
+    assert!(log.len() <= 5);
+    let last = log.last().unwrap();
+    assert_eq!((last["ExitCode"].as_i64(), last["Output"].as_str()), (Some(0), Some("good\n")));
+    assert_eq!(home.run(&["healthcheck", "run", "web"]).code(0).out, "");
+    home.run(&["exec", "web", "rm", "/ok"]).ok();
+    assert_eq!(home.run(&["healthcheck", "run", "web"]).code(1).out, "unhealthy\n");
+    // A container without checks has no such key, at which clients stumble.
+    start(&home, "plain", &[], "sleep 1000");
+    assert!(home.document("plain")["State"].get("Health").is_none());
+    home.run(&["healthcheck", "run", "plain"]).fails(125, &["no defined healthcheck"]);
+    home.run(&["stop", "-t", "0", "web"]).ok();
+    home.run(&["healthcheck", "run", "web"]).fails(125, &["not running"]);
+}
+
+#[test]
+fn what_is_done_with_an_unhealthy_container() {
+    let home = Home::new();
+    home.load();
+    let check = ["--health-cmd", "false", "--health-interval", "100ms", "--health-retries", "1"];
+    let ill = |name: &str, more: &[&str]| start(&home, name, &[&check, more].concat(), "sleep 1000");
+    ill("kill", &["--health-on-failure", "kill"]);
+    ill("stop", &["--health-on-failure", "stop", "--stop-timeout", "0"]);
+    ill("restart", &["--health-on-failure", "restart", "--stop-timeout", "0"]);
+    ill("again", &["--health-on-failure", "kill", "--restart", "on-failure:1"]);
+    for name in ["kill", "stop"] {
+        home.until("it has ended", || home.inspect(name, "{{.State.Status}} {{.State.ExitCode}}") == "exited 137");
+        assert_eq!(home.inspect(name, "{{.State.Health.Status}}"), "unhealthy");
+    }
+    home.until("it was started again", || {
+        home.run(&[
+            "events",
+            "--stream=false",
+            "--since",
+            "1h",
+            "--filter",
+            "container=restart",
+            "--format",
+            "{{.Status}}",
+        ])
+        .ok()
+        .lines()
+        .any(|line| line == "restart")
+    });
+    home.until("it was started once more", || {
+        home.inspect("again", "{{.RestartCount}} {{.State.Status}} {{.State.Restarting}}") == "1 exited false"
+    });
+    // A check that takes too long is killed and counts as failed.
+    start(
+        &home,
+        "slow",
+        &["--health-cmd", "sleep 100", "--health-timeout", "1s", "--health-interval", "disable"],
+        "sleep 1000",
+    );
+    assert_eq!(home.run(&["healthcheck", "run", "slow"]).code(1).out, "unhealthy\n");
+    let log = home.document("slow")["State"]["Health"]["Log"][0].clone();
+    assert_eq!(log["ExitCode"].as_i64(), Some(-1), "{log}");
+    assert!(log["Output"].as_str().unwrap().contains("timeout"), "{log}");
+    home.run(&["run", "--health-on-failure", "kill", "busybox", "true"]).fails(125, &["without a health check"]);
+}
+
+#[test]
+fn start_up_checks_come_first() {
+    let home = Home::new();
+    home.load();
+    let flags = [
+        "--health-cmd",
+        "true",
+        "--health-interval",
+        "100ms",
+        "--health-startup-cmd",
+        "test -e /up",
+        "--health-startup-interval",
+        "100ms",
+    ];
+    start(&home, "one", &flags, "sleep 1000");
+    home.until("some have failed", || {
+        home.inspect("one", "{{.State.Health.FailingStreak}}").parse::<i32>().unwrap() > 1
+    });
+    assert_eq!(home.inspect("one", "{{.State.Health.Status}}"), "starting");
+    home.run(&["exec", "one", "touch", "/up"]).ok();
+    home.run(&["wait", "--condition", "healthy", "one"]).ok();
+}
+
+#[test]
+fn a_container_has_its_time_and_says_where_it_is() {
+    let home = Home::new();
+    home.load();
+    let (pid, monitor) = (home.path("pid"), home.path("monitor"));
+    let files = ["--pidfile", pid.to_str().unwrap(), "--conmon-pidfile", monitor.to_str().unwrap()];
+    start(&home, "one", &[&["--timeout", "1"], &files[..]].concat(), "sleep 1000");
+    assert_eq!(std::fs::read_to_string(&pid).unwrap(), home.inspect("one", "{{.State.Pid}}"));
+    assert_eq!(std::fs::read_to_string(&monitor).unwrap(), home.inspect("one", "{{.State.ConmonPid}}"));
+    assert_eq!(home.run(&["wait", "one"]).ok(), "137");
+    home.run(&["rm", "one"]).ok();
+    assert!(!pid.exists() && !monitor.exists());
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let home = Home::new();
+    home.load();
+    let path = home.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+    let heard = || {
+        let mut bytes = [0; 4096];
+        let length = socket.recv(&mut bytes).expect("a message");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    let run = |name: &str, flags: &[&str], script: &str| {
+        let mut args = vec!["run", "-d", "--name", name, "--network", "none"];
+        args.extend(flags);
+        args.extend(["busybox", "sh", "-c", script]);
+        let mut command = home.command(&args);
+        command.env("NOTIFY_SOCKET", &path);
+        crate::home::Output::of(command).quiet();
+    };
+    run("conmon", &["--sdnotify", "conmon"], "sleep 1000");
+    assert_eq!(heard(), format!("MAINPID={}\nREADY=1", home.inspect("conmon", "{{.State.ConmonPid}}")));
+    let check = ["--sdnotify", "healthy", "--health-cmd", "test -e /ok", "--health-interval", "100ms"];
+    run("healthy", &check, "sleep 1000");
+    let main = format!("MAINPID={}", home.inspect("healthy", "{{.State.ConmonPid}}"));
+    assert_eq!(heard(), main);
+    home.run(&["exec", "healthy", "touch", "/ok"]).ok();
+    assert_eq!(heard(), format!("{main}\nREADY=1"));
+    run("inside", &["--sdnotify", "container"], "test -S $NOTIFY_SOCKET && sleep 1000");
+    assert!(heard().starts_with("MAINPID="));
+    assert_eq!(
+        home.run(&["exec", "inside", "sh", "-c", "test -S /run/notify/notify.sock && echo there"]).ok(),
+        "there"
+    );
+    run("deaf", &["--sdnotify", "ignore"], "test -z \"$NOTIFY_SOCKET\" && sleep 1000");
+    assert_eq!(home.inspect("deaf", "{{.State.Running}} {{.Config.sdNotifyMode}}"), "true ignore");
+    socket.set_nonblocking(true).unwrap();
+    assert!(socket.recv(&mut [0; 1]).is_err(), "one that is to be ignored told something");
+}
