@@ -172,7 +172,8 @@ fn called_by_another_name_it_answers_by_that() {
     let home = Home::new();
     let link = |name: &str| {
         let path = home.path(name);
-        std::os::unix::fs::symlink(crate::home::built(), &path).expect("own directory");
+        let built = crate::home::built().canonicalize().expect("the built file");
+        std::os::unix::fs::symlink(built, &path).expect("own directory");
         move |args: &[&str]| {
             let output = Command::new(&path).args(args).output().expect("the built file");
             String::from_utf8_lossy(&output.stdout).into_owned()
