@@ -112,7 +112,6 @@ fn every_built_flag_is_podmans() {
                 // Podman's table leaves this one out.
                 || (path, flag.long) == ("info", "debug")
                 || path == "container clone"
-                || matches!((path, flag.long), ("create", "passwd") | ("info", "debug"))
                 || SKOPEOS.contains(&(path, flag.long))
             {
                 continue;
