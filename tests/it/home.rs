@@ -452,8 +452,8 @@ impl Home {
             }
         };
         let containers = if self.emptied { String::new() } else { run(&["ps", "-a", "-q", "--no-trunc"])? };
-        for id in containers.lines() {
-            run(&["rm", "-f", "-t", "0", id])?;
+        if !containers.is_empty() {
+            run(&["rm", "-f", "-a", "-t", "0"])?;
         }
         let end = Instant::now() + Duration::from_secs(15);
         while !self.processes().is_empty() {
