@@ -12,8 +12,10 @@ use crate::holding::{Attachment, Holding, Joint};
 use crate::plan::Step;
 use crate::{Error, firewall, plan};
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::ErrorKind::{AlreadyExists, NotFound};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -23,6 +25,8 @@ use types::Id;
 use types::port::{Protocol, Published};
 
 const FILE: &str = "holdings";
+/// How often a directory may vanish before it is locked: others remove theirs in between, a path that leads nowhere stays so.
+const TRIES: u32 = 10_000;
 
 /// Where the holdings of a network namespace are written down.
 #[derive(Debug, Clone)]
@@ -129,27 +133,28 @@ impl Ground {
 
     fn lock(&self) -> Result<Locked<'_>, Error> {
         let directory = &self.directory;
+        let mut tries = 0;
         let lock = loop {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)
-                .map_err(Self::fail("make directory", directory))?;
-            let open = || -> rustix::io::Result<Option<OwnedFd>> {
-                let fd = rustix::fs::open(directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-                rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive))?;
-                // Whoever had it last may have removed the directory.
-                let (ours, there) = (rustix::fs::fstat(&fd)?, rustix::fs::stat(directory)?);
-                Ok((ours.st_ino == there.st_ino && ours.st_dev == there.st_dev).then_some(fd))
-            };
-            match open() {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            let made = made.map_err(|e| ("make directory", e));
+            match made.and_then(|()| self.locked(FlockOperation::LockExclusive).map_err(|e| ("lock", e))) {
                 Ok(Some(fd)) => break fd,
-                Ok(None) | Err(rustix::io::Errno::NOENT) => {}
-                Err(e) => return Err(Self::fail("lock", directory)(e.into())),
+                // Whoever had it last removed the directory, or that of all.
+                Ok(None) => {}
+                Err((_, e)) if tries < TRIES && matches!(e.kind(), NotFound | AlreadyExists) => tries += 1,
+                Err((what, e)) => return Err(Self::fail(what, directory)(e)),
             }
         };
         let state = self.read().unwrap_or_default();
         Ok(Locked { ground: self, state: State { boot: self.boot.clone(), ..state }, _lock: lock })
+    }
+
+    /// The lock of the directory; `None` if another directory is there by the time it is had.
+    fn locked(&self, how: FlockOperation) -> std::io::Result<Option<OwnedFd>> {
+        let fd = rustix::fs::open(&self.directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, how))?;
+        let (ours, there) = (rustix::fs::fstat(&fd)?, rustix::fs::stat(&self.directory)?);
+        Ok((ours.st_ino == there.st_ino && ours.st_dev == there.st_dev).then_some(fd))
     }
 
     /// Writes down what a container is to hold: free addresses, ports that nobody has. Nothing is told to the kernel but to
@@ -183,13 +188,7 @@ impl Ground {
         locked.write()?;
         self.forget_other_boots();
         let mut kernel = Kernel::open()?;
-        for step in fresh.iter().flat_map(|n| plan::raise(n)) {
-            kernel.carry_out(&step)?;
-        }
-        let all: Vec<Definition> = locked.state.networks.values().cloned().collect();
-        if all.iter().any(Definition::is_bridge) {
-            kernel.batch(firewall::rules(&all), "set up the packet filter")?;
-        }
+        locked.make(&mut kernel, fresh)?;
         locked.state.unfinished.clear();
         locked.write()?;
         locked.keep()
@@ -211,8 +210,15 @@ impl Ground {
         let mut kernel = Kernel::open()?;
         for (at, joint) in holding.joints.iter().enumerate() {
             let network = networks.get(&joint.network).ok_or(Error::Gone)?;
-            if let Step::Link(link) = plan::join(network, joint, at) {
-                kernel.link(&link, namespace.as_fd())?;
+            let Step::Link(link) = plan::join(network, joint, at) else { continue };
+            match kernel.link(&link, namespace.as_fd()) {
+                // Somebody else took the bridge away, or all this was written down of an earlier namespace, whose number
+                // ours has now.
+                Err(Error::Step { refusal, .. }) if refusal.errno == Errno::NODEV && network.is_bridge() => {
+                    locked.make(&mut kernel, networks.values())?;
+                    kernel.link(&link, namespace.as_fd())?;
+                }
+                other => other?,
             }
         }
         for step in plan::publish(&holding, &networks) {
@@ -238,8 +244,8 @@ impl Ground {
         let before = locked.state.holdings.len();
         locked.release(id)?;
         locked.collect()?;
-        // Of those that held nothing there is nothing to write down.
-        if locked.state.holdings.len() != before {
+        // Of those that held nothing there is nothing to write down; a ground that went meanwhile goes again.
+        if locked.state.holdings.len() != before || self.is_empty() {
             locked.write()?;
         }
         locked.keep()
@@ -267,11 +273,21 @@ impl Ground {
     fn forget_other_boots(&self) {
         let all = self.directory.parent().map(std::fs::read_dir);
         for entry in all.into_iter().flatten().flatten().flatten() {
-            let text = std::fs::read(entry.path().join(FILE)).unwrap_or_default();
-            if serde_json::from_slice::<State>(&text).is_ok_and(|state| state.boot != self.boot) {
-                let _ = std::fs::remove_dir_all(entry.path());
+            let ground = Ground::at(entry.path(), &self.boot);
+            if !ground.is_of_another_boot() {
+                continue;
+            }
+            // Who has it locked is making it a ground of this boot: it may have become one just now.
+            let lock = ground.locked(FlockOperation::NonBlockingLockExclusive);
+            if matches!(lock, Ok(Some(_))) && ground.is_of_another_boot() {
+                let _ = std::fs::remove_dir_all(&ground.directory);
             }
         }
+    }
+
+    fn is_of_another_boot(&self) -> bool {
+        let text = std::fs::read(self.path(FILE)).unwrap_or_default();
+        serde_json::from_slice::<State>(&text).is_ok_and(|state| state.boot != self.boot)
     }
 
     /// The keeper's lock, if it is free.
@@ -453,6 +469,18 @@ impl Locked<'_> {
             std::fs::rename(&temporary, &path)
         };
         write().map_err(Ground::fail("write", &path))
+    }
+
+    /// Makes the bridges of these networks, and the rules of all.
+    fn make<'a>(&self, kernel: &mut Kernel, these: impl IntoIterator<Item = &'a Definition>) -> Result<(), Error> {
+        for step in these.into_iter().flat_map(plan::raise) {
+            kernel.carry_out(&step)?;
+        }
+        let all: Vec<Definition> = self.state.networks.values().cloned().collect();
+        match all.iter().any(Definition::is_bridge) {
+            true => kernel.batch(firewall::rules(&all), "set up the packet filter"),
+            false => Ok(()),
+        }
     }
 
     fn allot(&mut self, wanted: &Wanted<'_>) -> Result<Allotment, Error> {

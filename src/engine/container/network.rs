@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use types::Id;
 
 /// Where root's holdings are, of whichever root directory: addresses and ports are the host's.
-const HOLDINGS: &str = "/run/monopod/networks";
+pub(crate) const HOLDINGS: &str = "/run/monopod/networks";
 
 impl Engine {
     /// The definitions of networks.

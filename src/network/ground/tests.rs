@@ -59,3 +59,93 @@ fn ports_have_one_holder() {
     assert_eq!(holder("85:1/udp"), None);
     assert_eq!(holder("90:1"), None);
 }
+
+/// A directory below which grounds are, which goes at the end.
+struct Base(PathBuf);
+
+impl Base {
+    fn new(name: &str) -> Base {
+        let base = std::env::temp_dir().join(format!("monopod-ground-{name}.{}", std::process::id()));
+        std::fs::create_dir(&base).unwrap();
+        Base(base)
+    }
+
+    fn ground(&self, number: &str) -> Ground {
+        Ground::at(self.0.join("networks").join(number), "boot")
+    }
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn allot(ground: &Ground, n: u8) -> Result<Allotment, Error> {
+    let (id, networks) = (id(n), vec![(Attachment::default(), small())]);
+    ground.allot(&Wanted { id: &id, name: &format!("c{n}"), networks, ports: &[], servers: Vec::new() })
+}
+
+#[test]
+fn grounds_come_and_go_under_many_at_once() {
+    let base = Base::new("many");
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let base = &base;
+            scope.spawn(move || {
+                // Two of a kind: the last of one removes its directory, the last of both that of all.
+                let ground = base.ground(if n < 2 { "1" } else { "2" });
+                for round in 0..500 {
+                    let allotment = allot(&ground, n).unwrap_or_else(|e| panic!("round {round}: {e}"));
+                    assert_eq!(ground.holding(&id(n)).as_ref(), Some(&allotment.holding), "round {round}");
+                    ground.release(&id(n)).unwrap_or_else(|e| panic!("round {round}: {e}"));
+                }
+            });
+        }
+    });
+    assert!(!base.0.join("networks").exists(), "nothing is left of them");
+}
+
+#[test]
+fn what_an_earlier_boot_left_goes_unless_somebody_makes_it_his() {
+    let base = Base::new("boots");
+    for number in ["1", "2"] {
+        let earlier = Ground { boot: "an earlier boot".into(), ..base.ground(number) };
+        allot(&earlier, 1).unwrap();
+    }
+    let (ground, other) = (base.ground("1"), base.ground("3"));
+    let mut locked = ground.lock().unwrap();
+    other.forget_other_boots();
+    assert!(!base.ground("2").directory.exists());
+    locked.state.networks.insert("small".into(), small());
+    locked.write().unwrap();
+    drop(locked);
+    other.forget_other_boots();
+    assert!(ground.networks_and_holdings().0.contains_key("small"));
+}
+
+#[test]
+fn a_bridge_that_somebody_took_away_is_made_anew() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: needs root");
+        return;
+    }
+    sys::namespaces::unshare(sys::clone::NEW_NET).unwrap();
+    let base = Base::new("bridge");
+    let ground = base.ground("1");
+    let mut process = std::process::Command::new("unshare")
+        .args(["-n", "sh", "-c", "echo ready; read line"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("unshare of util-linux");
+    std::io::Read::read_exact(process.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+    let pid = process.id() as i32;
+    let allotment = allot(&ground, 1).unwrap();
+    ground.raise(&allotment).unwrap();
+    Kernel::open().unwrap().remove(&small().network_interface).unwrap();
+    let attached = ground.attach(&id(1), pid, sys::process::start_time(pid).unwrap());
+    drop(process.stdin.take());
+    process.wait().unwrap();
+    assert_eq!(attached.unwrap().joints, allotment.holding.joints);
+}
