@@ -164,18 +164,32 @@ impl Containers {
 
     /// The archive of the layer `id`.
     pub fn layer(&self, id: &str) -> Result<Joined> {
-        let failed = |path: PathBuf| move |source: io::Error| Error::File { action: "open", path, source };
-        let rest = self.root.join("overlay-layers").join(format!("{id}.tar-split.gz"));
-        let entries = File::open(&rest).map_err(failed(rest.clone()))?;
-        let files = self.root.join("overlay").join(id).join("diff");
-        let files = Root::open(&files).map_err(|errno| failed(files)(errno.into()))?;
-        let entries = BufReader::new(flate2::read::MultiGzDecoder::new(BufReader::new(entries)));
-        Ok(Joined { entries, files, now: Part::Bytes(io::Cursor::default()) })
+        // It is a name of files below the store, and the list that it comes from may be another user's.
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(self.damaged(format!("{id:?} is no id of a layer")));
+        }
+        layer(&self.root, id)
     }
 
     fn damaged(&self, why: String) -> Error {
         Error::Unknown { archive: self.title.clone(), why }
     }
+}
+
+/// The file with all that is not in files of the layer `id`.
+pub fn rest(root: &Path, id: &str) -> PathBuf {
+    root.join("overlay-layers").join(format!("{id}.tar-split.gz"))
+}
+
+/// The archive of the layer `id` of the store below `root`.
+pub fn layer(root: &Path, id: &str) -> Result<Joined> {
+    let failed = |path: PathBuf| move |source: io::Error| Error::File { action: "open", path, source };
+    let rest = rest(root, id);
+    let entries = File::open(&rest).map_err(failed(rest))?;
+    let files = root.join("overlay").join(id).join("diff");
+    let files = Root::open(&files).map_err(|errno| failed(files)(errno.into()))?;
+    let entries = BufReader::new(flate2::read::MultiGzDecoder::new(BufReader::new(entries)));
+    Ok(Joined { entries, files, now: Part::Bytes(io::Cursor::default()) })
 }
 
 /// The name of the file that keeps what is called `key`.
@@ -439,6 +453,24 @@ fn checksum(plain: &File, mut from: u64, size: u64) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_of_layers_do_not_lead_elsewhere() {
+        let root = std::env::temp_dir().join(format!("monopod-containers-{}-{}", std::process::id(), crate::random()));
+        for (directory, lock) in [("overlay-layers", "layers.lock"), ("overlay-images", "images.lock")] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+            std::fs::write(root.join(directory).join(lock), "").unwrap();
+        }
+        std::fs::create_dir_all(root.join("overlay/a1/diff")).unwrap();
+        std::fs::write(rest(&root, "a1"), "").unwrap();
+        let store = Containers::open(&root).unwrap();
+        assert!(store.layer("a1").is_ok());
+        for id in ["", ".", "../overlay-layers/a1", "a1/../a1", "/a1"] {
+            let error = store.layer(id).err().unwrap().to_string();
+            assert!(error.contains("is no id of a layer"), "{error}");
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
 
     #[test]
     fn keys_and_settings() {

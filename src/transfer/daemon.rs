@@ -18,7 +18,7 @@ use types::Reference;
 pub const SOCKET: &str = "unix:///var/run/docker.sock";
 /// Longest line of an answer's head, and of its messages, in bytes.
 const LINE: u64 = 64 << 10;
-/// Most lines of a head.
+/// Most lines of a head, and of those before it that are no answer yet.
 const LINES: usize = 200;
 
 /// Both ways of a connection.
@@ -106,15 +106,22 @@ fn io_text(source: &io::Error) -> String {
 /// Reads the head of an answer.
 fn answer(mut stream: BufReader<Box<dyn Stream>>) -> io::Result<Answer> {
     let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("its answer is not HTTP: {why}"));
-    let first = line(&mut stream)?;
-    let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
-    let status = status.ok_or_else(|| bad(&first))?;
+    let mut head: Option<u16> = None;
     let mut length = Length::Open;
     for _ in 0..LINES {
         let field = line(&mut stream)?;
+        let Some(status) = head else {
+            let status = field.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+            head = Some(status.ok_or_else(|| bad(&field))?);
+            continue;
+        };
         let Some((name, value)) = field.split_once(':') else {
-            // 100 is no answer yet (RFC 9110, 15.2).
-            return if status == 100 { answer(stream) } else { Ok(Answer { status, body: Body { stream, length } }) };
+            if status != 100 {
+                return Ok(Answer { status, body: Body { stream, length } });
+            }
+            // That is no answer yet (RFC 9110, 15.2).
+            (head, length) = (None, Length::Open);
+            continue;
         };
         match name.to_ascii_lowercase().as_str() {
             "content-length" if !matches!(length, Length::Chunk(_)) => {
@@ -277,6 +284,16 @@ mod tests {
         }
     }
 
+    /// No answer, again and again.
+    const ENDLESS: &str = {
+        const ONE: [u8; 25] = *b"HTTP/1.1 100 Continue\r\n\r\n";
+        const ALL: [[u8; 25]; LINES] = [ONE; LINES];
+        match std::str::from_utf8(ALL.as_flattened()) {
+            Ok(text) => text,
+            Err(_) => panic!("it is ASCII"),
+        }
+    };
+
     #[test]
     fn what_the_daemon_refuses() {
         let (host, served) =
@@ -291,6 +308,7 @@ mod tests {
             ),
             (b"HTTP/1.1 500 Oh\r\n\r\n{\"message\":\"oh\"}", "oh"),
             (b"nonsense\r\n", "not HTTP"),
+            (ENDLESS.as_bytes(), "too long"),
         ] {
             let (host, served) = daemon(answer, b"0\r\n\r\n");
             let mut upload = put(&host).unwrap();

@@ -11,6 +11,7 @@ use crate::destination::Destination;
 use crate::document::{self, Descriptor, Either, OCI_INDEX};
 use crate::origin::{Original, Stored};
 use crate::plan::{self, Wanted};
+use crate::trust::Subject;
 use crate::{Compression, Error, Options, Progress, Result, Source, Wishes, between, send};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -365,6 +366,10 @@ fn member(
         Member::Elsewhere(source) => between::reading(source, options, |_, documents, origin| {
             let bytes = documents.blob("manifest", entry, document::MANIFEST)?;
             document::verify("manifest", entry, &bytes)?;
+            if let Some(policy) = &options.policy {
+                let find = |digest: &Digest, wanted| documents.signatures(digest, wanted);
+                policy.check(&Subject::of(source), Some(&entry.digest), &find)?;
+            }
             let original = Original::of(documents, plan::manifest(&entry.media_type, bytes)?)?;
             copy::copy(origin, &original, destination, change, false, progress)
         }),

@@ -36,6 +36,9 @@ use types::{Digest, Reference};
 /// Largest policy and largest key, in bytes.
 const LARGEST: u64 = 1 << 20;
 
+/// Transports whose images no scope means: a policy that has one for them demands something that cannot be checked.
+const WITHOUT_SCOPES: [&str; 3] = ["containers-storage", "docker-archive", "docker-daemon"];
+
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -203,6 +206,13 @@ impl Policy {
         signatures: &Finder<'_>,
     ) -> Result<Vec<Signature>> {
         let refused = |why: String| Error::Refused { image: subject.title.clone(), file: self.file.clone(), why };
+        let scopes = self.rules.transports.0.get(subject.transport);
+        if WITHOUT_SCOPES.contains(&subject.transport)
+            && let Some(scope) = scopes.and_then(|known| known.0.keys().find(|scope| !scope.is_empty()))
+        {
+            let transport = subject.transport;
+            return Err(refused(format!("the scope {scope:?} of {transport} is not supported, only the empty one")));
+        }
         let mut seen: Vec<Signature> = Vec::new();
         for requirement in self.requirements(subject) {
             let wanted = match requirement {

@@ -50,7 +50,9 @@ fn layered() -> Vec<u8> {
         .pax(&[("path", long.as_bytes())])
         .file("data/long", b"x", 0o600)
         .done();
-    let image = Image::of("localhost/layered:1", vec![image::busybox_layer(), top]);
+    // An image may have the same layer twice.
+    let again = || Layer::new().file("again", b"again", 0o644).done();
+    let image = Image::of("localhost/layered:1", vec![image::busybox_layer(), again(), top, again()]);
     image::archive(&image::oci(&[image]))
 }
 
@@ -72,6 +74,7 @@ fn images_for_podmans_store() {
         let mounted = std::path::PathBuf::from(podman(&home, &["image", "mount", name]));
         let about = mounted.join("data/a").metadata().unwrap();
         assert_eq!((about.mode() & 0o7777, about.nlink()), (0o4755, 2));
+        assert_eq!(std::fs::read(mounted.join("again")).unwrap(), b"again");
         assert_eq!(std::fs::read_link(mounted.join("data/c")).unwrap().to_str(), Some("a"));
         assert!(mounted.join("etc/passwd").exists() && !mounted.join("etc/group").exists());
         assert_eq!(std::fs::read_dir(mounted.join("opaque")).unwrap().count(), 0);

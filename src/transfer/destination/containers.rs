@@ -8,7 +8,7 @@
 //! Must not know: where images come from.
 
 use super::{Blob, Destination, Packing};
-use crate::containers::{file_name, split};
+use crate::containers::{self, file_name, split};
 use crate::convert::Form;
 use crate::document::{self, Either};
 use crate::intake::Compression;
@@ -105,7 +105,7 @@ impl Containers {
         let expect = Expect { diff_id: Some(diff_id), ..Expect::default() };
         let candidate = scratch.ingest_layer(&mut file, expect)?;
         if let Some(tree) = candidate.tree() {
-            let rest = self.below.join(format!("{}.rest", diff_id.hex()));
+            let rest = self.rest(diff_id);
             let written = |source| Error::File { action: "write", path: rest.clone(), source };
             let to = File::create(&rest).map_err(written)?;
             split(&file, &tree, to).map_err(written)?;
@@ -117,13 +117,18 @@ impl Containers {
     /// Moves the layers to their places and lists them; gives the id of the top one.
     fn place(&self, rows: &mut Vec<Value>, wanted: &[(Digest, Digest)], state: &State) -> Result<String> {
         let mut parent = String::new();
+        let mut moved: HashMap<Digest, String> = HashMap::new();
         for (blob, diff_id) in wanted {
             let own = diff_id.hex();
             let id = if parent.is_empty() { own } else { Digest::of(format!("{parent}+{own}").as_bytes()).hex() };
             if !rows.iter().any(|row| row["id"] == id.as_str()) {
                 let ready = state.layers.get(blob).filter(|ready| ready.diff_id == *diff_id);
                 let ready = ready.ok_or(store::Error::MissingLayer { digest: *blob })?;
-                self.move_in(&id, &parent, ready)?;
+                match moved.get(diff_id) {
+                    None => self.move_in(&id, &parent, &ready.candidate, *diff_id)?,
+                    Some(first) => self.move_in_again(&id, &parent, first, *diff_id)?,
+                }
+                moved.insert(*diff_id, id.clone());
                 let mut row = json!({
                     "id": id,
                     "compressed-diff-digest": blob,
@@ -144,7 +149,22 @@ impl Containers {
         Ok(parent)
     }
 
-    fn move_in(&self, id: &str, parent: &str, ready: &Ready) -> Result<()> {
+    /// An image may have a layer twice, each with a directory of its own: the second is made of the first, `like`.
+    fn move_in_again(&self, id: &str, parent: &str, like: &str, diff_id: Digest) -> Result<()> {
+        let scratch = self.scratch.as_ref().ok_or(store::Error::MissingLayer { digest: diff_id })?;
+        let archive = containers::layer(&self.root, like)?;
+        let candidate = scratch.ingest_layer(archive, Expect { diff_id: Some(diff_id), ..Expect::default() })?;
+        let (from, to) = (containers::rest(&self.root, like), self.rest(diff_id));
+        std::fs::copy(from, &to).map_err(|source| Error::File { action: "write", path: to, source })?;
+        self.move_in(id, parent, &candidate, diff_id)
+    }
+
+    /// Where all of a layer's archive that is not in a file is kept until it is moved.
+    fn rest(&self, diff_id: Digest) -> PathBuf {
+        self.below.join(format!("{}.rest", diff_id.hex()))
+    }
+
+    fn move_in(&self, id: &str, parent: &str, candidate: &Candidate, diff_id: Digest) -> Result<()> {
         let overlay = self.root.join("overlay");
         let at = overlay.join(id);
         let failed = |action| {
@@ -156,8 +176,7 @@ impl Containers {
             std::fs::remove_dir_all(&at).map_err(failed("remove"))?;
         }
         make(&at, 0o700)?;
-        let tree = ready.candidate.tree();
-        let tree = tree.ok_or(store::Error::MissingLayer { digest: ready.diff_id })?;
+        let tree = candidate.tree().ok_or(store::Error::MissingLayer { digest: diff_id })?;
         std::fs::rename(tree, at.join("diff")).map_err(failed("create"))?;
         for below in ["work", "merged"].into_iter().chain(parent.is_empty().then_some("empty")) {
             make(&at.join(below), 0o700)?;
@@ -173,8 +192,7 @@ impl Containers {
             }
             std::fs::write(at.join("lower"), lower).map_err(failed("create"))?;
         }
-        let rest = self.root.join("overlay-layers").join(format!("{id}.tar-split.gz"));
-        std::fs::rename(self.below.join(format!("{}.rest", ready.diff_id.hex())), rest).map_err(failed("create"))
+        std::fs::rename(self.rest(diff_id), containers::rest(&self.root, id)).map_err(failed("create"))
     }
 
     /// Writes what is kept beside the image, and its row.
@@ -208,7 +226,7 @@ impl Containers {
         // A name is that of one image.
         let own_name = json!(self.name);
         for other in rows.iter_mut() {
-            if let Some(names) = other["names"].as_array_mut() {
+            if let Some(names) = other.get_mut("names").and_then(Value::as_array_mut) {
                 names.retain(|name| *name != own_name);
             }
         }
@@ -271,7 +289,7 @@ impl List {
         let lock = rustix::fs::open(&file, flags, Mode::from_raw_mode(0o644)).map_err(failed)?;
         rustix::fs::fcntl_lock(&lock, FlockOperation::LockExclusive).map_err(failed)?;
         let path = directory.join(format!("{kind}.json"));
-        let rows = crate::containers::list(&path)?;
+        let rows = containers::list(&path)?;
         Ok(List { path, lock, rows })
     }
 

@@ -17,8 +17,9 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use types::{Digest, Reference};
 
-/// Largest signature as a file, in bytes.
-pub const LARGEST: u64 = 4 << 20;
+/// Largest signature as a file, in bytes: all that an image may have ([`MOST`]) are in memory at once. Real ones have a few
+/// thousand.
+pub const LARGEST: u64 = 512 << 10;
 /// Most signatures of an image.
 pub const MOST: usize = 128;
 /// What a payload of simple signing says it is.

@@ -22,7 +22,7 @@ pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// Media type of a message of OpenPGP in a layout: JSON with base64 in it, so that it is known for a document in a pipe.
 const MESSAGE: &str = "application/vnd.monopod.simple-signing.v1+json";
 /// Largest payload, in bytes.
-const LARGEST_PAYLOAD: u64 = 1 << 20;
+const LARGEST_PAYLOAD: u64 = 256 << 10;
 
 /// Object identifiers, as they are encoded.
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];

@@ -45,6 +45,19 @@ fn the_most_specific_scope_decides() {
 }
 
 #[test]
+fn a_scope_that_cannot_be_told_refuses() {
+    let yes = json!([{"type": "insecureAcceptAnything"}]);
+    let policy = policy(json!({"default": yes, "transports": {
+        "docker-daemon": {"": yes, "docker.io/library/bad": [{"type": "reject"}]},
+        "containers-storage": {"": yes},
+    }}));
+    let judged = |text: &str| policy.check(&Subject::of(&crate::source::parse(text).unwrap()), None, &none);
+    let error = judged("docker-daemon:good:1").unwrap_err().to_string();
+    assert!(error.contains("docker.io/library/bad"), "{error}");
+    assert!(judged("containers-storage:good:1").is_ok() && judged("docker-archive:/nowhere").is_ok());
+}
+
+#[test]
 fn what_is_not_understood_is_an_error() {
     let yes = r#"[{"type":"insecureAcceptAnything"}]"#;
     let bad = [
