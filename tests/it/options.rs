@@ -151,7 +151,10 @@ fn secrets_are_handed_over_and_kept() {
     assert!(document.contains("\"Name\":\"password\"") && !document.contains("from a pipe"), "{document}");
     // A container keeps what it was given as a file.
     home.run(&["create", "--name", "keeps", "--secret", "password", "busybox", "cat", "/run/secrets/password"]).ok();
+    home.run(&["container", "clone", "keeps"]).ok();
     assert_eq!(home.run(&["secret", "rm", "password"]).quiet(), id);
+    assert_eq!(home.run(&["start", "-a", "keeps-clone"]).quiet(), "hunter2");
+    home.run(&["container", "clone", "--destroy", "keeps", "keeps"]).fails(125, &["no such secret"]);
     assert_eq!(home.run(&["start", "-a", "keeps"]).quiet(), "hunter2");
     home.run(&["secret", "exists", "password"]).code(1);
     home.run(&["secret", "exists", "key"]).ok();

@@ -33,14 +33,21 @@ fn two_automatic_ones_do_not_overlap() {
         return;
     };
     home.load();
-    let first = |name: &str| {
-        home.run(&["run", "-d", "--name", name, "--userns=auto", "busybox", "sleep", "100"]).quiet();
+    let map_of = |name: &str| {
         let map = home.run(&["exec", name, "cat", "/proc/self/uid_map"]).quiet();
         let words: Vec<u64> = map.split_whitespace().map(|word| word.parse().unwrap()).collect();
         (words[1], words[1] + words[2])
     };
-    let (one, two) = (first("one"), first("two"));
-    assert!(one.1 <= two.0 || two.1 <= one.0, "{one:?} and {two:?} overlap");
+    for name in ["one", "two"] {
+        home.run(&["run", "-d", "--name", name, "--userns=auto", "busybox", "sleep", "100"]).quiet();
+    }
+    home.run(&["container", "clone", "--run", "--name", "three", "one"]).ok();
+    let maps = ["one", "two", "three"].map(map_of);
+    for (at, one) in maps.iter().enumerate() {
+        for two in &maps[at + 1..] {
+            assert!(one.1 <= two.0 || two.1 <= one.0, "{one:?} and {two:?} overlap");
+        }
+    }
 }
 
 #[test]

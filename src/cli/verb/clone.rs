@@ -47,12 +47,19 @@ fn execute(program: &Program, asked: Asked, mut arguments: Vec<String>) -> Resul
     }
     let mut new_name = named.or(asked.create.name);
     // A clone may take the name of the one that goes.
-    if asked.destroy && new_name.as_deref() == Some(&name) {
-        engine.rename(&name, &format!("{name}-{}", old.short())).map_err(plain)?;
-        new_name = Some(name);
+    let takes_name = asked.destroy && new_name.as_deref() == Some(&name);
+    let set_aside = format!("{name}-{}", old.short());
+    if takes_name {
+        engine.rename(&name, &set_aside).map_err(plain)?;
+        new_name = Some(name.clone());
     }
     let request = Duplicate { name: old.to_string(), new_name, image, resources: asked.create.resources };
-    let created = engine.duplicate(&request).map_err(plain)?;
+    let created = engine.duplicate(&request).map_err(|fault| {
+        if takes_name && let Err(also) = engine.rename(&set_aside, &name) {
+            return plain(also);
+        }
+        plain(fault)
+    })?;
     if asked.destroy {
         let request = Remove { name: old.to_string(), force: asked.force, ..Remove::default() };
         engine.remove(&request).map_err(plain)?;

@@ -1,6 +1,7 @@
 //! A new container that is as another one was decided to be.
 
 use super::config::Config;
+use super::facts::Facts;
 use crate::Engine;
 use ops::container::{Created, Duplicate};
 use ops::{Fault, Kind};
@@ -20,6 +21,14 @@ impl Engine {
             config.image_id = found.id.hex();
             config.image = found.matched.unwrap_or_else(|| found.id.hex());
         }
+        if config.namespaces.user_mode.starts_with("auto") {
+            // Ids that no other container has are others for each.
+            let image = format!("sha256:{}", config.image_id).parse()?;
+            let largest_id = self.store()?.largest_id(&image).map_err(crate::fault::store)?;
+            let facts = Facts { free_ids: self.free_ids()?, largest_id, ..self.facts()?.clone() };
+            let map = super::resolve::automatic_map(&config.namespaces.user_mode, Some(&config.user), &facts)?;
+            config.namespaces.user = Some(map);
+        }
         let id = Id::from_random(super::create::random()?);
         own(&mut config, &id, &record.name);
         let mut attempt = 0;
@@ -37,10 +46,13 @@ impl Engine {
             }
             match self.database()?.insert(&config, super::now()) {
                 Err(fault) if fault.kind == Kind::Conflict && asked.new_name.is_none() && attempt < 1000 => {
-                    attempt += 1
+                    attempt += 1;
+                    continue;
                 }
-                other => return other.map(|()| Created { id, name: config.name, warnings: Vec::new() }),
+                other => other?,
             }
+            self.copy_secrets_or_remove(&config)?;
+            return Ok(Created { id, name: config.name, warnings: Vec::new() });
         }
     }
 }

@@ -10,7 +10,7 @@ use ops::container::{Copy, Location};
 use ops::{Fault, Kind};
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use store::spread::Spreading;
@@ -71,9 +71,13 @@ impl Engine {
                 };
                 let how = self.spreading(asked, &to)?;
                 let root = duplicate(&to.root)?;
-                let mut input = BufReader::with_capacity(1 << 18, input);
+                // A pipe gives what its writer wrote at once, which may be less than a header.
+                let mut beginning = Vec::new();
+                let unread = |e| Fault::internal(format!("cannot read the input: {e}"));
+                (&mut *input).take(512).read_to_end(&mut beginning).map_err(unread)?;
+                let beginning = &beginning[..];
+                let mut input = BufReader::with_capacity(1 << 18, beginning.chain(input));
                 // The sum of a header's bytes, and the magic, begin here (tar(5)); an archive without any entry is zeros.
-                let beginning = input.fill_buf().map_err(|e| Fault::internal(format!("cannot read the input: {e}")))?;
                 let packed = transfer::compression(beginning).is_some();
                 let plain = beginning.len() >= 512
                     && (beginning[..512].iter().all(|b| *b == 0) || &beginning[257..262] == b"ustar");

@@ -71,16 +71,7 @@ impl Engine {
                 }
                 other => other?,
             }
-            if let Err(fault) = self.copy_secrets(&config) {
-                let _ = self.remove(&Remove {
-                    name: id.to_string(),
-                    force: true,
-                    timeout: None,
-                    ignore: true,
-                    volumes: true,
-                });
-                return Err(fault);
-            }
+            self.copy_secrets_or_remove(&config)?;
             self.tell(&config, "create");
             return Ok(Created { id: id.clone(), name, warnings });
         }

@@ -36,6 +36,7 @@ pub struct Image {
     pub config: Configuration,
 }
 
+pub(crate) use automatic::map as automatic_map;
 pub(crate) use limits::resources;
 
 /// Where programs are looked for if the image does not say.

@@ -5,6 +5,7 @@ use super::config::{Config, SecretPlace};
 use super::lock;
 use crate::Engine;
 use ops::Fault;
+use ops::container::Remove;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -24,8 +25,16 @@ fn copy(directory: &Path, number: usize) -> PathBuf {
 }
 
 impl Engine {
-    /// Copies the secrets of a container that was just made.
-    pub(super) fn copy_secrets(&self, config: &Config) -> Result<(), Fault> {
+    /// Copies the secrets of a container that was just made, which goes if that fails.
+    pub(super) fn copy_secrets_or_remove(&self, config: &Config) -> Result<(), Fault> {
+        self.copy_secrets(config).inspect_err(|_| {
+            let name = config.id.to_string();
+            // What cannot be removed can be so by hand: the first fault tells more.
+            let _ = self.remove(&Remove { name, force: true, timeout: None, ignore: true, volumes: true });
+        })
+    }
+
+    fn copy_secrets(&self, config: &Config) -> Result<(), Fault> {
         if !config.secrets.iter().any(|s| matches!(s.place, SecretPlace::File { .. })) {
             return Ok(());
         }

@@ -145,7 +145,7 @@ impl Engine {
     }
 
     /// Ids that no container with a user namespace of its own has.
-    fn free_ids(&self) -> Result<Vec<(u32, u32)>, Fault> {
+    pub(crate) fn free_ids(&self) -> Result<Vec<(u32, u32)>, Fault> {
         let host = self.host()?;
         let (first, count) = if host.in_user_namespace {
             let all = |ranges: &[IdRange]| ranges.iter().map(|r| r.size).sum::<u32>();

@@ -128,6 +128,8 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let written = std::fs::File::create_new(&until).and_then(|mut file| {
         file.write_all(bytes)?;
         file.write_all(b"\n")?;
+        // Whatever the umask is: all users read it, and nobody else writes it.
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         file.sync_all()?;
         std::fs::rename(&until, path)
     });
