@@ -104,6 +104,9 @@ impl Engine {
                 Remove { name: record.id.to_string(), force: true, timeout: Some(0), ignore: true, volumes: true };
             note(self.remove(&request).map(drop));
         }
+        for mounted in self.mounted_images()? {
+            note(self.unmount_image(&mounted.id).map(drop));
+        }
         for volume in self.volumes(&volume::List { filters: Vec::new() })? {
             let request = volume::Remove { name: volume.name, force: true, timeout: Some(0) };
             note(self.remove_volume(&request).map(drop));
@@ -181,6 +184,11 @@ fn empty(directory: &std::path::Path) -> Result<(), Fault> {
         // Of all roots; who keeps it takes it away when nobody holds anything.
         if path == std::path::Path::new(crate::container::network::HOLDINGS) {
             continue;
+        }
+        // What is mounted there is somebody's data elsewhere, which must not go with the place.
+        if crate::volume::place::holds_mounts(&path) {
+            return Err(Fault::new(Kind::Conflict, format!("{path:?} is not removed: something is mounted below it"))
+                .hint("unmount it, and try again"));
         }
         let removed = match std::fs::symlink_metadata(&path) {
             Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(&path),

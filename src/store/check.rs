@@ -5,6 +5,7 @@ use crate::removal::Unused;
 use crate::{Error, Result, Store, format};
 use rustix::fs::{self, CWD, Mode, OFlags};
 use std::collections::{BTreeMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use types::{Digest, Id};
@@ -130,8 +131,10 @@ impl Store {
             statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(&fail)?
         };
         let old = |name: &str| {
-            let changed = std::fs::symlink_metadata(path.join(name)).and_then(|meta| meta.modified());
-            changed.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|passed| passed >= age))
+            // When it came to its place: its time of modification is the image's.
+            let changed = std::fs::symlink_metadata(path.join(name)).map(|meta| meta.ctime());
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            changed.is_ok_and(|time| now.saturating_sub(Duration::from_secs(time.unsigned_abs())) >= age)
         };
         let mut strays: Vec<String> = names.into_iter().filter_map(|(name, _)| name.into_string().ok()).collect();
         strays.retain(|name| !known.contains(name) && old(name));

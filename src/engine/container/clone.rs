@@ -52,6 +52,7 @@ impl Engine {
                 other => other?,
             }
             self.copy_secrets_or_remove(&config)?;
+            self.tell(&config, "create");
             return Ok(Created { id, name: config.name, warnings: Vec::new() });
         }
     }
@@ -77,5 +78,6 @@ fn own(config: &mut Config, id: &Id, old_name: &str) {
         }
     }
     config.cid_file = None;
+    (config.life.pid_file, config.life.monitor_pid_file) = (None, None);
     config.log.path = None;
 }

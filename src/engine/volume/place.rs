@@ -154,10 +154,20 @@ impl Engine {
 
 /// Something is mounted at `path`.
 pub(crate) fn is_mount_point(path: &Path) -> bool {
+    any_mount(path, |place, path| place == path)
+}
+
+/// Something is mounted below `path`, or there.
+pub(crate) fn holds_mounts(path: &Path) -> bool {
+    any_mount(path, |place, path| place.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// True if `fits` says so of a mount point and `path`, both as the table of mounts has them.
+fn any_mount(path: &Path, fits: impl Fn(&str, &str) -> bool) -> bool {
     let Ok(path) = path.canonicalize() else { return false };
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let escaped = path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
-    table.lines().any(|line| line.split(' ').nth(4) == Some(&escaped))
+    table.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| fits(place, &escaped)))
 }
 
 fn mount(row: &Row, data: &Path) -> Result<(), Fault> {
