@@ -24,6 +24,7 @@ fn what_the_program_finds() {
     assert!(out.starts_with("192.0.2.1\tfrom-a-file\n"), "{out}");
     let out = home.sh(&["--chrootdirs", "/jail", "--hostname", "h"], "cat /jail/etc/hostname").quiet();
     assert_eq!(out, "h");
+    assert_eq!(home.sh(&["--ipc", "none"], "ls -d /dev/shm 2>/dev/null || echo none").quiet(), "none");
     let init = home.write("init", b"#!/bin/sh\nshift\necho init $$\nexec \"$@\"\n");
     std::fs::set_permissions(&init, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     assert_eq!(home.sh(&["--init", "--init-path", init.to_str().unwrap()], "echo $0 $$").quiet(), "init 1\nsh 1");

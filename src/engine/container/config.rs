@@ -333,6 +333,9 @@ pub struct Namespaces {
     pub pid: Namespace,
     /// System V IPC, POSIX message queues.
     pub ipc: Namespace,
+    /// It was asked for as `none`: private, and nothing is at /dev/shm.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub no_shared_memory: bool,
     /// Host name.
     pub uts: Namespace,
     /// Cgroups.

@@ -71,6 +71,8 @@ pub struct Facts {
     pub images: BTreeMap<String, String>,
     /// Files of the host that match the patterns of `--mount type=glob`.
     pub globs: BTreeMap<String, Vec<String>>,
+    /// Device nodes in the directories of the host that `--device` names, by that name.
+    pub device_directories: BTreeMap<String, Vec<String>>,
     /// Device nodes of the host, for `--privileged`.
     pub devices: Vec<String>,
 }

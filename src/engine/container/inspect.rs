@@ -144,7 +144,7 @@ impl Engine {
             "DnsSearch": config.names.dns_search,
             "ExtraHosts": config.names.add_hosts.iter().map(|(n, ip)| format!("{n}:{ip}")).collect::<Vec<_>>(),
             "GroupAdd": config.additional_groups.iter().map(String::as_str).chain(config.keep_groups.then_some("keep-groups")).collect::<Vec<_>>(),
-            "IpcMode": mode(&spaces.ipc),
+            "IpcMode": if spaces.no_shared_memory { "none".to_owned() } else { mode(&spaces.ipc) },
             "Cgroup": "",
             "Cgroups": if config.no_cgroup { "disabled" } else { "default" },
             "Links": null,

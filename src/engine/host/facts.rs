@@ -95,7 +95,17 @@ impl Engine {
             }
         }
         if asked.privileged {
-            facts.devices = devices();
+            facts.devices = devices(Path::new("/dev"));
+        }
+        for text in &asked.devices {
+            let path = text.split(':').next().unwrap_or_default();
+            if path.starts_with('/') && Path::new(path).is_dir() {
+                let nodes = devices(Path::new(path));
+                if nodes.is_empty() {
+                    return Err(Fault::new(Kind::NotFound, format!("no devices found in {path:?}")));
+                }
+                facts.device_directories.insert(path.to_owned(), nodes);
+            }
         }
         if asked.userns.as_deref().is_some_and(|u| u.starts_with("auto")) {
             facts.free_ids = self.free_ids()?;
@@ -242,10 +252,10 @@ fn thermal_throttle() -> Vec<String> {
     paths
 }
 
-/// All device nodes below /dev but for terminals of others and what every container has of its own.
-fn devices() -> Vec<String> {
+/// All device nodes below `top` but for terminals of others and what every container has of its own.
+fn devices(top: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    let mut left = vec![(std::path::PathBuf::from("/dev"), 0)];
+    let mut left = vec![(top.to_owned(), 0)];
     while let Some((directory, depth)) = left.pop() {
         let Ok(entries) = std::fs::read_dir(&directory) else { continue };
         for entry in entries.flatten() {

@@ -19,6 +19,9 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value
             &["rprivate", "nosuid", "noexec", "nodev", "relatime", mode],
         ));
     }
+    if config.namespaces.no_shared_memory {
+        all.retain(|m| m["destination"] != "/dev/shm");
+    }
     let replaced = |path: &str| config.mounts.iter().any(|m| m.destination == path);
     all.retain(|m| !m["destination"].as_str().is_some_and(replaced));
     // `/run` must be there before `/run/.containerenv`.

@@ -28,7 +28,16 @@ pub fn devices(asked: &Create, facts: &Facts) -> Result<Vec<Device>, Fault> {
         if !from.starts_with('/') {
             return Err(invalid());
         }
-        devices.push(Device { source: from.into(), destination: destination(to)?, permissions: mode.into() });
+        let to = destination(to)?;
+        match facts.device_directories.get(from) {
+            // All that is in a directory, at the same place below `to`.
+            Some(nodes) => devices.extend(nodes.iter().map(|node| Device {
+                source: node.into(),
+                destination: format!("{to}/{}", node.strip_prefix(from).unwrap_or(node).trim_start_matches('/')),
+                permissions: mode.into(),
+            })),
+            None => devices.push(Device { source: from.into(), destination: to, permissions: mode.into() }),
+        }
     }
     Ok(devices)
 }

@@ -17,8 +17,8 @@ pub fn namespaces(asked: &Create, network: Namespace, facts: &Facts) -> Result<N
         network,
         pid: one("pid", asked.pid.as_deref(), facts)?,
         ipc: match asked.ipc.as_deref() {
-            // `shareable` lets others join; `none` is without /dev/shm, which nobody can tell from an unused one.
-            Some("shareable") => Namespace::Private,
+            // `shareable` lets others join; `none` is without /dev/shm.
+            Some("shareable" | "none") => Namespace::Private,
             // /dev/shm of the other container would have to come with it.
             Some(text) if text.starts_with("container:") || text.starts_with("ns:") => {
                 return Err(Fault::new(Kind::Unsupported, format!("--ipc {text} is not supported yet"))
@@ -26,6 +26,7 @@ pub fn namespaces(asked: &Create, network: Namespace, facts: &Facts) -> Result<N
             }
             other => one("ipc", other, facts)?,
         },
+        no_shared_memory: asked.ipc.as_deref() == Some("none"),
         uts: one("uts", asked.uts.as_deref(), facts)?,
         // Version 1 hierarchies have no private view that programs expect; Podman shares the host's there.
         cgroup: match asked.cgroupns.as_deref() {

@@ -145,6 +145,22 @@ fn rules_of_devices() {
 }
 
 #[test]
+fn directories_of_devices_and_no_shared_memory() {
+    let devices = |text: &str| {
+        let config = with(|a, facts| {
+            a.devices = vec![text.into()];
+            facts.device_directories.insert("/dev/in".into(), vec!["/dev/in/a".into(), "/dev/in/b/c".into()]);
+        });
+        config.unwrap().devices.into_iter().map(|d| format!("{} {}", d.destination, d.permissions)).collect::<Vec<_>>()
+    };
+    assert_eq!(devices("/dev/in:r"), ["/dev/in/a r", "/dev/in/b/c r"]);
+    assert_eq!(devices("/dev/in:/dev/out"), ["/dev/out/a rwm", "/dev/out/b/c rwm"]);
+    let ipc = |mode: &str| with(|a, _| a.ipc = Some(mode.into())).unwrap().namespaces;
+    assert!(ipc("none").no_shared_memory && ipc("none").ipc == Namespace::Private);
+    assert!(!ipc("shareable").no_shared_memory);
+}
+
+#[test]
 fn surroundings() {
     assert_eq!(
         with(|a, _| a.timezone = Some("Europe/Paris".into())).unwrap().timezone.as_deref(),
