@@ -212,8 +212,9 @@ mod tests {
         {
             assert!(parse(text).is_err(), "{text}");
         }
-        let error = parse("containers-storage:a").unwrap_err().to_string();
-        assert!(error.contains("\"containers-storage:\"") && error.contains("podman save"), "{error}");
+        let error = parse("sif:a").unwrap_err().to_string();
+        assert!(error.contains("\"sif:\""), "{error}");
+        assert!(parse("containers-storage:[vfs@/a]b").unwrap_err().to_string().contains("only overlay"));
         assert!(has_transport("sif:a") && has_transport("oci:a") && !has_transport("busybox:latest"));
     }
 }

@@ -51,34 +51,31 @@ fn serve(handler: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (String, A
 fn converse(stream: TcpStream, handler: &Handler, count: &AtomicUsize) -> Option<()> {
     let mut out = stream.try_clone().ok()?;
     let mut lines = BufReader::new(stream).lines();
-    loop {
-        let request = lines.next()?.ok()?;
-        if !request.starts_with("GET ") && !request.starts_with("HEAD ") {
-            return None; // An attempt at TLS, for one.
-        }
-        while !lines.next()?.ok()?.is_empty() {}
-        count.fetch_add(1, Ordering::Relaxed);
-        let answer = handler(request.split(' ').nth(1)?);
-        let length = answer.length.unwrap_or(answer.body.len() as u64);
-        write!(out, "HTTP/1.1 {}\r\n", answer.status).ok()?;
-        for (name, value) in &answer.headers {
-            write!(out, "{name}: {value}\r\n").ok()?;
-        }
-        if !answer.endless {
-            write!(out, "Content-Length: {length}\r\n").ok()?;
-        }
-        write!(out, "Connection: close\r\n\r\n").ok()?;
-        out.write_all(&answer.body).ok()?;
-        while answer.endless {
-            out.write_all(&[b' '; 65536]).ok()?;
-        }
-        if answer.length.is_none() {
-            return None;
-        }
+    let request = lines.next()?.ok()?;
+    if !request.starts_with("GET ") && !request.starts_with("HEAD ") {
+        return None; // An attempt at TLS, for one.
+    }
+    while !lines.next()?.ok()?.is_empty() {}
+    count.fetch_add(1, Ordering::Relaxed);
+    let answer = handler(request.split(' ').nth(1)?);
+    let length = answer.length.unwrap_or(answer.body.len() as u64);
+    write!(out, "HTTP/1.1 {}\r\n", answer.status).ok()?;
+    for (name, value) in &answer.headers {
+        write!(out, "{name}: {value}\r\n").ok()?;
+    }
+    if !answer.endless {
+        write!(out, "Content-Length: {length}\r\n").ok()?;
+    }
+    write!(out, "Connection: close\r\n\r\n").ok()?;
+    out.write_all(&answer.body).ok()?;
+    if answer.endless {
+        while out.write_all(&[b' '; 65536]).is_ok() {}
+    }
+    if answer.length.is_some() {
         // It says that more will come, and nothing does.
         std::thread::sleep(std::time::Duration::from_millis(200));
-        return None;
     }
+    None
 }
 
 /// The paths of an honest registry with the image `a/b:1`.

@@ -87,23 +87,21 @@ impl Bench {
 
     /// Runs it; what containers that stay write is found in the file `out`.
     fn run(&self, words: &[&str]) -> Said {
-        let path = self.home.path("out");
-        let file = || Stdio::from(fs::File::options().append(true).create(true).open(&path).unwrap());
-        let before = fs::read(&path).map_or(0, |text| text.len());
-        // Not a pipe for output: it would be open as long as the container.
-        let mut child = self.command(words).stdout(file()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut err = String::new();
-        let mut pipe = child.stderr.take().unwrap();
         let stays = matches!(words.first(), Some(&"create")) || words.contains(&"-d");
-        if !stays {
-            pipe.read_to_string(&mut err).unwrap();
-        }
-        let status = child.wait().unwrap();
-        if stays && !status.success() {
-            pipe.read_to_string(&mut err).unwrap();
-        }
-        let out = String::from_utf8_lossy(&fs::read(&path).unwrap()[before..]).into_owned();
-        Said { code: status.code().unwrap_or_else(|| 1000 + status.signal().unwrap_or(0)), out, err }
+        let mut command = self.command(words);
+        let output = if stays {
+            // Not pipes: they would be open as long as the container.
+            let file = |name| fs::File::options().append(true).create(true).open(self.home.path(name)).unwrap();
+            let said = self.home.path("said");
+            let _ = fs::remove_file(&said);
+            let status = command.stdout(file("out")).stderr(file("said")).status().unwrap();
+            std::process::Output { status, stdout: Vec::new(), stderr: fs::read(said).unwrap() }
+        } else {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or_else(|| 1000 + output.status.signal().unwrap_or(0));
+        Said { code, out: text(&output.stdout), err: text(&output.stderr) }
     }
 
     fn state(&self, id: &str) -> Value {

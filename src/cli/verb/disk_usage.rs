@@ -148,7 +148,7 @@ fn details(usage: &DiskUsage) -> String {
         let none = ["<none>:<none>".to_owned()];
         for name in if image.names.is_empty() { &none[..] } else { &image.names } {
             let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
-            let sizes = [image.size, image.shared, image.unique].map(|bytes| human(bytes));
+            let sizes = [image.size, image.shared, image.unique].map(human);
             let mut cells = vec![repository.to_owned(), tag.to_owned(), image.id.short(), ago(image.created, now)];
             cells.extend(sizes);
             cells.push(image.containers.to_string());

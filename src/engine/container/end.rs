@@ -50,6 +50,18 @@ impl Engine {
         self.cleanup(id)
     }
 
+    /// Waits until the end of a process that has just ended is written down; false if that takes too long.
+    pub(crate) fn wait_for_monitor(&self, record: &Record) -> bool {
+        let end = Instant::now() + PATIENCE;
+        while self.observe_locked(record).status == Status::Stopping {
+            if Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        true
+    }
+
     /// As [`Engine::cleanup`], with the lock.
     pub(crate) fn tidy(&self, record: Record, held: lock::Lock) -> Result<(), Fault> {
         let was_active = record.mark == Mark::Active;

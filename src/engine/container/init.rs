@@ -38,17 +38,22 @@ impl Engine {
         self.host()?;
         let found = self.record_of(name)?;
         let held = lock::wait(&self.container_directory(&found.id))?;
-        let record = match self.database()?.record(&found.id)?.map(|r| self.settle_locked(r)).transpose()?.flatten() {
-            Some(record) => record,
-            None => {
-                let _ = std::fs::remove_dir(self.container_directory(&found.id));
-                return Err(no_such(name));
+        let (record, state) = loop {
+            let record = match self.database()?.record(&found.id)?.map(|r| self.settle_locked(r)).transpose()?.flatten() {
+                Some(record) => record,
+                None => {
+                    let _ = std::fs::remove_dir(self.container_directory(&found.id));
+                    return Err(no_such(name));
+                }
+            };
+            if let Some(again) = &again {
+                again.allowed(&record)?;
+            }
+            let state = self.observe_locked(&record);
+            if state.status != Status::Stopping || !self.wait_for_monitor(&record) {
+                break (record, state);
             }
         };
-        if let Some(again) = &again {
-            again.allowed(&record)?;
-        }
-        let state = self.observe_locked(&record);
         let config = self.database()?.config(record.seq)?;
         match state.status {
             Status::Created | Status::Exited => {}

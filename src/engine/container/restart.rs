@@ -35,6 +35,9 @@ impl Again {
     }
 }
 
+/// The name of a container, and what became of it.
+pub type Attempt = (String, Result<(), Fault>);
+
 impl Engine {
     /// Starts a container after its run number `run`, as its policy wants; no error if that does not want it any more.
     pub fn start_again(&self, id: &Id, run: i64, step: u32) -> Result<(), Fault> {
@@ -52,7 +55,7 @@ impl Engine {
 
     /// Starts what is to run after the machine has started: containers whose policy is `always`, and `unless-stopped` if nobody
     /// had stopped them. Gives the names with what became of each.
-    pub fn boot_containers(&self) -> Result<Vec<(String, Result<(), Fault>)>, Fault> {
+    pub fn boot_containers(&self) -> Result<Vec<Attempt>, Fault> {
         self.host()?;
         let mut started = Vec::new();
         for container in self.list(&List { all: true, ..List::default() })? {
@@ -90,7 +93,7 @@ impl Engine {
     }
 
     /// Ends what [`Engine::boot_containers`] starts, before the machine goes down; they come back with it.
-    pub fn shut_down_containers(&self) -> Result<Vec<(String, Result<(), Fault>)>, Fault> {
+    pub fn shut_down_containers(&self) -> Result<Vec<Attempt>, Fault> {
         self.host()?;
         let mut ended = Vec::new();
         for record in self.database()?.all()? {
@@ -141,11 +144,13 @@ impl Engine {
         }
     }
 
-    /// True if the container has ended and its monitor, which knew an older policy, does not start it again.
+    /// True if the container has ended and its monitor, which knew an older policy, does not start it again. Somebody else may
+    /// have recorded the end, and cleared it away, before.
     pub(crate) fn has_no_plan(&self, record: &Record) -> bool {
         record.policy != Restart::No
-            && record.mark == Mark::Active
-            && Exit::read(&self.run_directory(&record.id, record.run))
-                .is_some_and(|exit| exit.again_ns == 0 && exit.error.is_empty())
+            && match Exit::read(&self.run_directory(&record.id, record.run)) {
+                Some(exit) => exit.again_ns == 0 && exit.error.is_empty(),
+                None => record.mark == Mark::Exited,
+            }
     }
 }

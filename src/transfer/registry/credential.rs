@@ -284,7 +284,7 @@ mod tests {
         assert!(was && !edit(&text, "a.b", None).unwrap().1);
         let value: Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value, json!({"auths": {"other": {"auth": "eA=="}}, "HttpHeaders": {"k": "v"}}));
-        assert_eq!(edit(b"", "a", None).unwrap().1, false);
+        assert!(!edit(b"", "a", None).unwrap().1);
         assert!(edit(b"[]", "a", None).is_err() && edit(br#"{"auths":3}"#, "a", None).is_err());
         assert!(edit(br#"{"credsStore":"../x"}"#, "a", None).unwrap_err().contains("no name"));
     }

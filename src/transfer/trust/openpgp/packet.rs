@@ -135,7 +135,7 @@ fn packet(cursor: &mut Cursor<'_>) -> Outcome<Packet> {
         let first = cursor.byte()?;
         let (length, more) = match first {
             0..192 => (usize::from(first), false),
-            192..224 => ((usize::from(first) - 192 << 8) + usize::from(cursor.byte()?) + 192, false),
+            192..224 => (((usize::from(first) - 192) << 8) + usize::from(cursor.byte()?) + 192, false),
             255 => (cursor.number(4)? as usize, false),
             // Pieces are of data alone.
             _ if !matches!(tag, COMPRESSED | LITERAL) => return Err("a packet of OpenPGP is in pieces".into()),

@@ -194,7 +194,7 @@ fn stretched(cursor: &mut Cursor<'_>, passphrase: &[u8], size: usize) -> Outcome
 
 /// Cipher feedback (CFB) with AES.
 fn decrypt(key: &[u8], mut register: Vec<u8>, bytes: &mut [u8]) -> Outcome<()> {
-    let encrypt: Box<dyn Fn(&mut [u8; BLOCK])> = match key.len() {
+    let encrypt: Encryptor = match key.len() {
         16 => encryptor::<aes::Aes128>(key)?,
         24 => encryptor::<aes::Aes192>(key)?,
         _ => encryptor::<aes::Aes256>(key)?,
@@ -210,7 +210,10 @@ fn decrypt(key: &[u8], mut register: Vec<u8>, bytes: &mut [u8]) -> Outcome<()> {
     Ok(())
 }
 
-fn encryptor<C: BlockCipherEncrypt + KeyInit + 'static>(key: &[u8]) -> Outcome<Box<dyn Fn(&mut [u8; BLOCK])>> {
+/// Encrypts one block in place.
+type Encryptor = Box<dyn Fn(&mut [u8; BLOCK])>;
+
+fn encryptor<C: BlockCipherEncrypt + KeyInit + 'static>(key: &[u8]) -> Outcome<Encryptor> {
     let cipher = C::new_from_slice(key).map_err(|_| "a key of a wrong size")?;
     Ok(Box::new(move |block| {
         let mut piece = aes::cipher::Block::<C>::default();

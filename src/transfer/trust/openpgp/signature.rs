@@ -95,7 +95,7 @@ impl Signature {
             let first = cursor.byte()?;
             let length = match first {
                 0..192 => usize::from(first),
-                192..255 => (usize::from(first) - 192 << 8) + usize::from(cursor.byte()?) + 192,
+                192..255 => ((usize::from(first) - 192) << 8) + usize::from(cursor.byte()?) + 192,
                 255 => cursor.number(4)? as usize,
             };
             let mut note = Cursor(cursor.take(length)?);
