@@ -23,8 +23,9 @@ monopod run --rm --network none localhost/busybox:latest true
 build/first-use.py "$work/addresses" "$file" --root "$work/root" --runroot "$work/run" \
     run --rm --network none localhost/busybox:latest true >"$work/met"
 
-# A name ends with a hash, which a change of the compiler or of its settings changes. So it is left out of the list, unless that
-# would bring along more than 64 KB of others that are called alike and were not met.
+# A name ends with a hash, which a change of the compiler or of its settings changes. So those that were met come first by their
+# whole names, and behind them, for files of other compilers, all that are called alike, unless that would bring along more than
+# 64 KB of others that were not met.
 awk '
     function stem(name) {
         if (match(name, /17h[0-9a-f]+E/)) return substr(name, 1, RSTART + 2) "*"
@@ -35,17 +36,15 @@ awk '
         for (i = 1; i <= length(text); i++) value = value * 16 + index("0123456789abcdef", substr(text, i, 1)) - 1
         return value
     }
+    function tell(said) { if (said != "" && !told[said]++) print "*(.text." said ")" }
     FILENAME == ARGV[1] { order[++count] = $1; met[$1] = 1; next }
     $1 in met { name[$1] = $3; next }
     { others[stem($3)] += number($2) }
     END {
         print "/* Made by build/used-first.sh: what one `run` uses, in the order of first use. */"
         print "SECTIONS { .text.used : {"
-        for (i = 1; i <= count; i++) {
-            said = stem(name[order[i]])
-            if (others[said] > 65536) said = name[order[i]]
-            if (said != "" && !told[said]++) print "*(.text." said ")"
-        }
+        for (i = 1; i <= count; i++) tell(name[order[i]])
+        for (i = 1; i <= count; i++) if (others[stem(name[order[i]])] <= 65536) tell(stem(name[order[i]]))
         print "} } INSERT BEFORE .text;"
     }' "$work/met" "$work/functions" >"$work/list"
 mv "$work/list" build/used-first.ld
