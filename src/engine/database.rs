@@ -198,7 +198,8 @@ impl Database {
             MountKind::Image { name, id } => Some((id, name)),
             _ => None,
         });
-        for (id, name) in std::iter::once((&config.image_id, &config.image)).chain(mounted) {
+        let own = config.root_directory.is_none().then_some((&config.image_id, &config.image));
+        for (id, name) in own.into_iter().chain(mounted) {
             let image: Digest = format!("sha256:{id}").parse()?;
             if !store::is_image(&change, &image).map_err(&fail)? {
                 return Err(Fault::new(Kind::NotFound, format!("{name}: the image was removed meanwhile")));

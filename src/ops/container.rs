@@ -11,6 +11,8 @@ use types::{Id, Signal};
 pub struct Create {
     /// Image name, id, or transport reference such as `oci-archive:FILE`.
     pub image: String,
+    /// `image` is no image but a directory of the host, absolute, with options: `DIR[:O][,idmap]`.
+    pub root_directory: bool,
     /// Command and arguments, in place of the image's.
     pub command: Vec<String>,
     /// In place of the image's entry point; `Some([])` clears it.

@@ -71,6 +71,27 @@ pub struct Noted {
 #[derive(Debug)]
 pub struct Failed(pub String, pub Errno);
 
+/// The process and the path in its root that a path such as `/proc/PID/root/dev/shm` names.
+fn in_process(path: &Path) -> Option<(&str, &Path)> {
+    let (pid, rest) = path.to_str()?.strip_prefix("/proc/")?.split_once("/root/")?;
+    pid.bytes().all(|b| b.is_ascii_digit()).then_some((pid, Path::new(rest)))
+}
+
+/// A copy of what is mounted at `path` below the root of the mount namespace of another process. The caller has no other
+/// threads; its root and working directory are those of its own mount namespace afterwards.
+fn in_namespace_of(pid: &str, path: &Path, flags: OpenTreeFlags) -> Result<OwnedFd> {
+    let open = |path: &str| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty());
+    let own = open("/proc/self/ns/mnt")?;
+    let other = open(&format!("/proc/{pid}/ns/mnt"))?;
+    sys::namespaces::enter(other.as_fd(), sys::clone::NEW_MOUNT)?;
+    // No link of the container leads elsewhere.
+    let resolve = rustix::fs::ResolveFlags::NO_SYMLINKS;
+    let found = rustix::fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), resolve);
+    let tree = found.and_then(|found| rustix::mount::open_tree(&found, c"", flags | OpenTreeFlags::AT_EMPTY_PATH));
+    sys::namespaces::enter(own.as_fd(), sys::clone::NEW_MOUNT)?;
+    tree
+}
+
 fn failed(step: &str) -> impl FnOnce(Errno) -> Failed {
     let step = step.to_owned();
     move |errno| Failed(step, errno)
@@ -134,7 +155,15 @@ impl Tree {
                 if no_follow {
                     flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
                 }
-                rustix::mount::open_tree(CWD, path, flags).map(Tree::Detached).map_err(failed("open the source"))
+                match rustix::mount::open_tree(CWD, path, flags) {
+                    // What is mounted in another mount namespace can be copied only there.
+                    Err(Errno::INVAL) => match in_process(path) {
+                        Some((pid, path)) => in_namespace_of(pid, path, flags).map_err(failed("open the source there")),
+                        None => Err(Failed("open the source".into(), Errno::INVAL)),
+                    },
+                    other => other.map_err(failed("open the source")),
+                }
+                .map(Tree::Detached)
             }
             Interface::Classic => Ok(Tree::Noted(Noted {
                 source: CString::new(path.as_os_str().as_bytes()).map_err(|_| Failed("source".into(), Errno::INVAL))?,

@@ -239,3 +239,77 @@ fn defaults_come_from_files() {
     let home = home.variable("CONTAINERS_CONF", "/dev/null");
     assert_eq!(of(&home).lines().next(), Some("-"));
 }
+
+#[test]
+fn memory_that_containers_share() {
+    let home = Home::new();
+    home.load();
+    home.run(&["run", "-d", "--name", "owner", "busybox", "sh", "-c", "echo shared > /dev/shm/f; sleep 100"]).ok();
+    let asked = ["--ipc", "container:owner"];
+    home.until("the file is there", || home.sh(&asked, "cat /dev/shm/f").out == "shared\n");
+    home.sh(&asked, "ls -l /proc/self/ns/ipc > /dev/shm/back; chmod 644 /dev/shm/back").ok();
+    let own = home
+        .run(&["exec", "owner", "sh", "-c", "ls -l /proc/self/ns/ipc | cut -d '>' -f 2; cut -d '>' -f 2 /dev/shm/back"])
+        .ok();
+    let lines: Vec<&str> = own.lines().collect();
+    assert!(lines.len() == 2 && lines[0] == lines[1], "{own}");
+    assert_eq!(home.run(&["inspect", "--format", "{{.HostConfig.IpcMode}}", "owner"]).ok(), "shareable");
+    home.run(&["run", "-d", "--name", "closed", "--ipc", "private", "busybox", "sleep", "100"]).ok();
+    home.sh(&["--ipc", "container:closed"], "true").fails(125, &["not to be shared", "--ipc shareable"]);
+    home.sh(&["--ipc", "ns:/proc/self/ns/ipc"], "ls -d /dev/shm").ok();
+    home.run(&["rm", "-f", "-t", "0", "owner", "closed"]).ok();
+}
+
+#[test]
+fn a_directory_as_the_root() {
+    let home = Home::new();
+    home.load();
+    home.run(&["create", "--name", "source", "busybox"]).ok();
+    let tree = home.path("tree");
+    std::fs::create_dir(&tree).unwrap();
+    let archive = home.path("tree.tar");
+    home.run(&["export", "-o", archive.to_str().unwrap(), "source"]).ok();
+    assert!(
+        std::process::Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&tree).status().unwrap().success()
+    );
+    let tree = tree.to_str().unwrap();
+    let run = |flags: &[&str], words: &[&str]| home.run(&[&["run"][..], flags, &["--rootfs"], words].concat());
+    run(&["--rm"], &[tree, "/bin/busybox", "touch", "/written"]).quiet();
+    assert!(std::path::Path::new(tree).join("written").exists());
+    let over = format!("{tree}:O");
+    run(&["--name", "over"], &[&over, "/bin/busybox", "rm", "/written"]).quiet();
+    assert!(std::path::Path::new(tree).join("written").exists());
+    assert_eq!(home.run(&["inspect", "--format", "{{.Rootfs}} {{.Image}}", "over"]).ok().trim(), tree);
+    home.run(&["commit", "over", "image"]).fails(125, &["--rootfs"]);
+    run(&[], &["/no/such", "true"]).fails(125, &["no such directory"]);
+    run(&[], &[&format!("{tree}:x"), "true"]).fails(125, &["invalid option \"x\" of --rootfs"]);
+    run(&[], &[tree]).fails(125, &["no command"]);
+    home.run(&["rm", "over", "source"]).ok();
+}
+
+#[test]
+fn parts_and_kinds_of_mounts() {
+    let home = Home::new();
+    home.load();
+    home.sh(&["-v", "v:/v"], "mkdir -p /v/a/b; echo deep > /v/a/b/f; ln -s /etc /v/out").ok();
+    for asked in ["type=volume,src=v,dst=/x,subpath=a/b", "type=volume,src=v,dst=/x,volume-subpath=/a/b/../b"] {
+        assert_eq!(home.sh(&["--mount", asked], "cat /x/f; ls /x").quiet(), "deep\nf");
+    }
+    assert_eq!(home.sh(&["--mount", "type=volume,src=v,dst=/x,subpath=a/b/f,ro"], "cat /x").quiet(), "deep");
+    // A link of the volume leads to what is in the volume, or nowhere.
+    home.sh(&["--mount", "type=volume,src=v,dst=/x,subpath=out"], "ls /x").fails(125, &["subpath \"out\""]);
+    home.sh(&["--mount", "type=volume,src=v,dst=/x,subpath=none"], "ls /x").fails(125, &["no such file"]);
+    let out = home.sh(&["--mount", "type=ramfs,dst=/r,mode=0700"], "stat -f -c %T /r; stat -c %a /r").quiet();
+    assert_eq!(out, "ramfs\n700");
+    home.run(&["volume", "rm", "v"]).ok();
+    let map = "idmap=uids=0-5000-10;gids=0-6000-10";
+    let Some(home) = Home::bent(Who::Me, "") else { return };
+    home.load();
+    let source = home.write("file", b"x");
+    let asked = format!("{}:/f:{map}", source.display());
+    let out = home.sh(&["-v", &asked], "stat -c %u:%g /f");
+    match out.err.contains("id map") {
+        true => eprintln!("SKIPPED: no idmapped mounts here"),
+        false => assert_eq!(out.quiet(), "5000:6000"),
+    }
+}

@@ -50,6 +50,7 @@ impl Asked {
         let mut create = std::mem::take(&mut self.create);
         let mut arguments = arguments.into_iter();
         match arguments.next() {
+            Some(directory) if create.root_directory => create.image = root_directory(&directory)?,
             Some(image) => create.image = image,
             None => return Err(Failure::new("requires at least 1 arg(s), only received 0")),
         }
@@ -107,6 +108,14 @@ fn from_here(volume: &str) -> Result<String, Failure> {
     })?;
     let path = path.into_os_string().into_string().map_err(|path| Failure::new(format!("{path:?}: not UTF-8")))?;
     Ok(format!("{path}:{rest}"))
+}
+
+/// `--rootfs DIR[:OPTIONS]` with the absolute path of the directory.
+fn root_directory(text: &str) -> Result<String, Failure> {
+    let (path, options) = text.split_once(':').unwrap_or((text, ""));
+    let path = std::path::absolute(path).map_err(|e| Failure::new(format!("{path:?}: {e}")))?;
+    let path = path.into_os_string().into_string().map_err(|path| Failure::new(format!("{path:?}: not UTF-8")))?;
+    Ok(format!("{path}:{options}"))
 }
 
 /// The rows.
@@ -175,7 +184,7 @@ pub const FLAGS: &[Flag<Asked>] = &[
         r.create.ip6 = Some(v.into());
         Ok(())
     }),
-    value("ipc", "string", "IPC namespace: private, host, container:NAME, ns:PATH", |r, v| {
+    value("ipc", "string", "IPC namespace: shareable, private, none, host, container:NAME, ns:PATH", |r, v| {
         r.create.ipc = Some(v.into());
         Ok(())
     }),
@@ -252,6 +261,9 @@ pub const FLAGS: &[Flag<Asked>] = &[
         r.create.read_only_tmpfs = Some(on);
     }),
     switch("replace", "Replace a container of the same name", |r, on| r.create.replace = on),
+    switch("rootfs", "The first word is a directory that becomes the root (DIR[:O][,idmap]), and no image", |r, on| {
+        r.create.root_directory = on;
+    }),
     switch("rm", "Remove the container when it ends", |r, on| r.create.remove = on),
     value("security-opt", "string", "Security options (no-new-privileges, seccomp=, mask=, unmask=, …)", |r, v| {
         r.create.security_options.push(v.into());

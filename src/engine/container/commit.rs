@@ -39,6 +39,16 @@ impl Engine {
             .as_deref()
             .map(|name| name.parse::<Reference>().map(|name| name.normalised("localhost").to_string()))
             .transpose()?;
+        if config.root_directory.is_some() {
+            return Err(Fault::new(
+                Kind::Unsupported,
+                format!(
+                    "container {} was made of a directory (--rootfs), and there is no image that its layer could be on",
+                    record.id
+                ),
+            )
+            .hint("export it, and import what was written"));
+        }
         let parent: Digest = format!("sha256:{}", config.image_id).parse()?;
         // A change that makes no sense is told before anything is read.
         let base = self.parent(&parent)?;

@@ -18,6 +18,9 @@ pub struct Config {
     pub image: String,
     /// The image's id: 64 hex digits.
     pub image_id: String,
+    /// Its root is this directory of the host, and no image's files.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub root_directory: Option<RootDirectory>,
     /// Entry point, for inspect; part of `arguments`.
     pub entrypoint: Vec<String>,
     /// Command, for inspect; part of `arguments`.
@@ -194,6 +197,17 @@ pub struct Account {
     pub group: String,
 }
 
+/// A directory of the host that is a container's root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootDirectory {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// What is written goes elsewhere, and stays as long as the container (`O`).
+    pub overlay: bool,
+    /// Its files have the owners of the container's user namespace (`idmap`).
+    pub idmap: bool,
+}
+
 /// A secret that a container is handed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretUse {
@@ -254,12 +268,15 @@ pub struct Mount {
     /// A new volume does not get what the image has in its place (`nocopy`).
     #[serde(default)]
     pub no_copy: bool,
+    /// Only this of the volume is mounted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub subpath: Option<String>,
 }
 
 impl Mount {
     /// A mount with nothing special.
     pub fn new(kind: MountKind, destination: String, options: Vec<String>) -> Mount {
-        Mount { kind, destination, options, chown: false, overlay: None, no_copy: false }
+        Mount { kind, destination, options, chown: false, overlay: None, no_copy: false, subpath: None }
     }
 }
 
@@ -282,6 +299,8 @@ pub enum MountKind {
     },
     /// Memory.
     Tmpfs,
+    /// Memory that is never swapped, and has no limit.
+    Ramfs,
     /// A volume.
     Volume {
         /// Its name.
@@ -336,6 +355,9 @@ pub struct Namespaces {
     /// It was asked for as `none`: private, and nothing is at /dev/shm.
     #[serde(default, skip_serializing_if = "is_default")]
     pub no_shared_memory: bool,
+    /// It was asked for as `private`: no other container may join it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub closed_ipc: bool,
     /// Host name.
     pub uts: Namespace,
     /// Cgroups.

@@ -224,19 +224,20 @@ impl Engine {
             let covering = places
                 .filter(|(inside, _)| path == *inside || path.starts_with(&[&inside[..], b"/"].concat()))
                 .max_by_key(|(inside, _)| inside.len());
-            let bound = match covering {
+            let bound = match &covering {
                 Some((inside, mount)) => match &mount.kind {
                     MountKind::Bind { source } => Some((inside, source.clone())),
                     MountKind::Volume { name, .. } => Some((inside, self.volume_files(name)?)),
                     // Nothing is there while it does not run.
-                    MountKind::Tmpfs | MountKind::Devpts | MountKind::Image { .. } => None,
+                    MountKind::Tmpfs | MountKind::Ramfs | MountKind::Devpts | MountKind::Image { .. } => None,
                 },
                 None => None,
             };
             if let Some((inside, source)) = bound {
                 if source.is_dir() {
                     root = open(&source)?;
-                    path = clean(&path[inside.len()..]);
+                    let part = covering.as_ref().and_then(|(_, mount)| mount.subpath.as_deref()).unwrap_or_default();
+                    path = clean(&[part.as_bytes(), b"/", &path[inside.len()..]].concat());
                     place = source;
                 } else {
                     let parent = source.parent().unwrap_or(Path::new("/")).to_owned();

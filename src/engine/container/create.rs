@@ -38,7 +38,8 @@ impl Engine {
         }
         let mut facts = self.facts_for(asked)?;
         // Found by looking at each of its files: only for who needs it.
-        if asked.userns.as_deref().is_some_and(|u| u.starts_with("auto") && !u.contains("size=")) {
+        let is_sized = |userns: &str| userns.contains("size=") || asked.root_directory;
+        if asked.userns.as_deref().is_some_and(|u| u.starts_with("auto") && !is_sized(u)) {
             facts.largest_id =
                 self.store()?.largest_id(&format!("sha256:{}", image.id).parse()?).map_err(crate::fault::store)?;
         }
@@ -123,6 +124,9 @@ fn check_host(config: &Config) -> Result<(), Fault> {
             };
             return Err(Fault::new(Kind::NotFound, format!("statfs {}: {why}", source.display())));
         }
+    }
+    if let Some(root) = config.root_directory.as_ref().filter(|root| !root.path.is_dir()) {
+        return Err(Fault::new(Kind::NotFound, format!("--rootfs {}: no such directory", root.path.display())));
     }
     for device in &config.devices {
         if super::init::node(&device.source).is_none() {

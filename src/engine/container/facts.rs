@@ -47,6 +47,8 @@ pub struct Facts {
     pub proxies: Vec<String>,
     /// Containers named by `container:NAME` and `--requires`.
     pub containers: BTreeMap<String, Id>,
+    /// The container that `--ipc container:NAME` names keeps its IPC namespace for itself.
+    pub closed_ipc: bool,
     /// The user namespace that `--userns container:NAME` and `ns:PATH` name.
     pub joined_user: Option<JoinedUser>,
     /// Ids of the secrets that `--secret` names, by that name.

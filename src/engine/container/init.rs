@@ -2,7 +2,7 @@
 
 use super::config::{Config, Namespace};
 use super::lower::{DeviceNode, Place};
-use super::volumes::View;
+use super::volumes::{Ready, View};
 use super::{files, lock};
 use crate::database::{Mark, Record};
 use crate::{Engine, Session, fault};
@@ -39,7 +39,8 @@ impl Engine {
         let found = self.record_of(name)?;
         let held = lock::wait(&self.container_directory(&found.id))?;
         let (record, state) = loop {
-            let record = match self.database()?.record(&found.id)?.map(|r| self.settle_locked(r)).transpose()?.flatten() {
+            let record = match self.database()?.record(&found.id)?.map(|r| self.settle_locked(r)).transpose()?.flatten()
+            {
                 Some(record) => record,
                 None => {
                     let _ = std::fs::remove_dir(self.container_directory(&found.id));
@@ -129,7 +130,7 @@ impl Engine {
         let mut secrets = self.hand_secrets(config, &directory)?;
         files.extend(secrets.files);
         files.extend(super::accounts::write(config, &view, &directory)?);
-        let mounts = self.realize(config, &view, &run_directory)?;
+        let Ready { mounts, parts } = self.realize(config, &view, &run_directory)?;
         drop(view);
         if let Some(socket) = self.socket_for(config) {
             files.push((socket, super::notify::INSIDE.into()));
@@ -165,6 +166,7 @@ impl Engine {
             None => Ok(()),
         };
         let session = self.spawn(&launch, id, None, config, meanwhile)?;
+        drop(parts);
         if allotment.is_some() {
             self.attach_networks(id, &run_directory, network.as_ref())?;
         }

@@ -52,7 +52,7 @@ impl Engine {
             "State": state(record, status, running),
             "Image": config.image_id,
             "ImageName": config.image,
-            "Rootfs": "",
+            "Rootfs": config.root_directory.as_ref().map(|root| root.path.to_string_lossy()).unwrap_or_default(),
             "Pod": "",
             "ResolvConfPath": file("resolv.conf"),
             "HostnamePath": file("hostname"),
@@ -92,7 +92,7 @@ impl Engine {
                     Some(format!("{}:{}:{}", source.display(), m.destination, m.options.join(",")))
                 }
                 MountKind::Volume { name, .. } => Some(format!("{name}:{}:{}", m.destination, m.options.join(","))),
-                MountKind::Tmpfs | MountKind::Devpts | MountKind::Image { .. } => None,
+                MountKind::Tmpfs | MountKind::Ramfs | MountKind::Devpts | MountKind::Image { .. } => None,
             })
             .collect();
         let tmpfs: Map<String, Value> = config
@@ -144,7 +144,7 @@ impl Engine {
             "DnsSearch": config.names.dns_search,
             "ExtraHosts": config.names.add_hosts.iter().map(|(n, ip)| format!("{n}:{ip}")).collect::<Vec<_>>(),
             "GroupAdd": config.additional_groups.iter().map(String::as_str).chain(config.keep_groups.then_some("keep-groups")).collect::<Vec<_>>(),
-            "IpcMode": if spaces.no_shared_memory { "none".to_owned() } else { mode(&spaces.ipc) },
+            "IpcMode": ipc_mode(spaces),
             "Cgroup": "",
             "Cgroups": if config.no_cgroup { "disabled" } else { "default" },
             "Links": null,
@@ -287,6 +287,7 @@ impl Engine {
         let (kind, source) = match &mount.kind {
             MountKind::Bind { source } => ("bind", source.to_string_lossy().into_owned()),
             MountKind::Tmpfs => ("tmpfs", String::new()),
+            MountKind::Ramfs => ("ramfs", String::new()),
             MountKind::Devpts => ("devpts", String::new()),
             MountKind::Volume { name, .. } => ("volume", self.volume_data(name).to_string_lossy().into_owned()),
             MountKind::Image { name, .. } => ("image", name.clone()),
@@ -362,6 +363,14 @@ fn security_options(config: &Config) -> Vec<String> {
         all.push(format!("apparmor={profile}"));
     }
     all
+}
+
+fn ipc_mode(spaces: &super::config::Namespaces) -> String {
+    match (&spaces.ipc, spaces.no_shared_memory, spaces.closed_ipc) {
+        (Namespace::Private, true, _) => "none".into(),
+        (Namespace::Private, _, false) => "shareable".into(),
+        (other, ..) => mode(other),
+    }
 }
 
 fn mode(space: &Namespace) -> String {

@@ -5,7 +5,7 @@ mod automatic;
 pub(crate) mod defaults;
 mod devices;
 mod environment;
-mod idmap;
+pub(crate) mod idmap;
 mod life;
 mod limits;
 pub(crate) mod mount_flag;
@@ -16,7 +16,7 @@ pub(crate) mod secrets;
 mod security;
 mod systemd;
 
-use super::config::{Config, Log, LogDriver, Names};
+use super::config::{Config, Log, LogDriver, Names, RootDirectory};
 use super::facts::Facts;
 use ops::container::Create;
 use ops::{Fault, Kind};
@@ -99,6 +99,7 @@ pub fn resolve(
         name: name.to_owned(),
         image: image.name.clone(),
         image_id: image.id.clone(),
+        root_directory: root_directory(asked, namespaces.user.is_some())?,
         environment: {
             let mut environment = environment::environment(asked, &defaults.env, &hostname, facts)?;
             environment.extend(systemd.then(|| systemd::uuid(id)));
@@ -120,7 +121,7 @@ pub fn resolve(
             asked,
             &defaults.volumes,
             if systemd { systemd::memory(asked)? } else { Vec::new() },
-            mounts::Context { facts, id, has_user_namespace: namespaces.user.is_some() },
+            mounts::Context { facts, id, user: namespaces.user.as_ref() },
         )?,
         shm_size: asked.shm_size.unwrap_or(SHM_SIZE),
         devices: devices::devices(asked, facts)?,
@@ -173,6 +174,34 @@ pub fn resolve(
         exposed,
     };
     Ok((config, warnings))
+}
+
+/// `--rootfs`: a directory with its options.
+fn root_directory(asked: &Create, has_user_namespace: bool) -> Result<Option<RootDirectory>, Fault> {
+    if !asked.root_directory {
+        return Ok(None);
+    }
+    let (path, options) = asked.image.split_once(':').unwrap_or((&asked.image, ""));
+    let mut root = RootDirectory { path: path.into(), overlay: false, idmap: false };
+    if !root.path.is_absolute() {
+        return Err(Fault::invalid(format!("--rootfs {path:?}: the path must be absolute")));
+    }
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "O" => root.overlay = true,
+            "idmap" => root.idmap = true,
+            _ => return Err(Fault::invalid(format!("invalid option {option:?} of --rootfs")).hint("use O or idmap")),
+        }
+    }
+    if root.idmap && !has_user_namespace {
+        return Err(Fault::invalid("--rootfs with idmap needs a user namespace of the container's own")
+            .hint("use it with --userns auto or --uidmap"));
+    }
+    if root.idmap && !root.overlay {
+        return Err(Fault::new(Kind::Unsupported, "--rootfs with idmap shows files through an overlay only")
+            .hint("use :O,idmap, and what is written goes elsewhere"));
+    }
+    Ok(Some(root))
 }
 
 /// A given entry point drops the image's command; a given command replaces only the command.

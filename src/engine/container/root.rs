@@ -1,6 +1,6 @@
 //! A container's root file system: its snapshot, as the runtime mounts it.
 
-use super::config::Config;
+use super::config::{Config, RootDirectory};
 use crate::{Engine, fault};
 use ops::Fault;
 use runtime::Rootfs;
@@ -14,6 +14,9 @@ impl Engine {
     pub(crate) fn root_file_system(&self, id: &Id, config: &Config) -> Result<Rootfs, Fault> {
         if let Some(path) = self.mounted_root(id) {
             return Ok(Rootfs::Directory(path));
+        }
+        if let Some(root) = &config.root_directory {
+            return self.given_root(root, id, config);
         }
         let store = self.store()?;
         let snapshot = match store.snapshot(id).map_err(fault::store)? {
@@ -45,6 +48,34 @@ impl Engine {
                 volatile: config.remove,
                 idmap,
             },
+        })
+    }
+
+    /// A directory of the host, or an overlay of it whose upper directory is the container's.
+    fn given_root(&self, root: &RootDirectory, id: &Id, config: &Config) -> Result<Rootfs, Fault> {
+        if !root.overlay {
+            return Ok(Rootfs::Directory(root.path.clone()));
+        }
+        let own = self.container_directory(id).join("overlay/root");
+        let (upper, work) = (own.join("upper"), own.join("work"));
+        if !work.exists() {
+            let fail = |e: std::io::Error| Fault::internal(format!("cannot make {own:?}: {e}"));
+            std::fs::create_dir_all(&upper).map_err(fail)?;
+            // The overlay's root is this directory.
+            let there = std::fs::metadata(&root.path).map_err(fail)?;
+            std::fs::set_permissions(&upper, there.permissions()).map_err(fail)?;
+            std::fs::create_dir_all(&work).map_err(fail)?;
+        }
+        let in_user_namespace = self.host()?.in_user_namespace;
+        Ok(Rootfs::Overlay {
+            base: "/".into(),
+            lower: vec![root.path.clone()],
+            data: None,
+            upper: Some(upper),
+            work: Some(work),
+            user_xattr: in_user_namespace,
+            volatile: config.remove,
+            idmap: config.namespaces.user.clone().filter(|_| root.idmap),
         })
     }
 

@@ -31,6 +31,16 @@ pub struct Realized {
     pub options: Vec<String>,
 }
 
+/// All mounts that are more than a directory of the host.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    /// By their destination.
+    pub mounts: BTreeMap<String, Realized>,
+    /// Parts of volumes, as they were found: some of `mounts` name them by these descriptors, which must stay open until the
+    /// runtime has opened its sources. So nobody who writes to the volume can put something else in their place.
+    pub parts: Vec<OwnedFd>,
+}
+
 /// The container's root, mounted where nobody sees it for as long as somebody looks into it.
 pub(super) struct View<'a> {
     rootfs: &'a Rootfs,
@@ -79,32 +89,31 @@ impl<'a> View<'a> {
 
 impl Engine {
     /// Makes the mounts ready that are more than a directory of the host, and gives each by its destination.
-    pub(super) fn realize(
-        &self,
-        config: &Config,
-        view: &View<'_>,
-        run_directory: &Path,
-    ) -> Result<BTreeMap<String, Realized>, Fault> {
-        let mut realized = BTreeMap::new();
+    pub(super) fn realize(&self, config: &Config, view: &View<'_>, run_directory: &Path) -> Result<Ready, Fault> {
+        let mut ready = Ready::default();
         let mut held = Vec::new();
         for (number, mount) in config.mounts.iter().enumerate() {
             let made = match &mount.kind {
-                MountKind::Tmpfs | MountKind::Devpts => continue,
+                MountKind::Tmpfs | MountKind::Ramfs | MountKind::Devpts => continue,
                 MountKind::Bind { .. } if !mount.chown && mount.overlay.is_none() => continue,
                 MountKind::Bind { source } => plain(source.clone(), mount),
                 MountKind::Volume { name, .. } => self.realize_volume(name, mount, view, &mut held)?,
                 MountKind::Image { id, .. } => self.realize_image(id, mount, config)?,
             };
+            let made = match &mount.subpath {
+                Some(path) => part(made, path, &mut ready.parts)?,
+                None => made,
+            };
             if mount.chown && made.kind == "bind" && !self.host()?.single_id {
                 give(&made.source, view.owner()?)?;
             }
             let made = if mount.overlay.is_some() { self.overlay_of(made, mount, number, view)? } else { made };
-            realized.insert(mount.destination.clone(), made);
+            ready.mounts.insert(mount.destination.clone(), made);
         }
         if !held.is_empty() {
             self.note_held_volumes(run_directory, &held)?;
         }
-        Ok(realized)
+        Ok(ready)
     }
 
     fn realize_volume(
@@ -253,6 +262,26 @@ impl Engine {
 /// The id under which the layers of an image mount are kept.
 fn image_snapshot(container: &Id, destination: &str) -> Id {
     Id::from_random(*Digest::of(format!("image mount {container}{destination}").as_bytes()).as_bytes())
+}
+
+/// A part of a mount's source, found without leaving it.
+fn part(whole: Realized, path: &str, parts: &mut Vec<OwnedFd>) -> Result<Realized, Fault> {
+    if whole.kind != "bind" {
+        return Err(Fault::new(
+            Kind::Unsupported,
+            format!("subpath {path:?}: a part of a volume that one container mounts for itself cannot be mounted"),
+        )
+        .hint("use a volume of plain directories, or run as root"));
+    }
+    let fail = |e: Errno| {
+        let why = if e == Errno::NOENT { "no such file or directory".into() } else { e.to_string() };
+        Fault::new(Kind::NotFound, format!("subpath {path:?} of {}: {why}", whole.source.display()))
+    };
+    let root = Root::open(&whole.source).map_err(fail)?;
+    let found = root.resolve(path.trim_start_matches('/').as_bytes(), OFlags::PATH | OFlags::CLOEXEC).map_err(fail)?;
+    let source = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&found)).into();
+    parts.push(found);
+    Ok(Realized { source, ..whole })
 }
 
 fn plain(source: PathBuf, mount: &Mount) -> Realized {

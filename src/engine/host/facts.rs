@@ -56,6 +56,10 @@ impl Engine {
                 facts.containers.insert(name.to_owned(), self.find(name)?);
             }
         }
+        if let Some(name) = asked.ipc.as_deref().and_then(|ipc| ipc.strip_prefix("container:")) {
+            let spaces = self.database()?.config(self.record_of(name)?.seq)?.namespaces;
+            facts.closed_ipc = spaces.closed_ipc || spaces.no_shared_memory;
+        }
         for name in &asked.requires {
             facts.containers.insert(name.to_owned(), self.find(name)?);
         }

@@ -140,6 +140,9 @@ impl Engine {
         if asked.image.is_empty() {
             return Err(Fault::invalid("no image was named"));
         }
+        if asked.root_directory {
+            return Ok(Image { name: String::new(), id: String::new(), config: Configuration::default() });
+        }
         let pull = |policy: &str| Pull {
             source: asked.image.clone(),
             platform: asked.platform.clone(),

@@ -3,12 +3,16 @@
 use super::Place;
 use crate::container::config::{Config, MountKind, Namespace};
 use crate::container::facts::Facts;
+use crate::container::resolve::idmap;
 use ops::Fault;
 use serde_json::{Value, json};
+use std::path::Path;
+use types::IdRange;
 
 /// In the order in which they are made.
 pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value>, Fault> {
-    let mut all = vec![proc(config, facts), dev(), pts(config, facts), sys(config, facts), mqueue(config), shm(config)];
+    let mut all =
+        vec![proc(config, facts), dev(), pts(config, facts), sys(config, facts), mqueue(config), shm(config, place)];
     // What is bound from the host's /sys brings the host's cgroups with it.
     if !binds_sys(config, facts) && facts.controllers.version != 0 {
         let mode = if config.privileged || config.systemd { "rw" } else { "ro" };
@@ -34,14 +38,16 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value
     }
     for asked in &config.mounts {
         let mount = match (place.mounts.get(&asked.destination), &asked.kind) {
+            (Some(made), _) if made.kind == "bind" => bound(config, &made.source, &asked.destination, &made.options)?,
             (Some(made), _) => {
                 json!({ "type": made.kind, "source": made.source, "destination": asked.destination, "options": made.options })
             }
-            (None, MountKind::Bind { source }) => {
-                json!({ "type": "bind", "source": source, "destination": asked.destination, "options": asked.options })
-            }
+            (None, MountKind::Bind { source }) => bound(config, source, &asked.destination, &asked.options)?,
             (None, MountKind::Devpts) => {
                 json!({ "type": "devpts", "source": "devpts", "destination": asked.destination, "options": asked.options })
+            }
+            (None, MountKind::Ramfs) => {
+                json!({ "type": "ramfs", "source": "ramfs", "destination": asked.destination, "options": asked.options })
             }
             (None, MountKind::Tmpfs) => {
                 json!({ "type": "tmpfs", "source": "tmpfs", "destination": asked.destination, "options": asked.options })
@@ -68,6 +74,22 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value
         }));
     }
     Ok(all)
+}
+
+/// A bind mount; `idmap=MAPS` among its options is a map of its own, which the specification has in a place of its own.
+fn bound(config: &Config, source: &Path, destination: &str, options: &[String]) -> Result<Value, Fault> {
+    let own = options.iter().find_map(|option| Some((option.as_str(), option.strip_prefix("idmap=")?)));
+    let rest: Vec<&String> = options.iter().filter(|option| own.is_none_or(|(own, _)| *option != own)).collect();
+    let mut mount = json!({ "type": "bind", "source": source, "destination": destination, "options": rest });
+    if let Some((_, text)) = own {
+        let map = idmap::of_mount(text, config.namespaces.user.as_ref())?;
+        let ranges = |ranges: &[IdRange]| -> Vec<Value> {
+            ranges.iter().map(|r| json!({ "containerID": r.container, "hostID": r.host, "size": r.size })).collect()
+        };
+        mount["uidMappings"] = json!(ranges(&map.uids));
+        mount["gidMappings"] = json!(ranges(&map.gids));
+    }
+    Ok(mount)
 }
 
 fn mount(kind: &str, source: &str, destination: &str, options: &[&str]) -> Value {
@@ -123,9 +145,17 @@ fn mqueue(config: &Config) -> Value {
     }
 }
 
-fn shm(config: &Config) -> Value {
-    if config.namespaces.ipc == Namespace::Host {
-        return mount("bind", "/dev/shm", "/dev/shm", &["bind", "rprivate", "nosuid", "noexec", "nodev"]);
+fn shm(config: &Config, place: &Place) -> Value {
+    let bound = |source: &str| mount("bind", source, "/dev/shm", &["bind", "rprivate", "nosuid", "noexec", "nodev"]);
+    match &config.namespaces.ipc {
+        Namespace::Host => return bound("/dev/shm"),
+        // Memory that POSIX names is a file system, which goes with the namespace of the other kind.
+        Namespace::Container(id) => {
+            if let Some(owner) = place.joined.get(id) {
+                return bound(&format!("/proc/{}/root/dev/shm", owner.pid));
+            }
+        }
+        Namespace::Private | Namespace::Path(_) => {}
     }
     let size = format!("size={}", config.shm_size);
     mount("tmpfs", "shm", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &size])

@@ -5,7 +5,7 @@
 //! is said here changes the usual map instead of standing for all of it).
 
 use ops::Fault;
-use types::IdRange;
+use types::{IdMap, IdRange};
 
 /// The ranges that `texts` ask for. `engine` is the engine's own map (empty for root), `usual` what `+` changes; ranges for
 /// the other kind of ids (`u`, `g`) go into the second list.
@@ -61,6 +61,51 @@ fn range(text: &str, rest: &str, engine: &[IdRange]) -> Result<Vec<IdRange>, Fau
         Fault::invalid(format!("invalid id map {text:?}: not all of these ids of the host are the user's"))
             .hint("their ranges are in /etc/subuid and /etc/subgid")
     })
+}
+
+/// The map of a mount's own, `[@]uids=FILE-SHOWN-AMOUNT[#…];gids=…`: an id of a file, and as which id of the host it shows; with
+/// `@`, as which id of the container, whose map is `container`.
+pub fn of_mount(text: &str, container: Option<&IdMap>) -> Result<IdMap, Fault> {
+    let invalid = || {
+        Fault::invalid(format!("invalid mount option \"idmap={text}\""))
+            .hint("expected [@]uids=FILE-SHOWN-AMOUNT[#...];gids=FILE-SHOWN-AMOUNT[#...]")
+    };
+    let (relative, rest) = text.strip_prefix('@').map_or((false, text), |rest| (true, rest));
+    let mut map = IdMap::default();
+    for part in rest.split(';') {
+        let (to, ranges, outer) = match part.split_once('=') {
+            Some(("uids", ranges)) => (&mut map.uids, ranges, container.map(|map| &map.uids)),
+            Some(("gids", ranges)) => (&mut map.gids, ranges, container.map(|map| &map.gids)),
+            _ => return Err(invalid()),
+        };
+        for range in ranges.split('#') {
+            let numbers: Vec<u32> = range.split('-').filter_map(|number| number.parse().ok()).collect();
+            let [first, shown, size] = numbers[..] else { return Err(invalid()) };
+            if size == 0 || first.checked_add(size).is_none() || shown.checked_add(size).is_none() {
+                return Err(invalid());
+            }
+            let host = match outer.filter(|_| relative) {
+                None => shown,
+                Some(outer) => {
+                    let range = outer
+                        .iter()
+                        .find(|r| shown >= r.container && shown - r.container <= r.size.saturating_sub(size));
+                    range.map(|r| r.host + (shown - r.container)).ok_or_else(|| {
+                        Fault::invalid(format!(
+                            "mount option \"idmap={text}\": the container has no ids {shown} to {}",
+                            shown + size - 1
+                        ))
+                    })?
+                }
+            };
+            to.push(IdRange { container: first, host, size });
+        }
+        check(to)?;
+    }
+    if map.uids.is_empty() || map.gids.is_empty() {
+        return Err(invalid());
+    }
+    Ok(map)
 }
 
 /// Ids of the host as ids of the engine's namespace; `None` if they are not all mapped there.
@@ -133,6 +178,31 @@ mod tests {
         let texts: Vec<String> = texts.iter().map(|t| (*t).to_owned()).collect();
         let (ranges, _) = parse(&texts, 'u', engine, usual)?;
         Ok(ranges.iter().map(|r| (r.container, r.host, r.size)).collect())
+    }
+
+    #[test]
+    fn maps_of_mounts() {
+        let numbers = |map: IdMap| -> Vec<(u32, u32, u32)> {
+            map.uids.iter().chain(&map.gids).map(|r| (r.container, r.host, r.size)).collect()
+        };
+        let text = "uids=0-1-10#10-11-10;gids=0-100-10";
+        assert_eq!(numbers(of_mount(text, None).unwrap()), [(0, 1, 10), (10, 11, 10), (0, 100, 10)]);
+        let all = vec![IdRange { container: 0, host: 5000, size: 10 }, IdRange { container: 10, host: 9000, size: 5 }];
+        let container = IdMap { uids: all.clone(), gids: all };
+        let text = "@uids=0-10-5;gids=7-1-2";
+        assert_eq!(numbers(of_mount(text, Some(&container)).unwrap()), [(0, 9000, 5), (7, 5001, 2)]);
+        for wrong in [
+            "",
+            "uids=0-1-10",
+            "uids=0-1;gids=0-1-1",
+            "uids=a-1-1;gids=0-1-1",
+            "uids=0-0-0;gids=0-0-1",
+            "x=0-0-1",
+            "@uids=0-9-5;gids=0-0-1",
+            "uids=0-0-5#2-9-1;gids=0-0-1",
+        ] {
+            assert!(of_mount(wrong, Some(&container)).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `--mount`: `type=…,source=…,destination=…` and the options of each type, in Podman's notation.
 
-use super::mounts::{Context, anonymous, bound, destination, source, tmpfs};
+use super::mounts::{Context, anonymous, bound, destination, ramfs, source, tmpfs};
 use crate::container::config::{Mount, MountKind};
 use ops::{Fault, Kind};
 
@@ -23,12 +23,16 @@ pub fn parse(text: &str, context: Context<'_>) -> Result<Vec<Mount>, Fault> {
         "image" => image(&fields, context)?,
         "devpts" => devpts(&fields)?,
         "tmpfs" => memory(&fields)?,
-        "ramfs" | "artifact" => {
+        "ramfs" => {
+            fields.no_source()?;
+            ramfs(fields.destination()?, &strings(&memory_options(&fields)?))?
+        }
+        "artifact" => {
             return Err(Fault::new(
                 Kind::Unsupported,
-                format!("mounts of type {:?} are not supported yet", fields.kind),
+                format!("mounts of type {:?} are not supported: this version of monopod has no artifacts", fields.kind),
             )
-            .hint("use bind, volume, tmpfs, image, devpts or glob"));
+            .hint("use bind, volume, tmpfs, ramfs, image, devpts or glob"));
         }
         other => return Err(Fault::invalid(format!("invalid filesystem type {other:?}"))),
     }])
@@ -107,7 +111,7 @@ impl Fields<'_> {
                     }
                 }
                 "relabel" => options.push(if *value == Some("private") { "Z" } else { "z" }.into()),
-                "subpath" | "volume-subpath" => return Err(part()),
+                "subpath" | "volume-subpath" => options.push(format!("subpath={}", value.unwrap_or_default())),
                 "volume-nocopy" => {
                     if on()? {
                         options.push("nocopy".into());
@@ -177,7 +181,12 @@ fn image(fields: &Fields<'_>, context: Context<'_>) -> Result<Mount, Fault> {
         match *key {
             "rw" | "readwrite" => writable = fields.switch(*value)?,
             "ro" | "readonly" => writable = !fields.switch(*value)?,
-            "subpath" => return Err(part()),
+            // An overlay's part could only be shown by a second mount, which the runtime specification has no word for.
+            "subpath" if !matches!(value, None | Some("" | "/")) => {
+                return Err(Fault::new(Kind::Unsupported, "a part of an image (subpath) cannot be mounted")
+                    .hint("mount the whole"));
+            }
+            "subpath" => {}
             other => {
                 return Err(Fault::invalid(format!("invalid mount option {other:?} of an image")).hint("use rw=true"));
             }
@@ -209,6 +218,11 @@ fn devpts(fields: &Fields<'_>) -> Result<Mount, Fault> {
 
 fn memory(fields: &Fields<'_>) -> Result<Mount, Fault> {
     fields.no_source()?;
+    let options = memory_options(fields)?;
+    tmpfs(fields.destination.ok_or_else(|| fields.destination().unwrap_err())?, &strings(&options))
+}
+
+fn memory_options(fields: &Fields<'_>) -> Result<Vec<String>, Fault> {
     let mut options: Vec<String> = Vec::new();
     for (key, value) in &fields.rest {
         match *key {
@@ -219,12 +233,7 @@ fn memory(fields: &Fields<'_>) -> Result<Mount, Fault> {
             key => options.push(value.map_or_else(|| key.to_owned(), |v| format!("{key}={v}"))),
         }
     }
-    tmpfs(fields.destination.ok_or_else(|| fields.destination().unwrap_err())?, &strings(&options))
-}
-
-/// Whoever else can write there could put a link in its place before it is mounted.
-fn part() -> Fault {
-    Fault::new(Kind::Unsupported, "parts of volumes and images (subpath) cannot be mounted yet").hint("mount the whole")
+    Ok(options)
 }
 
 fn strings(options: &[String]) -> Vec<&str> {

@@ -9,7 +9,7 @@ use ops::container::Create;
 use ops::{Fault, Kind};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use types::{Digest, Id, size};
+use types::{Digest, Id, IdMap, size};
 
 /// What is written to when the root file system is read-only.
 const WRITABLE: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
@@ -21,8 +21,8 @@ pub struct Context<'a> {
     pub facts: &'a Facts,
     /// The container: what it has by no name is named after it.
     pub id: &'a Id,
-    /// The container has a user namespace of its own.
-    pub has_user_namespace: bool,
+    /// The map of the container's own user namespace.
+    pub user: Option<&'a IdMap>,
 }
 
 /// All mounts that were asked for, parents first. `wished` are the paths of the image's volumes, `needed` what the program
@@ -211,7 +211,7 @@ pub fn bound(kind: MountKind, destination: String, asked: &[&str], context: Cont
                 mount.overlay.get_or_insert_with(Overlay::default);
                 continue;
             }
-            "idmap" if !context.has_user_namespace => {
+            "idmap" if context.user.is_none() => {
                 return Err(Fault::invalid("mount option \"idmap\" needs a user namespace of the container's own")
                     .hint("use it with --userns auto or --uidmap"));
             }
@@ -231,12 +231,13 @@ pub fn bound(kind: MountKind, destination: String, asked: &[&str], context: Cont
                     }
                     continue;
                 }
-                Some(("idmap", _)) => {
-                    return Err(Fault::new(
-                        Kind::Unsupported,
-                        format!("mount option {option:?}: a map of a mount's own is not supported yet"),
-                    )
-                    .hint("use idmap, which is the container's map"));
+                Some(("idmap", map)) => {
+                    super::idmap::of_mount(map, context.user)?;
+                    "idmap"
+                }
+                Some(("subpath", path)) if is_volume => {
+                    mount.subpath = Some(path.to_owned()).filter(|path| !path.is_empty());
+                    continue;
                 }
                 _ => return Err(Fault::invalid(format!("invalid mount option {option:?}"))),
             },
@@ -266,6 +267,30 @@ pub fn bound(kind: MountKind, destination: String, asked: &[&str], context: Cont
         mount.options.push("rprivate".into());
     }
     Ok(mount)
+}
+
+/// Memory that is never swapped: the kernel takes a mode, and nothing else.
+pub fn ramfs(destination: String, asked: &[&str]) -> Result<Mount, Fault> {
+    let mut options: Vec<String> = Vec::new();
+    for option in asked {
+        match option.split_once('=').map_or((*option, None), |(k, v)| (k, Some(v))) {
+            ("ro" | "rw" | "exec" | "noexec" | "suid" | "nosuid" | "dev" | "nodev" | "noatime", None) => {}
+            ("mode", Some(value)) if u32::from_str_radix(value, 8).is_ok() => {}
+            (key, None) if PROPAGATIONS.contains(&key) => {}
+            ("size", _) => {
+                return Err(Fault::invalid("a mount of type ramfs has no size: the kernel does not limit it")
+                    .hint("use type=tmpfs"));
+            }
+            _ => return Err(Fault::invalid(format!("invalid ramfs option {option:?}"))),
+        }
+        options.push((*option).to_owned());
+    }
+    for (one, other) in [("nosuid", "suid"), ("nodev", "dev")] {
+        if !options.iter().any(|o| o == one || o == other) {
+            options.push(one.into());
+        }
+    }
+    Ok(Mount::new(MountKind::Ramfs, destination, options))
 }
 
 /// `--tmpfs`: memory at `path`.

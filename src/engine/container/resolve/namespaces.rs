@@ -19,14 +19,17 @@ pub fn namespaces(asked: &Create, network: Namespace, facts: &Facts) -> Result<N
         ipc: match asked.ipc.as_deref() {
             // `shareable` lets others join; `none` is without /dev/shm.
             Some("shareable" | "none") => Namespace::Private,
-            // /dev/shm of the other container would have to come with it.
-            Some(text) if text.starts_with("container:") || text.starts_with("ns:") => {
-                return Err(Fault::new(Kind::Unsupported, format!("--ipc {text} is not supported yet"))
-                    .hint("use private, shareable or host"));
+            Some(text) if text.starts_with("container:") && facts.closed_ipc => {
+                return Err(Fault::new(
+                    Kind::Conflict,
+                    format!("--ipc {text}: the IPC namespace of that container is not to be shared"),
+                )
+                .hint("run the other one with --ipc shareable"));
             }
             other => one("ipc", other, facts)?,
         },
         no_shared_memory: asked.ipc.as_deref() == Some("none"),
+        closed_ipc: asked.ipc.as_deref() == Some("private"),
         uts: one("uts", asked.uts.as_deref(), facts)?,
         // Version 1 hierarchies have no private view that programs expect; Podman shares the host's there.
         cgroup: match asked.cgroupns.as_deref() {

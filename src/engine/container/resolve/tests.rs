@@ -338,10 +338,11 @@ fn mounts_are_parsed_and_sorted() {
         ("type=glob,dst=/x,src=/none*", "no file paths matching"),
         ("type=bind,dst=/x,src=rel", "absolute path"),
         ("type=volume,src=v", "must set volume destination"),
-        ("type=volume,src=v,dst=/v,subpath=a", "cannot be mounted yet"),
+        ("type=bind,src=/,dst=/v,subpath=a", "invalid mount option"),
+        ("type=ramfs,dst=/v,size=1m", "has no size"),
         ("type=devpts,dst=/x,colour=1", "invalid mount option"),
         ("type=tmpfs,dst=/x,src=/y", "not supported for"),
-        ("type=artifact,dst=/x,src=y", "not supported yet"),
+        ("type=artifact,dst=/x,src=y", "no artifacts"),
     ] {
         let text = refused(|a| a.mounts = vec![bad.into()]);
         assert!(text.contains(why), "{bad}: {text}");
@@ -352,6 +353,7 @@ fn word(kind: &MountKind) -> String {
     match kind {
         MountKind::Bind { source } => source.display().to_string(),
         MountKind::Tmpfs => "tmpfs".into(),
+        MountKind::Ramfs => "ramfs".into(),
         MountKind::Volume { anonymous: true, name } => format!("anonymous {}", name.len()),
         MountKind::Volume { name, .. } => format!("volume {name}"),
         MountKind::Image { name, id } => format!("image {name} {id}"),
