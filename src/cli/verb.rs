@@ -6,6 +6,7 @@ use crate::program::{Program, print};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
+mod artifact;
 mod attach;
 mod cleanup;
 mod clone;
@@ -386,6 +387,20 @@ pub struct Group {
 
 /// The groups of verbs.
 pub const GROUPS: &[Group] = &[
+    Group {
+        name: "artifact",
+        about: "Manage artifacts",
+        verbs: &[
+            ("add", &artifact::ADD),
+            ("extract", &artifact::EXTRACT),
+            ("inspect", &artifact::INSPECT),
+            ("ls", &artifact::LIST),
+            ("pull", &artifact::PULL),
+            ("push", &artifact::PUSH),
+            ("rm", &artifact::REMOVE),
+        ],
+        hidden: &[("list", &artifact::LIST), ("remove", &artifact::REMOVE)],
+    },
     Group {
         name: "container",
         about: "Manage containers",

@@ -1,5 +1,6 @@
 //! Images as containers and users see them: brought, found, listed, described, removed.
 
+mod artifact;
 mod between;
 mod bring;
 pub(crate) mod change;

@@ -4,6 +4,7 @@
 //! Must not know: how anything is done, flags, HTTP. Every option is an `Option` or an empty list: only the engine's
 //! `resolve` has defaults.
 
+pub mod artifact;
 pub mod container;
 pub mod event;
 pub mod fault;

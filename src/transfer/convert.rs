@@ -93,6 +93,11 @@ pub struct Layer {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// True of an image, false of anything else that has a manifest.
+pub fn is_image(original: &Original) -> bool {
+    matches!(original.kind.as_str(), "" | OCI_CONFIG | DOCKER_CONFIG)
+}
+
 /// The manifest of `original` in `form`, with its layers as they will be: its own bytes if nothing changes.
 pub fn manifest(original: &Original, form: Form, layers: &[Layer]) -> Result<(Vec<u8>, String)> {
     let own = original.manifest.as_ref();
@@ -102,7 +107,7 @@ pub fn manifest(original: &Original, form: Form, layers: &[Layer]) -> Result<(Ve
     {
         return Ok((bytes.clone(), media_type.clone()));
     }
-    let is_image = matches!(original.kind.as_str(), "" | OCI_CONFIG | DOCKER_CONFIG);
+    let is_image = is_image(original);
     if form == Form::Docker && !is_image {
         let why = format!("an artifact ({:?}) has no form in Docker's schema 2: use the OCI format", original.kind);
         return Err(Error::Document { what: "manifest", name: Digest::of(&original.configuration).to_string(), why });

@@ -84,7 +84,11 @@ pub fn copy(
     let steps = original
         .layers
         .iter()
-        .map(|leaf| step(origin, leaf, destination.packing(), form, change))
+        .map(|leaf| match convert::is_image(original) {
+            true => step(origin, leaf, destination.packing(), form, change),
+            // What an artifact holds is a file, whatever it is called.
+            false => Ok(Step { from: None, to: None }),
+        })
         .collect::<Result<Vec<Step>>>()?;
     let own_form = original.manifest.as_ref().map(|(_, media_type)| Form::of(media_type));
     if own_form != Some(form) || steps.iter().any(|step| step.changes()) {

@@ -7,6 +7,7 @@
 //! Must not know: containers, flags, the environment, where credentials and proxies come from.
 
 mod archive;
+pub mod artifact;
 mod between;
 mod compress;
 mod containers;

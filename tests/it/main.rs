@@ -3,6 +3,7 @@
 //!
 //! Must not know: any room. What is not told by exit codes, output and the kernel is not tested here.
 
+mod artifacts;
 mod attach;
 mod bench;
 mod between;
