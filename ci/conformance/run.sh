@@ -98,7 +98,7 @@ if [ -x "${CONTEST:-}/contest" ]; then
         path=$(file "$runtime")
         [ -n "$path" ] || continue
         # Group by group: the program ends with the first test that is not prepared for what it sees.
-        for group in $("$CONTEST/contest" list); do
+        for group in $(cd "$CONTEST" && ./contest list); do
             case $group in *"$filter"*) ;; *) continue ;; esac
             log=$work/contest-$group-$runtime
             (cd "$CONTEST" && RUNTIME_KIND=${runtime#monopod} timeout -k 5 300 ./contest run --runtime "$path" --runtimetest "$CONTEST/runtimetest" \

@@ -127,6 +127,13 @@ impl Placement {
         Ok(())
     }
 
+    /// Its places as CRIU's `--cgroup-root` takes them: for each controller of version 1 beside its name, else for all.
+    pub fn roots(&self) -> Vec<String> {
+        let Some(group) = &self.group else { return Vec::new() };
+        let all: Vec<String> = group.legacy_controllers().map(|name| format!("{name}:{}", group.path())).collect();
+        if all.is_empty() { vec![group.path().to_owned()] } else { all }
+    }
+
     /// The group's path, as [`Group::open`] takes it.
     pub fn name(&self) -> Option<String> {
         self.group.as_ref().map(|group| group.path().to_owned()).filter(|path| !path.is_empty())

@@ -230,8 +230,8 @@ fn failures_are_told_where_engines_look() {
         (&["start", "one"], "does not exist"),
         (&["--log-format", "xml", "list"], "expected text or json"),
         (&["create", "--preserve-fds", "3", "one"], "preserve-fds"),
-        (&["checkpoint", "--image-path", "/x", "one"], "CRIU"),
-        (&["restore", "one"], "CRIU"),
+        (&["checkpoint", "--image-path", "/x", "one"], "does not exist"),
+        (&["--criu", "/nowhere", "restore", "one"], "CRIU"),
         (&["--systemd-cgroup", "create", "one"], "slice:prefix:name"),
     ] {
         bench.run(words).fails(1, told);
@@ -328,6 +328,80 @@ fn limits_change_and_are_counted() {
     let mut rest = String::new();
     child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success());
+}
+
+const COUNTS: &str = "i=0; while :; do i=$((i+1)); echo $i >/tmp/n; sleep 0.05; done";
+
+#[test]
+fn checkpoints_are_left_to_criu() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify(COUNTS, |_| ());
+    let calls = bench.home.path("calls");
+    let stand_in = bench.home.write(
+        "criu",
+        format!(
+            "#!/bin/sh\necho \"$@\" >>{}\naction=$1\n\
+            while [ $# -gt 0 ]; do case $1 in --tree) pid=$2;; --work-dir) work=$2;; esac; shift; done\n\
+            [ $action = restore ] || exec kill -9 $pid\n\
+            echo '(00.1) Error (criu/image.c:1): no such image' >$work/restore.log\nexit 1\n",
+            calls.display()
+        )
+        .as_bytes(),
+    );
+    fs::set_permissions(&stand_in, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (criu, images) = (stand_in.to_str().unwrap(), bench.home.path("images"));
+    let images = images.to_str().unwrap();
+    bench.run(&["--criu", "/nowhere", "restore", "two"]).fails(1, "install it");
+    bench.run(&["run", "-d", "one"]).ok();
+    bench.run(&["--criu", "/nowhere", "checkpoint", "one"]).fails(1, "install it");
+    bench.run(&["--criu", criu, "checkpoint", "--manage-cgroups-mode", "x", "one"]).fails(1, "soft, full");
+    bench.run(&["--criu", criu, "checkpoint", "--image-path", images, "--tcp-established", "one"]).ok();
+    let told = fs::read_to_string(&calls).unwrap();
+    for words in ["dump --images-dir", "--tree", "--tcp-established", "--external file[", "--manage-cgroups=soft"] {
+        assert!(told.contains(words), "{words} in {told}");
+    }
+    bench.run(&["state", "one"]).fails(1, "does not exist");
+    let streams: Vec<String> =
+        serde_json::from_slice(&fs::read(bench.home.path("images/descriptors.json")).unwrap()).unwrap();
+    assert!(streams.iter().all(|name| name.starts_with("file[")), "{streams:?}");
+    // What fails leaves nothing, and says why.
+    bench.run(&["--criu", criu, "restore", "--image-path", images, "two"]).fails(1, "no such image");
+    let told = fs::read_to_string(&calls).unwrap();
+    assert!(told.contains(&format!("--inherit-fd fd[0]:{}", streams[0])), "{told}");
+    assert_eq!(bench.run(&["list", "-q"]).ok(), "");
+    bench.specify(COUNTS, |spec| spec["hooks"] = json!({"createRuntime": [{"path": "/bin/true"}]}));
+    bench.run(&["--criu", criu, "restore", "--image-path", images, "two"]).fails(1, "createRuntime hooks");
+}
+
+#[test]
+fn a_checkpoint_is_restored() {
+    let Some(bench) = Bench::new() else { return };
+    let works = Command::new("criu").arg("check").output().is_ok_and(|output| output.status.success());
+    if !works {
+        return eprintln!("SKIPPED: no criu that works on this kernel");
+    }
+    bench.specify(COUNTS, |_| ());
+    let images = bench.home.path("images");
+    let count =
+        || fs::read_to_string(bench.home.path("bundle/rootfs/tmp/n")).unwrap_or_default().trim().parse().unwrap_or(0);
+    let grown = |from: u64| {
+        while count() <= from {
+            std::thread::sleep(std::time::Duration::from_millis(10))
+        }
+    };
+    bench.run(&["run", "-d", "one"]).ok();
+    grown(3);
+    bench.run(&["checkpoint", "--image-path", images.to_str().unwrap(), "one"]).ok();
+    let stopped = count();
+    bench.run(&["restore", "-d", "--image-path", images.to_str().unwrap(), "two"]).ok();
+    grown(stopped + 3);
+    // Where it was, not from the beginning; and as confined as before.
+    assert_eq!(bench.state("two")["status"], "running");
+    assert!(
+        bench.run(&["exec", "two", "cat", "/proc/1/cgroup"]).ok().lines().all(|line| !line.contains(&bench.cgroup))
+    );
+    bench.run(&["kill", "two", "KILL"]).ok();
+    bench.run(&["delete", "-f", "two"]).ok();
 }
 
 #[test]

@@ -141,6 +141,11 @@ impl Group {
         self.unified.iter().chain(self.legacy.iter().map(|(_, directory)| directory))
     }
 
+    /// The controllers of version 1 in whose hierarchies it is.
+    pub fn legacy_controllers(&self) -> impl Iterator<Item = &str> {
+        self.legacy.iter().flat_map(|(controllers, _)| controllers.iter().map(String::as_str))
+    }
+
     /// The directory in the hierarchy of version 1 which has `controller`.
     fn legacy(&self, controller: &str) -> Option<&PathBuf> {
         self.legacy.iter().find(|(all, _)| all.iter().any(|c| c == controller)).map(|(_, directory)| directory)

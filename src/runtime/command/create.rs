@@ -73,16 +73,18 @@ pub(crate) fn undo(program: &Program, place: &Place) {
 }
 
 /// What is to be created.
-struct Order {
-    create: Create,
+pub(crate) struct Order {
+    /// For the runtime.
+    pub create: Create,
     /// The specification as it is in the bundle.
-    text: Vec<u8>,
+    pub text: Vec<u8>,
     terminal: bool,
     pid_file: Option<PathBuf>,
 }
 
 impl Order {
-    fn read(program: &Program, words: &Words) -> Result<Order, Failure> {
+    /// From the bundle.
+    pub fn read(program: &Program, words: &Words) -> Result<Order, Failure> {
         let (preserved, listening) = make::preserved(words.number("preserve-fds")?.unwrap_or(0))?;
         let bundle = PathBuf::from(words.value("bundle").unwrap_or("."));
         let bundle = std::fs::canonicalize(&bundle).map_err(|source| Failure::File {
@@ -141,7 +143,8 @@ impl Order {
         }
     }
 
-    fn record(&self) -> Result<Record, Failure> {
+    /// What is written down before there is a process.
+    pub fn record(&self) -> Result<Record, Failure> {
         let spec = &self.create.spec;
         let Rootfs::Directory(rootfs) = &self.create.rootfs else { unreachable!("bundles have a directory") };
         let own_pids = spec

@@ -62,6 +62,8 @@ pub(crate) enum Failure {
         #[source]
         source: rustix::io::Errno,
     },
+    #[error("criu {action} failed ({status}): {reason}; see {log:?}")]
+    Criu { action: &'static str, status: std::process::ExitStatus, reason: String, log: PathBuf },
     #[error("cannot tell what there is: {source}")]
     Features {
         #[source]
@@ -114,6 +116,11 @@ impl Failure {
         }
         .unwrap_or(message);
         Failure::Runtime { message }
+    }
+
+    /// The program CRIU could not be executed.
+    pub fn criu(source: std::io::Error) -> Failure {
+        Failure::File { step: "execute", path: "criu".into(), source }
     }
 
     /// For a cgroup's error, with its causes.

@@ -14,7 +14,9 @@
 //!
 //! Must not know: engines, images; the flags of `cli`.
 
+mod checkpoint;
 mod create;
+mod criu;
 mod delete;
 mod events;
 mod exec;
@@ -26,6 +28,7 @@ mod list;
 mod log;
 mod make;
 mod members;
+mod restore;
 mod signal;
 mod start;
 mod state;
@@ -54,6 +57,8 @@ pub(crate) struct Program {
     root: Option<PathBuf>,
     /// `cgroupsPath` is a slice, a prefix and a name of systemd's.
     systemd: bool,
+    /// The program CRIU, where it is named.
+    criu: Option<PathBuf>,
 }
 
 impl Program {
@@ -144,6 +149,7 @@ impl Called {
                 log,
                 root: self.globals.value("root").map(PathBuf::from),
                 systemd: systemd(&self.globals)?,
+                criu: self.globals.value("criu").map(PathBuf::from),
             };
             program.log.debug(&format!("{} {} {:?}", program.name, verb.name, verb_words.arguments));
             verb.check(&verb_words, &program.name).and_then(|()| (verb.execute)(&program, &verb_words)).or_else(

@@ -270,6 +270,11 @@ impl Place {
         self.put(CONFIG, specification)
     }
 
+    /// The path of a file for other programs to write.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     /// Makes the two FIFOs; returns the ends for the first process: where it waits, and where it reports.
     pub fn make_doors(&self) -> Result<(OwnedFd, OwnedFd, OwnedFd), Failure> {
         for name in [START, REPORT] {

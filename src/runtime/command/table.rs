@@ -2,9 +2,8 @@
 //!
 //! Must not know: what a command does.
 
-use super::failure::Failure;
-use super::flags::{Flag, Reading, Verb, Words, options};
-use super::{Program, create, delete, events, exec, list, members, signal, start, template, update};
+use super::flags::{Flag, Reading, Verb, options};
+use super::{checkpoint, create, criu, delete, events, exec, list, members, restore, signal, start, template, update};
 use crate::OCI_VERSION;
 use std::fmt::Write as _;
 
@@ -17,7 +16,7 @@ pub(crate) const GLOBALS: &[Flag] = &[
     Flag::switch("systemd-cgroup", "Let systemd make cgroups; cgroupsPath is slice:prefix:name"),
     Flag::with("cgroup-manager", "MANAGER", "Who makes cgroups: cgroupfs or systemd"),
     Flag::with("rootless", "BOOL", "true, false or auto; what may be done is found out whatever is said"),
-    Flag::with("criu", "FILE", "Not used: there is no checkpointing"),
+    Flag::with("criu", "FILE", "The program CRIU, else the one in PATH"),
     Flag::switch("version", "Print the version").letter('v'),
 ];
 
@@ -85,6 +84,33 @@ const UPDATE: &[Flag] = &[
     Flag::with("mem-bw-schema", "SCHEMA", "Refused: not built"),
 ];
 
+const CHECKPOINT: &[Flag] = &[
+    criu::IMAGES,
+    criu::WORK,
+    Flag::with("parent-path", "DIRECTORY", "Files of an earlier one, from there: only what changed since is written"),
+    Flag::switch("pre-dump", "Only write memory, and go on"),
+    Flag::switch("leave-running", "Go on afterwards, instead of being deleted").letter('R'),
+    criu::TCP,
+    criu::SOCKETS,
+    criu::SHELL,
+    criu::LOCKS,
+    criu::CGROUPS,
+];
+const RESTORE: &[Flag] = &[
+    BUNDLE,
+    CONFIG,
+    criu::IMAGES,
+    criu::WORK,
+    PID_FILE,
+    DETACH,
+    NO_SUBREAPER,
+    criu::TCP,
+    criu::SOCKETS,
+    criu::SHELL,
+    criu::LOCKS,
+    criu::CGROUPS,
+];
+
 const PLAIN: Verb = Verb {
     name: "",
     usage: "CONTAINER",
@@ -93,11 +119,8 @@ const PLAIN: Verb = Verb {
     arguments: (1, 1),
     reading: Reading::Mixed,
     makes: false,
-    execute: checkpoint,
+    execute: list::state,
 };
-
-const REFUSED: Verb =
-    Verb { about: "Refused: there is no checkpointing", reading: Reading::Unread, arguments: (0, usize::MAX), ..PLAIN };
 
 /// The commands.
 pub(crate) const VERBS: &[Verb] = &[
@@ -194,16 +217,21 @@ pub(crate) const VERBS: &[Verb] = &[
         execute: template::features,
         ..PLAIN
     },
-    Verb { name: "checkpoint", ..REFUSED },
-    Verb { name: "restore", ..REFUSED },
+    Verb {
+        name: "checkpoint",
+        about: "Turn the processes of a container into files, by CRIU",
+        flags: CHECKPOINT,
+        execute: checkpoint::checkpoint,
+        ..PLAIN
+    },
+    Verb {
+        name: "restore",
+        about: "Make a container of the files of a checkpoint, by CRIU",
+        flags: RESTORE,
+        execute: restore::restore,
+        ..PLAIN
+    },
 ];
-
-fn checkpoint(_: &Program, _: &Words) -> Result<u8, Failure> {
-    Err(Failure::Unsupported {
-        what: "checkpointing".into(),
-        instead: "it takes the program CRIU, which this runtime cannot drive; stop the container and run it anew",
-    })
-}
 
 /// What `--version` prints; engines read the first line and that of the specification.
 pub(crate) fn version(name: &str) -> String {
