@@ -69,6 +69,8 @@ struct First<'a> {
     stdio: Option<Stdio>,
     start: Option<OwnedFd>,
     may_make_devices: bool,
+    /// Nodes that it could not make itself.
+    made: Option<devices::Made>,
     /// Its process id, as the original sees it, comes when the original has done its part.
     wait: Option<OwnedFd>,
     /// Told when everything is mounted, if the original has more to do then.
@@ -109,6 +111,8 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
     let may_make_devices = plan.new & NEW_USER == 0
         && !plan.join.iter().any(|(kind, _)| *kind == NEW_USER)
         && sys::namespaces::in_initial_user_namespace();
+    let asked = linux.devices().as_deref().filter(|_| plan.new & NEW_USER != 0).unwrap_or_default();
+    let made = devices::prepare(interface, asked, &plan.uids, &plan.gids)?;
     let makes_nodes = privileges::may_gain(process, sys::capability::MKNOD);
     let mut placement = Placement::create(linux, &create.id, create.everywhere, makes_nodes)?;
     let launched = (|| {
@@ -141,6 +145,7 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
             stdio: Some(stdio),
             start,
             may_make_devices,
+            made,
             wait: Some(wait),
             ready: told,
             agent,
@@ -370,7 +375,7 @@ impl First<'_> {
         }
         let mounted = mounts::attach(root, std::mem::take(&mut self.mounts), &facts)?;
         let asked = self.linux.devices().as_deref().unwrap_or_default();
-        devices::make(self.interface, root, &mounted, asked, self.may_make_devices)?;
+        devices::make(self.interface, root, &mounted, asked, self.may_make_devices, self.made.take())?;
         let domain = self.create.spec.domainname().as_deref();
         sysctl::write(self.linux.sysctl().as_ref(), domain, mounted.proc.as_ref().map(|fd| fd.as_fd()), self.own)?;
         let stdio = self.stdio.take().ok_or(Errno::BADF).step("take the streams")?;

@@ -1,18 +1,21 @@
 //! Device nodes and links of `/dev`.
 //!
-//! Where nodes may be made (the initial user namespace), they are; elsewhere the host's are bound, and what was bound is
-//! compared with what was asked for.
+//! Where nodes may be made (the initial user namespace), they are. For a container in a user namespace of its own those asked for
+//! are made by the host's root, and bound; elsewhere the host's are bound, and what was bound is compared with what was asked for.
 
 use crate::error::{Context, Error};
 use crate::mounts::Mounted;
+use crate::options::Options;
 use crate::paths::{self, Kind};
 use crate::trees::{Failed, Interface, Place, Tree};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd};
+use rustix::mount::{OpenTreeFlags, UnmountFlags};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use sys::mount::Change;
+use types::idmap::{IdRange, to_host};
 
 /// A node to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +47,85 @@ const LINKS: [(&str, &str); 5] = [
     ("/proc/kcore", "core"),
 ];
 
-/// Fills `/dev` below `root` with the default nodes, the specification's and the links. `may_make`: nodes can be made here.
+/// Nodes that were made for a container which cannot: files named by numbers, in a file system that is nowhere.
+#[derive(Debug)]
+pub struct Made {
+    tree: Tree,
+    /// Where they belong: each number's path.
+    paths: Vec<PathBuf>,
+}
+
+/// Makes those of the nodes asked for whose owners have a place in the maps of the container's user namespace. `None` where
+/// that is none, or the caller may not.
+pub fn prepare(
+    interface: Interface,
+    asked: &[LinuxDevice],
+    uids: &[IdRange],
+    gids: &[IdRange],
+) -> Result<Option<Made>, Error> {
+    // Classic mounts are nowhere else than in their places.
+    if asked.is_empty() || interface == Interface::Classic || !sys::namespaces::in_initial_user_namespace() {
+        return Ok(None);
+    }
+    let options = Options { set: sys::mount::NO_SUID | sys::mount::NO_EXEC, ..Options::default() };
+    let error = |path: &Path, step: &'static str, source| Error::Device { path: path.to_owned(), step, source };
+    let tree = Tree::filesystem(interface, "tmpfs", "tmpfs", &options);
+    let tree = tree.map_err(|Failed(_, source)| error(Path::new("/dev"), "make a file system for", source))?;
+    let Tree::Detached(directory) = &tree else { return Ok(None) };
+    let mut paths = Vec::new();
+    for node in nodes(asked)?.into_iter().take(asked.len()).filter(|node| node.kind != FileType::Fifo) {
+        let (Some(uid), Some(gid)) = (to_host(uids, node.uid), to_host(gids, node.gid)) else { continue };
+        let name = paths.len().to_string();
+        let (mode, number) = (Mode::from_raw_mode(node.mode), rustix::fs::makedev(node.major, node.minor));
+        match rustix::fs::mknodat(directory, &name, node.kind, mode, number) {
+            // The host's are bound.
+            Err(Errno::PERM) => return Ok(None),
+            other => other.map_err(|source| error(&node.path, "make", source))?,
+        }
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        rustix::fs::chownat(directory, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            // What the caller's mask took away.
+            .and_then(|()| rustix::fs::chmodat(directory, &name, mode, AtFlags::empty()))
+            .map_err(|source| error(&node.path, "give away", source))?;
+        paths.push(node.path);
+    }
+    Ok(Some(Made { tree, paths }).filter(|made| !made.paths.is_empty()))
+}
+
+impl Made {
+    /// Each as a mount of its own. Before kernel 6.15 only what is mounted somewhere can be copied: it is, over `dev`, meanwhile.
+    fn trees(self, dev: BorrowedFd<'_>) -> Result<Vec<(PathBuf, Tree)>, Error> {
+        let Made { tree, paths } = self;
+        let error = |step: &'static str| move |source| Error::Device { path: "/dev".into(), step, source };
+        let place =
+            Place { root: dev, path: PathBuf::new(), fd: dev.try_clone_to_owned().map_err(io).map_err(error("open"))? };
+        let all = tree.attach(&place).map_err(error("mount nodes over"))?;
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        let one = |(number, path): (usize, PathBuf)| {
+            let tree = rustix::mount::open_tree(&all, number.to_string(), flags);
+            tree.map(|tree| (path, Tree::Detached(tree))).map_err(error("copy a node for"))
+        };
+        let trees = paths.into_iter().enumerate().map(one).collect::<Result<Vec<_>, Error>>()?;
+        let mounted = format!("/proc/self/fd/{}", all.as_raw_fd());
+        rustix::mount::unmount(mounted, UnmountFlags::DETACH).map_err(error("unmount nodes from"))?;
+        Ok(trees)
+    }
+}
+
+fn io(error: std::io::Error) -> Errno {
+    sys::process::errno(error)
+}
+
+/// Fills `/dev` below `root` with the default nodes, the specification's and the links. `may_make`: nodes can be made here;
+/// those that were `made` are bound.
 pub fn make(
     interface: Interface,
     root: BorrowedFd<'_>,
     mounted: &Mounted,
     asked: &[LinuxDevice],
     may_make: bool,
+    made: Option<Made>,
 ) -> Result<(), Error> {
     let nodes = nodes(asked)?;
     if mounted.dev_is_bound {
@@ -62,13 +137,18 @@ pub fn make(
         None => paths::make_directories(root, Path::new("/dev")),
     }
     .in_root(Path::new("/dev"), "open")?;
+    let mut trees = made.map_or(Ok(Vec::new()), |made| made.trees(dev.as_fd()))?;
     for node in nodes {
+        if let Some(at) = trees.iter().position(|(path, _)| *path == node.path) {
+            bind(root, &node, trees.swap_remove(at).1)?;
+            continue;
+        }
         // A pipe is no device: anybody may make one.
         let may_make = may_make || node.kind == FileType::Fifo;
         let made = if may_make { create(root, dev.as_fd(), &node) } else { Err(Errno::PERM) };
         match made {
             Ok(()) => {}
-            Err(Errno::PERM) => bind(interface, root, &node)?,
+            Err(Errno::PERM) => bind(root, &node, host_node(interface, &node)?)?,
             Err(source) => return Err(Error::Device { path: node.path, step: "make", source }),
         }
     }
@@ -153,14 +233,20 @@ fn is(status: &rustix::fs::Stat, node: &Node) -> bool {
         && (node.kind == FileType::Fifo || status.st_rdev == rustix::fs::makedev(node.major, node.minor))
 }
 
-/// The host's node of the same path, bound.
-fn bind(interface: Interface, root: BorrowedFd<'_>, node: &Node) -> Result<(), Error> {
+/// The host's node of the same path.
+fn host_node(interface: Interface, node: &Node) -> Result<Tree, Error> {
     let error = |step: &'static str| move |source: Errno| Error::Device { path: node.path.clone(), step, source };
     let mut tree =
         Tree::bind_path(interface, &node.path, false, true).map_err(|Failed(_, e)| error("open the host's")(e))?;
     // The host's own mount may be without: a node is neither to be executed nor to change anybody.
     let set = sys::mount::NO_SUID | sys::mount::NO_EXEC;
     tree.change(false, Change { set, ..Change::default() }).map_err(error("restrict the host's"))?;
+    Ok(tree)
+}
+
+/// A node in its place.
+fn bind(root: BorrowedFd<'_>, node: &Node, tree: Tree) -> Result<(), Error> {
+    let error = |step: &'static str| move |source: Errno| Error::Device { path: node.path.clone(), step, source };
     let fd = paths::mountpoint(root, &node.path, Kind::File).map_err(error("make a place for it"))?;
     let fd = tree.attach(&Place { root, path: node.path.clone(), fd }).map_err(error("bind the host's"))?;
     let status = rustix::fs::fstat(&fd).map_err(error("look at it"))?;

@@ -170,6 +170,13 @@ impl Host {
                 format!("{:?} is not writable", hierarchy.mount),
                 "mount the cgroup hierarchy read-write",
             )),
+            (None, Err(_)) if self.layout == Layout::Legacy => Err(Reason::new(
+                format!("no hierarchy of cgroup v1 with the {} controller is mounted", limit.legacy()),
+                format!(
+                    "mount one (mount -t cgroup -o {0} none /sys/fs/cgroup/{0}), or boot with cgroup v2",
+                    limit.legacy()
+                ),
+            )),
             (None, base) => base.as_ref().map(|_| Place::Unified).map_err(Reason::clone),
         }
     }
@@ -286,6 +293,14 @@ mod tests {
             "no cgroup filesystem is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup"
         );
         assert!(host.parent().is_err());
+    }
+
+    #[test]
+    fn a_controller_that_is_not_mounted_is_named() {
+        let hierarchy = Hierarchy { mount: "/".into(), controllers: vec!["pids".into()], writable: true };
+        let host = Host::new(None, vec![hierarchy], false, String::new);
+        assert_eq!(host.can(Limit::Pids), Ok(()));
+        assert!(host.can(Limit::Hugetlb).unwrap_err().why.contains("hugetlb"));
     }
 
     #[test]

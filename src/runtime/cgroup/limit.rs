@@ -29,6 +29,10 @@ pub enum Limit {
     Devices,
     /// Pausing.
     Freezer,
+    /// By which packets are told apart.
+    NetworkClass,
+    /// The priority of packets, for each interface.
+    NetworkPriority,
 }
 
 impl Limit {
@@ -46,7 +50,7 @@ impl Limit {
             Limit::Hugetlb => Some("hugetlb"),
             Limit::Rdma => Some("rdma"),
             Limit::Misc => Some("misc"),
-            Limit::Core | Limit::Devices | Limit::Freezer => None,
+            Limit::Core | Limit::Devices | Limit::Freezer | Limit::NetworkClass | Limit::NetworkPriority => None,
         }
     }
 
@@ -56,6 +60,8 @@ impl Limit {
             Limit::Io => "blkio",
             Limit::Devices => "devices",
             Limit::Freezer => "freezer",
+            Limit::NetworkClass => "net_cls",
+            Limit::NetworkPriority => "net_prio",
             other => other.unified().unwrap_or_default(),
         }
     }
@@ -76,6 +82,8 @@ impl fmt::Display for Limit {
             Limit::Core => "cgroup",
             Limit::Devices => "device",
             Limit::Freezer => "freezer",
+            Limit::NetworkClass => "network class",
+            Limit::NetworkPriority => "network priority",
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::convert::{bytes, cpu_weight, io_weight, swap_max};
 use super::limit::Limit;
-use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice};
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice};
 
 /// One value to write; where kernels differ, into the first of several files that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +83,8 @@ pub(super) fn settings(resources: &LinuxResources, version: impl Fn(Limit) -> Ve
             format!("{device}{}{}", part("hca_handle", rdma.hca_handles()), part("hca_object", rdma.hca_objects()));
         list.add(Limit::Rdma, "rdma.max", Some(value));
     }
-    if resources.network().as_ref().is_some_and(|n| n.class_id().is_some() || n.priorities().is_some()) {
-        return Err(Unfit::Unsupported("a network class or priority by cgroup"));
+    if let Some(network) = resources.network() {
+        network_one(network, &version, &mut list)?;
     }
     let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
     unified.sort();
@@ -253,6 +253,25 @@ fn io_one(io: &LinuxBlockIo, list: &mut List) {
     }
 }
 
+/// Version 1 alone has it.
+fn network_one(network: &LinuxNetwork, version: impl Fn(Limit) -> Version, list: &mut List) -> Result<(), Unfit> {
+    let class = network.class_id().map(|class| class.to_string());
+    list.add(Limit::NetworkClass, "net_cls.classid", class);
+    for priority in network.priorities().iter().flatten() {
+        let line = format!("{} {}", priority.name(), priority.priority());
+        list.add(Limit::NetworkPriority, "net_prio.ifpriomap", Some(line));
+    }
+    let asked = list.0.iter().map(|setting| setting.limit);
+    let is_network = |limit: &Limit| matches!(limit, Limit::NetworkClass | Limit::NetworkPriority);
+    if asked.filter(is_network).any(|limit| version(limit) == Version::Two) {
+        return Err(Unfit::Dropped {
+            what: "a network class or priority",
+            instead: "mount net_cls and net_prio of version 1, or match packets by their cgroup (nftables, socket cgroupv2)",
+        });
+    }
+    Ok(())
+}
+
 fn rate(device: &LinuxThrottleDevice) -> (String, u64) {
     (format!("{}:{}", device.major(), device.minor()), device.rate())
 }
@@ -317,6 +336,16 @@ mod tests {
     }
 
     #[test]
+    fn a_network_class_is_of_version_1() {
+        let json = r#"{"network": {"classID": 1048577, "priorities": [{"name": "lo", "priority": 3}, {"name": "eth0", "priority": 7}]}}"#;
+        assert_eq!(
+            lines(json, Version::One).unwrap(),
+            "net_cls.classid=1048577\nnet_prio.ifpriomap=lo 3\nnet_prio.ifpriomap=eth0 7"
+        );
+        assert_eq!(lines(r#"{"network": {}}"#, Version::Two).unwrap(), "");
+    }
+
+    #[test]
     fn what_was_not_asked_is_not_written() {
         let empty =
             r#"{"memory": {}, "cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": ""}, "blockIO": {"weight": 0}}"#;
@@ -336,7 +365,7 @@ mod tests {
             (r#"{"unified": {"memory.high": "5"}}"#, Version::One, "unified"),
             (r#"{"unified": {"../x.y": "5"}}"#, Version::Two, "../x.y"),
             (r#"{"unified": {"cgroup.procs": "5"}}"#, Version::Two, "cgroup.procs"),
-            (r#"{"network": {"classID": 5}}"#, Version::Two, "network"),
+            (r#"{"network": {"classID": 5}}"#, Version::Two, "net_cls"),
         ] {
             let error = lines(json, version).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");

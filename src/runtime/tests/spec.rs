@@ -25,6 +25,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("names_of_the_host_are_not_changed", names_of_the_host_are_not_changed),
     ("what_devices_may_be_used", what_devices_may_be_used),
     ("nodes_of_every_kind", nodes_of_every_kind),
+    ("nodes_in_a_user_namespace", nodes_in_a_user_namespace),
     ("network_devices_of_the_host", network_devices_of_the_host),
 ];
 
@@ -620,4 +621,26 @@ fn names_of_the_host_are_not_changed() {
         assert_eq!(container.run().code, Some(0));
     }
     assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), own);
+}
+
+fn nodes_in_a_user_namespace() {
+    let mut container = Box::script(
+        "stat -c '%n %t:%T %u:%g %a' /dev/mine /dev/deep/null /dev/zero; head -c 1 /dev/mine | wc -c; \
+         echo x >/dev/deep/null && echo written; grep -c ' /dev ' /proc/self/mountinfo; \
+         mount -o remount,bind,suid /dev/mine 2>/dev/null || echo locked",
+    );
+    maps(&mut container);
+    mapped_layers(&mut container);
+    container.edit(|spec| {
+        spec["linux"]["devices"] = json!([
+            {"path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "uid": 10, "gid": 11, "fileMode": 0o640},
+            {"path": "/dev/deep/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o602},
+            {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "uid": 70000},
+        ]);
+    });
+    let outcome = container.run();
+    // Whose owner is not mapped is the host's, which is nobody's here.
+    let wanted =
+        "/dev/mine 1:5 10:11 640\n/dev/deep/null 1:3 0:0 602\n/dev/zero 1:5 65534:65534 666\n1\nwritten\n1\nlocked\n";
+    assert_eq!(outcome.out, wanted, "{outcome:?}");
 }
