@@ -174,33 +174,7 @@ impl Kernel {
             Errno::OPNOTSUPP => Error::Kernel { what: lacking },
             _ => step(&format!("make link {:?}", link.interface), r),
         })?;
-        let within = || -> Result<u32, Error> {
-            let mut socket = Socket::open(Family::Route).map_err(Error::Socket)?;
-            let found = links::find(&mut socket, &link.interface)
-                .map_err(|errno| step(&format!("find link {:?}", link.interface), whole(errno)))?;
-            let mut requests = Requests::new();
-            for address in &link.addresses {
-                links::add_address(&mut requests, found.index, address.address, address.prefix);
-            }
-            if link.announce {
-                links::set_ipv4(&mut requests, found.index, &[(links::ipv4::ARP_NOTIFY, 1)]);
-            }
-            links::set_up(&mut requests, found.index, true);
-            for route in &link.routes {
-                let Subnet { address: destination, prefix } = route.destination;
-                let (gateway, metric, link) = (route.gateway, route.metric, found.index);
-                let kind = links::RouteKind::Unicast;
-                links::add_route(
-                    &mut requests,
-                    &links::Route { destination, prefix, gateway, link, metric, table: 254, kind },
-                );
-            }
-            socket.carry_out(&mut requests).map_err(|refusal| {
-                step(&format!("give link {:?} its addresses and routes", link.interface), refusal)
-            })?;
-            Ok(found.other)
-        };
-        let other = inside(namespace, within).map_err(Error::Socket)??;
+        let other = inside(namespace, || settle(link)).map_err(Error::Socket)??;
         let On::Bridge { vlan, .. } = link.on else { return Ok(()) };
         // Where frames are shown to filters of IP (br_netfilter), a container that asks for itself by the host's address
         // is answered by its own port.
@@ -247,6 +221,49 @@ impl Kernel {
         there.retain(|e| elements.contains(e));
         self.batch(firewall::change(&there, false), "take ports back")
     }
+}
+
+/// Gives a link in the namespace of the calling thread its addresses and routes. Gives the number of its other end.
+fn settle(link: &Link) -> Result<u32, Error> {
+    let mut socket = Socket::open(Family::Route).map_err(Error::Socket)?;
+    let found = links::find(&mut socket, &link.interface)
+        .map_err(|errno| step(&format!("find link {:?}", link.interface), whole(errno)))?;
+    let mut requests = Requests::new();
+    for address in &link.addresses {
+        links::add_address(&mut requests, found.index, address.address, address.prefix);
+    }
+    if link.announce {
+        links::set_ipv4(&mut requests, found.index, &[(links::ipv4::ARP_NOTIFY, 1)]);
+    }
+    links::set_up(&mut requests, found.index, true);
+    for route in &link.routes {
+        let Subnet { address: destination, prefix } = route.destination;
+        let (gateway, metric, link) = (route.gateway, route.metric, found.index);
+        let kind = links::RouteKind::Unicast;
+        links::add_route(&mut requests, &links::Route { destination, prefix, gateway, link, metric, table: 254, kind });
+    }
+    socket
+        .carry_out(&mut requests)
+        .map_err(|refusal| step(&format!("give link {:?} its addresses and routes", link.interface), refusal))?;
+    Ok(found.other)
+}
+
+/// Gives a container's link, which is up, addresses and routes that it got later, in place of the address `before`.
+pub(crate) fn settle_later(link: &Link, before: Option<Subnet>, namespace: BorrowedFd<'_>) -> Result<(), Error> {
+    let within = || -> Result<(), Error> {
+        if let Some(before) = before {
+            let mut kernel = Kernel::open()?;
+            let mut requests = Requests::new();
+            links::delete_address(&mut requests, kernel.find(&link.interface)?.index, before.address, before.prefix);
+            // Its routes go with it.
+            match kernel.route.carry_out(&mut requests) {
+                Ok(()) | Err(Refusal { errno: Errno::ADDRNOTAVAIL, .. }) => {}
+                Err(refusal) => return Err(step("take an address away", refusal)),
+            }
+        }
+        settle(link).map(drop)
+    };
+    inside(namespace, within).map_err(Error::Socket)?
 }
 
 /// Whether networks can be made in this namespace, without making any: the kernel looks for the kind of link before it

@@ -312,8 +312,10 @@ mod tests {
         assert_eq!((made.network_interface.as_str(), made.dns_enabled), ("eth0", false));
         assert_eq!(of("ipvlan", &["mode=l3"]).unwrap().network_interface, "");
         assert_eq!(of("bridge", &["vlan=5", "vrf=blue"]).unwrap().option("vlan"), Some("5"));
-        // Without a subnet it would be the network's to say.
-        assert!(refused(&|a| *a = Asked { driver: "macvlan".into(), ..Asked::default() }).contains("dhcp"));
+        // Without a subnet a server on the network says, but not where all have one hardware address.
+        let lent = |driver: &str| Asked { driver: driver.into(), ipam_driver: "dhcp".into(), ..Asked::default() };
+        assert!(create(&Asked { ipam_driver: String::new(), ..lent("macvlan") }, &facts()).unwrap().is_lent());
+        assert!(refused(&|a| *a = lent("ipvlan")).contains("mac address"));
         assert!(refused(&|a| a.routes = words(&["10.2.0.0/16"])).contains("invalid route"));
         assert!(refused(&|a| a.subnets.clear()).contains("need a --subnet"));
     }

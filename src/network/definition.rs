@@ -116,6 +116,21 @@ impl Definition {
         self.driver == "bridge"
     }
 
+    /// Its containers' addresses are lent by a server on the network (DHCP).
+    pub fn is_lent(&self) -> bool {
+        self.ipam_options.get("driver").is_some_and(|driver| driver == "dhcp")
+    }
+
+    /// Somebody has to be there for it while containers are in it.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.dns_enabled || self.is_lent()
+    }
+
+    /// Its containers have no way out by its gateway.
+    pub fn has_no_way_out(&self) -> bool {
+        self.internal || self.option("no_default_route").is_some_and(|v| matches!(v, "1" | "true"))
+    }
+
     /// The value of an option of the driver.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str)

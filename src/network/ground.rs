@@ -232,6 +232,7 @@ impl Ground {
         if !answered.is_empty() {
             crate::keeper::wait_until_served(self, &answered)?;
         }
+        self.borrow(id, namespace.as_fd())?;
         Ok(holding)
     }
 
@@ -308,7 +309,7 @@ impl Ground {
         locked.collect()?;
         locked.lower()?;
         // Under the lock of the ground: whoever needs a keeper next sees that there is none.
-        let needed = locked.state.networks.values().any(|n| n.dns_enabled);
+        let needed = locked.state.networks.values().any(Definition::is_kept);
         if !needed && let Some(lock) = keeper.take() {
             // Not by closing it: the other half of the keeper has it too.
             let _ = rustix::fs::flock(&lock, FlockOperation::Unlock);
@@ -337,9 +338,10 @@ impl Ground {
             let namespace = sys::netlink::namespace_of(holding.pid).map_err(Error::Socket)?;
             let (at, joint) = holding.joints.iter().enumerate().next_back().ok_or(Error::Gone)?;
             match plan::join(&network, joint, at) {
-                Step::Link(link) if holding.lives() => Kernel::open()?.link(&link, namespace.as_fd()),
-                _ => Err(Error::Gone),
+                Step::Link(link) if holding.lives() => Kernel::open()?.link(&link, namespace.as_fd())?,
+                _ => return Err(Error::Gone),
             }
+            self.borrow(id, namespace.as_fd())
         });
         if made.is_err() {
             self.disconnect(id, &network.name)?;
@@ -541,7 +543,7 @@ impl Locked<'_> {
 
     /// Starts a keeper, if there is something for it to do and none is there.
     fn keep(self) -> Result<(), Error> {
-        if self.idle().is_empty() && !self.state.networks.values().any(|n| n.dns_enabled) {
+        if self.idle().is_empty() && !self.state.networks.values().any(Definition::is_kept) {
             return Ok(());
         }
         match crate::keeper::lock(self.ground) {
@@ -618,6 +620,7 @@ fn port_taken(port: &Published, by: String) -> Error {
 }
 
 mod elsewhere;
+mod lent;
 mod places;
 pub mod ports;
 

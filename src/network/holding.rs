@@ -2,6 +2,7 @@
 //!
 //! Must not know: how it got there, or how the kernel is told.
 
+use crate::dhcp::Lease;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use types::port::Published;
@@ -41,6 +42,9 @@ pub struct Joint {
     /// It is on a device of the host (macvlan, ipvlan), so the host's published ports do not lead there.
     #[serde(default)]
     pub direct: bool,
+    /// Where its address comes from, if a server lent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
 }
 
 impl Joint {

@@ -1,16 +1,17 @@
 //! The keeper of a ground: one process for each network namespace, there only while it is needed. It answers for the names of
-//! containers, and takes down networks that nobody is in any more, a moment later: a bridge that goes costs 50 ms, and
+//! containers, keeps addresses that were lent to them, and takes down networks that nobody is in any more, a moment later: a bridge that goes costs 50 ms, and
 //! mostly the next container comes before.
 //!
 //! It has flock(2) on the file `keeper` of the ground while it lives; whoever finds that free starts another. It is two
 //! processes: one works, the other starts it again if it is killed; and if that other one is killed, a new pair takes over.
 //! The file `served` lists the networks whose names are answered. Between two events it waits for the kernel, and costs nothing.
 
-use crate::Error;
 use crate::ground::Ground;
+use crate::lease::Leases;
 use crate::names::forward::Way;
 use crate::names::serve::Server;
 use crate::names::{Names, servers_of};
+use crate::{Definition, Error};
 use rustix::fs::inotify::{CreateFlags, WatchFlags};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::process::{Pid, WaitOptions};
@@ -101,12 +102,14 @@ fn work(ground: &Ground, lock: &mut Option<OwnedFd>, alive: &OwnedFd) -> u8 {
     };
     let Ok(watch) = watch() else { return 1 };
     let mut server = Server::new(if ground.resolver().is_some() { Way::Loopback } else { Way::Free });
+    let mut leases = Leases::default();
     let mut written: Option<String> = None;
     let mut idle_since: Option<Instant> = None;
     loop {
         let (networks, holdings) = ground.networks_and_holdings();
         let idle = networks.keys().any(|n| !holdings.iter().flat_map(|h| &h.joints).any(|j| j.network == *n));
-        let answers = networks.values().any(|n| n.dns_enabled);
+        let answers = networks.values().any(Definition::is_kept);
+        leases.reload(ground, &holdings);
         // The host's servers are looked up again whenever a container comes or goes.
         let host = match ground.resolver() {
             Some(resolver) => vec![resolver],

@@ -17,15 +17,18 @@
 mod carry;
 pub mod create;
 pub mod definition;
+mod dhcp;
 pub mod firewall;
 pub mod ground;
 pub mod holding;
 pub mod keeper;
+mod lease;
 mod names;
 mod plan;
 
 pub use carry::available;
 pub use definition::{Definition, Definitions};
+pub use dhcp::Lease;
 pub use ground::{Allotment, Ground, Wanted};
 pub use holding::{Attachment, Holding, Joint};
 pub use names::DOMAIN;
@@ -68,6 +71,8 @@ pub enum Error {
     Socket(#[source] rustix::io::Errno),
     #[error("the names of network {networks} are not answered: the process that is to do so did not start")]
     Unserved { networks: String },
+    #[error("nobody on network {network:?} lends an address by DHCP")]
+    Unlent { network: String },
     #[error("the container's process ended before its network was there")]
     Gone,
     #[error("subnet {asked} is already used on the host or by another config")]

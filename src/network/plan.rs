@@ -106,7 +106,9 @@ pub(crate) fn join(network: &Definition, joint: &Joint, at: usize) -> Step {
         }
     };
     let mut routes: Vec<Route> = joint.gateways.iter().map(everywhere).collect();
-    routes.extend(network.routes.iter().map(|r| Route {
+    // Before there is an address nothing can be routed.
+    let known = network.routes.iter().filter(|_| !network.is_lent() || joint.lease.is_some());
+    routes.extend(known.map(|r| Route {
         destination: r.destination,
         gateway: Some(r.gateway),
         metric: r.metric.unwrap_or(metric),
@@ -220,11 +222,11 @@ pub(crate) fn check(network: &Definition) -> Result<(), Error> {
     if let Some(metric) = network.option("metric").filter(|m| m.parse::<u32>().is_err()) {
         return invalid("metric", metric, "a number".into());
     }
-    if network.ipam_options.get("driver").is_some_and(|driver| driver == "dhcp") {
-        return Err(Error::Option {
-            name: network.name.clone(),
-            option: "ipam-driver=dhcp: give a --subnet, or ipam-driver=none".into(),
-        });
+    if network.is_lent() && network.driver == "ipvlan" {
+        return Err(Error::Invalid(format!(
+            "addresses of network {:?} cannot be lent (ipam-driver=dhcp): containers in ipvlan networks have one mac address",
+            network.name
+        )));
     }
     Ok(())
 }
@@ -250,6 +252,7 @@ mod tests {
             mac: mac_of(address.address),
             aliases: Vec::new(),
             direct: false,
+            lease: None,
         };
         let Step::Link(link) = join(&network, &joint, 0) else { panic!() };
         assert_eq!((link.routes.len(), link.routes[0].metric, link.announce), (1, 100, false));

@@ -11,6 +11,7 @@ pub mod clone;
 pub mod conntrack;
 pub mod database;
 pub mod entry;
+pub mod frames;
 pub mod keyring;
 pub mod links;
 pub mod loopback;

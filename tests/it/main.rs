@@ -22,6 +22,7 @@ mod hostile;
 mod hostile_registry;
 mod image;
 mod inspect;
+mod lent;
 mod life;
 mod lifecycle;
 mod limits;

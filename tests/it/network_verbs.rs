@@ -12,7 +12,7 @@ fn networks_are_made_listed_and_removed() {
     home.run(&["network", "create", "lan"]).fails(125, &["lan", "already"]);
     home.run(&["network", "create", "--ignore", "lan"]).quiet();
     home.run(&["network", "create", "--subnet", "10.88.1.0/24", "x"]).fails(125, &["10.88.1.0/24", "already used"]);
-    home.run(&["network", "create", "--driver", "macvlan", "x"]).fails(125, &["dhcp", "--subnet"]);
+    home.run(&["network", "create", "--driver", "ipvlan", "--ipam-driver", "dhcp", "x"]).fails(125, &["dhcp"]);
     home.run(&["network", "create", "--driver", "ipvlan", "-o", "parent=nowhere0", "x"]).fails(125, &["nowhere0"]);
     assert_eq!(home.run(&["network", "ls", "-q"]).quiet(), "lan\npodman\npodman2");
     assert_eq!(home.run(&["network", "ls", "-q", "--filter", "label=a=b"]).quiet(), "lan");

@@ -167,8 +167,11 @@ impl Engine {
         };
         let session = self.spawn(&launch, id, None, config, meanwhile)?;
         drop(parts);
-        if allotment.is_some() {
+        if let Some(allotment) = &allotment {
             self.attach_networks(id, &run_directory, network.as_ref())?;
+            if allotment.networks.values().any(network::Definition::is_lent) {
+                self.tell_lent(id, config, network.as_ref())?;
+            }
         }
         if let Some(network) = &network {
             self.finish_network(network, config, &run_directory, allotment.as_ref())?;

@@ -123,6 +123,13 @@ impl Engine {
         self.on_ground(behind, |ground| ground.attach(id, running.pid, running.start_time)).map(drop)
     }
 
+    /// Writes the container's files anew: only now its addresses are known.
+    pub(crate) fn tell_lent(&self, id: &Id, config: &Config, behind: Option<&Begun>) -> Result<(), Fault> {
+        let Some(allotment) = self.on_ground(behind, |ground| Ok(ground.allotment(id)))? else { return Ok(()) };
+        let (directory, rootless) = (self.container_directory(id), self.host()?.in_user_namespace);
+        super::files::write(config, None, &directory, rootless, None, Some(&allotment)).map(drop)
+    }
+
     /// Takes back what a container holds in networks. What cannot be taken back now is by the next command that needs a
     /// network: it sees that the process is gone, and says why it cannot.
     pub(crate) fn release_networks(&self, id: &Id) {

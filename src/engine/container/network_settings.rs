@@ -65,6 +65,7 @@ fn private(plan: &usernet::Plan) -> Joint {
         mac: plan.hardware,
         aliases: Vec::new(),
         direct: true,
+        lease: None,
     }
 }
 

@@ -43,9 +43,7 @@ impl State {
             }
             let address = self.address(network, pool, given)?;
             addresses.push(Subnet { address, prefix: pool.subnet.prefix });
-            let no_default =
-                network.internal || network.option("no_default_route").is_some_and(|v| matches!(v, "1" | "true"));
-            if let Some(gateway) = pool.gateway.filter(|_| !no_default)
+            if let Some(gateway) = pool.gateway.filter(|_| !network.has_no_way_out())
                 && !gateways.iter().any(|g: &IpAddr| g.is_ipv4() == gateway.is_ipv4())
             {
                 gateways.push(gateway);
@@ -71,7 +69,7 @@ impl State {
         };
         let direct = !network.is_bridge();
         let (network, aliases) = (network.name.clone(), asked.aliases.clone());
-        Ok(Joint { network, interface, addresses, gateways, mac, aliases, direct })
+        Ok(Joint { network, interface, addresses, gateways, mac, aliases, direct, lease: None })
     }
 
     fn address(&mut self, network: &Definition, pool: &Pool, given: Option<IpAddr>) -> Result<IpAddr, Error> {

@@ -26,6 +26,7 @@ fn holding(n: u8, name: &str, places: &[(&str, &str, &[&str])]) -> Holding {
         mac: [2; 6],
         aliases: aliases.iter().map(|a| a.to_string()).collect(),
         direct: false,
+        lease: None,
     };
     Holding {
         id: Id::from_random([n; 32]),
