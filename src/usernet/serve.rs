@@ -11,7 +11,7 @@ use crate::relay::Pipes;
 use crate::resolver::Resolvers;
 use crate::slab::{Key, Slab, Word};
 use crate::sockets::Router;
-use crate::tcp::Connection;
+use crate::tcp::{Connection, Unanswered};
 use crate::udp::{Flow, Place};
 use crate::{Attachment, Error};
 use rustix::io::Errno;
@@ -60,6 +60,7 @@ pub(crate) struct Server {
     /// Connections of the host whose container is about to be connected, and until when they wait for that.
     pub reached: HashMap<Pair, (OwnedFd, Instant)>,
     pub connections: Slab<Connection>,
+    pub unanswered: Unanswered,
     pub flows: Slab<Flow>,
     pub places: HashMap<Place, Key>,
     pub echoes: Slab<Echo>,
@@ -101,6 +102,7 @@ impl Server {
             attempts: Slab::default(),
             reached: HashMap::new(),
             connections: Slab::default(),
+            unanswered: Unanswered::default(),
             flows: Slab::default(),
             places: HashMap::new(),
             echoes: Slab::default(),
@@ -141,6 +143,7 @@ impl Server {
             for key in std::mem::take(&mut self.again) {
                 self.pump(key, None);
             }
+            self.ask_again();
             self.resume();
             if self.now.duration_since(self.swept) >= SWEEP {
                 self.swept = self.now;
@@ -163,9 +166,10 @@ impl Server {
             self.router.rest();
             self.buffer = Vec::new();
         }
+        let unanswered = self.unanswered.next().map(|at| at.saturating_duration_since(self.now));
         // Somebody holds the lock, but has not connected yet, or not any more.
         let look_again = self.is_idle().then_some(PAUSE);
-        sweep.into_iter().chain(pause).chain(look_again).min()
+        sweep.into_iter().chain(pause).chain(unanswered).chain(look_again).min()
     }
 
     fn watch_standby(&self) -> Result<(), Error> {

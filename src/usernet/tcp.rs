@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 const ROUND: usize = 32;
 /// How long the connections of a container that ended without closing them stay.
 const GRACE: Duration = Duration::from_secs(5);
+/// When a container that has not answered is asked again for the first time, then after twice as long each time.
+const SOON: Duration = Duration::from_millis(4);
+/// From when on the kernel asks again by itself.
+const LATE: Duration = Duration::from_millis(600);
 /// When a silent connection of a container is looked after: one on a bridge can vanish without a word.
 const SILENCE: Duration = Duration::from_secs(600);
 
@@ -30,6 +34,34 @@ pub(crate) struct Connection {
     connecting: bool,
     /// The container has ended; then the connection does, unless the container has closed its side.
     leaving: Option<Instant>,
+}
+
+/// Connections to containers that have not answered yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unanswered {
+    all: Vec<Question>,
+    /// When the first of them is due.
+    next: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Question {
+    key: Key,
+    to: SocketAddr,
+    at: Instant,
+    wait: Duration,
+}
+
+impl Unanswered {
+    fn put(&mut self, question: Question) {
+        self.next = Some(self.next.map_or(question.at, |next| next.min(question.at)));
+        self.all.push(question);
+    }
+
+    /// When somebody is to be asked again.
+    pub fn next(&self) -> Option<Instant> {
+        self.next
+    }
 }
 
 impl Connection {
@@ -62,7 +94,9 @@ impl Server {
                 None => to.and_then(|to| self.connect_out(word.key, to)),
             };
             match connected {
-                Ok((other, connecting)) => self.tie(stream, other, word.key, 0, connecting),
+                Ok((other, connecting)) => {
+                    self.tie(stream, other, word.key, 0, connecting);
+                }
                 Err(error) => {
                     break_off(stream);
                     if is_shortage(error) {
@@ -106,7 +140,12 @@ impl Server {
                 };
             let connected = SocketAddr::try_from(client).and_then(|client| self.connect_in(word.key, client));
             match connected {
-                Ok((other, connecting)) => self.tie(stream, other, gate, 1, connecting),
+                Ok((other, to)) => {
+                    let key = self.tie(stream, other, gate, 1, to.is_some());
+                    if let Some((key, to)) = key.zip(to) {
+                        self.unanswered.put(Question { key, to, at: self.now + SOON, wait: SOON });
+                    }
+                }
                 Err(error) => {
                     break_off(stream);
                     if is_shortage(error) {
@@ -117,8 +156,9 @@ impl Server {
         }
     }
 
-    /// A stream to the container behind a door, in the name of `client` if that can be.
-    fn connect_in(&mut self, door: Key, client: SocketAddr) -> Result<(OwnedFd, bool), Errno> {
+    /// A stream to the container behind a door, in the name of `client` if that can be; and whom it still is being connected
+    /// to.
+    fn connect_in(&mut self, door: Key, client: SocketAddr) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
         let (device, to, source) = self.way_in(door, client).ok_or(Errno::HOSTUNREACH)?;
         let socket = self.router.socket(Use::Stream, to.is_ipv6())?;
         sys::transparent::to_device(&socket, &device)?;
@@ -133,7 +173,40 @@ impl Server {
             }
         }
         let connecting = connect(&socket, to)?;
-        Ok((socket, connecting))
+        Ok((socket, connecting.then_some(to)))
+    }
+
+    /// A server that has not taken enough of those before drops the packet that opens one more, and the kernel repeats that
+    /// after a second. On a link of this host every answer comes at once, so it is asked again after milliseconds.
+    pub fn ask_again(&mut self) {
+        if self.unanswered.next.is_none_or(|next| next > self.now) {
+            return;
+        }
+        for question in std::mem::take(&mut self.unanswered).all {
+            let Some(connection) = self.connections.get(question.key).filter(|c| c.connecting) else { continue };
+            if question.at > self.now {
+                self.unanswered.put(question);
+                continue;
+            }
+            let side = &connection.relay.sides()[1];
+            // It may have been answered just now: of that the next event tells.
+            if rustix::net::getpeername(side).is_ok() {
+                continue;
+            }
+            // The same socket, with the client's port, begins anew; what it says of the end of the first attempt is not meant.
+            let begun = rustix::net::connect_unspec(side).and_then(|()| {
+                let _ = sockopt::socket_error(side);
+                connect(side, question.to)
+            });
+            match begun {
+                Ok(_) if question.wait < LATE => {
+                    let wait = question.wait * 2;
+                    self.unanswered.put(Question { at: self.now + wait, wait, ..question });
+                }
+                Ok(_) => {}
+                Err(_) => self.drop_connection(question.key),
+            }
+        }
     }
 
     /// To which interface, to which address there, and from which address a client of a published port is passed on.
@@ -146,7 +219,7 @@ impl Server {
         Some((gate.name.clone(), SocketAddr::new(to, door.port.container), gate.policy.source(client.ip(), to)))
     }
 
-    fn tie(&mut self, a: OwnedFd, b: OwnedFd, gate: Key, inside: usize, connecting: bool) {
+    fn tie(&mut self, a: OwnedFd, b: OwnedFd, gate: Key, inside: usize, connecting: bool) -> Option<Key> {
         for socket in [&a, &b] {
             // What comes in small pieces goes out in small pieces.
             let _ = sockopt::set_tcp_nodelay(socket, true);
@@ -156,13 +229,15 @@ impl Server {
         let _ = sockopt::set_tcp_keepidle(container, SILENCE);
         let key =
             self.connections.insert(Connection { relay: Relay::new(a, b), gate, inside, connecting, leaving: None });
-        let Some(connection) = self.connections.get(key) else { return };
+        let connection = self.connections.get(key)?;
         let told = (0..2).try_for_each(|part| {
             self.poll.stream(&connection.relay.sides()[part], Word { kind: kind::CONNECTION, part: part as u8, key })
         });
         if told.is_err() {
             self.drop_connection(key);
+            return None;
         }
+        Some(key)
     }
 
     /// Moves what can be moved; `told` is which side told that it is readable or writable, `None` asks for all.
