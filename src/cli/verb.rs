@@ -55,8 +55,10 @@ mod run;
 mod save;
 mod search;
 mod secret;
+mod secure_copy;
 mod signing_flags;
 mod skopeo;
+mod standalone;
 mod start;
 mod stats;
 mod stop;
@@ -368,6 +370,8 @@ pub const SKOPEO: &[Entry] = &[
     ("login", &login::LOGIN),
     ("logout", &login::LOGOUT),
     ("manifest-digest", &skopeo::MANIFEST_DIGEST),
+    ("standalone-sign", &standalone::SIGN),
+    ("standalone-verify", &standalone::VERIFY),
     ("sync", &sync::VERB),
 ];
 /// Verbs of that kind by other names.
@@ -471,6 +475,7 @@ pub const GROUPS: &[Group] = &[
             ("push", &push::VERB),
             ("rm", &rmi::VERB),
             ("save", &save::VERB),
+            ("scp", &secure_copy::VERB),
             ("search", &search::VERB),
             ("sign", &trust::SIGN),
             ("tag", &tag::TAG),

@@ -13,8 +13,10 @@ mod name;
 mod prune;
 mod remove;
 mod search;
+mod secure_copy;
 mod send;
 mod sync;
+mod sync_list;
 mod trust;
 
 use ops::image::{Advance, Watch};

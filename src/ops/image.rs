@@ -46,6 +46,18 @@ pub struct Access {
     pub retry_delay: Option<std::time::Duration>,
 }
 
+/// Asks for an image to be copied to, from or between other machines.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SecureCopy {
+    /// `HOST::IMAGE`, or an image of the store.
+    pub source: String,
+    /// `HOST::`; none means this machine.
+    pub destination: Option<String>,
+    /// `oci-archive` (default) or `docker-archive`.
+    pub format: Option<String>,
+}
+
 /// Asks for images of the store to be saved.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -62,6 +74,8 @@ pub struct Save {
     pub compress: bool,
     /// Leave plain layers plain in the OCI formats.
     pub uncompressed: bool,
+    /// `OS/ARCH[/VARIANT]`: of a list, the image for this platform.
+    pub platform: Option<String>,
 }
 
 /// Asks for an image of the store to be written to a registry, or to any other transport.
@@ -154,6 +168,8 @@ pub struct Summary {
     pub labels: Vec<(String, String)>,
     /// How many containers are made of it.
     pub containers: u64,
+    /// It is a list of images: id and digest are those of the list and of its index.
+    pub list: bool,
 }
 
 /// Asks which images there are.
@@ -163,6 +179,8 @@ pub struct List {
     pub name: Option<String>,
     /// `key=value`, as `--filter` takes it.
     pub filters: Vec<String>,
+    /// Lists of images, too.
+    pub lists: bool,
 }
 
 /// Asks for an image or one of its names to be removed.
@@ -315,7 +333,7 @@ pub struct Copy {
 pub struct CopyMany {
     /// How each of them is copied; its source and destination are those of all.
     pub copy: Copy,
-    /// What the source is: `docker`, a repository or an image of one; `dir`, a tree of directories.
+    /// What the source is: `docker`, a repository or an image of one; `dir`, a tree of directories; `yaml`, a list.
     pub from: String,
     /// The same for the destination, below which they go.
     pub to: String,

@@ -20,6 +20,38 @@ pub struct Sign {
     pub access: Access,
 }
 
+/// Asks for a manifest in a file to be signed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SignFile {
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// As which image.
+    pub image: String,
+    /// Secret key of OpenPGP.
+    pub key: PathBuf,
+    /// File whose first line is the key's passphrase.
+    pub passphrase: Option<PathBuf>,
+    /// Where the signature goes.
+    pub output: PathBuf,
+}
+
+/// Asks for the signature of a manifest in a file to be verified.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerifyFile {
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// As which image it must be signed.
+    pub image: String,
+    /// Fingerprints of the keys of which one must have signed; none means any of `keys`.
+    pub fingerprints: Vec<String>,
+    /// The signature.
+    pub signature: PathBuf,
+    /// Public keys of OpenPGP.
+    pub keys: PathBuf,
+}
+
 /// What is demanded of images of one scope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rule {

@@ -49,7 +49,7 @@ pub use logins::{check_login, forget_login, forget_logins, keep_login, known_log
 pub use registries::Registries;
 pub use registry::search::{Hit, delete, search};
 pub use send::{Output, Saving, Wishes, push, save};
-pub use sign::{Signer, sign_image};
+pub use sign::{Signer, sign_image, verify_message};
 pub use source::{Choice, Source};
 pub use tarball::{Tarball, import};
 pub use trust::{Lookaside, Policy, Rule, Signature, openpgp};

@@ -70,6 +70,18 @@ impl Signer {
     }
 }
 
+/// Verifies a message of simple signing against keys of OpenPGP; gives the fingerprint of the key in upper-case hex
+/// digits, and the name that was signed together with the manifest.
+///
+/// # Errors
+/// It is not a signature of that manifest by one of the keys.
+pub fn verify_message(message: &[u8], keys: &[u8], manifest: &Digest) -> std::result::Result<(String, String), String> {
+    let keys = trust::openpgp::Keyring::parse(keys)?;
+    let verified = trust::openpgp::verify(message, &keys, trust::openpgp::now())?;
+    let name = trust::named(&verified.contents, trust::SIMPLE_KIND, manifest)?;
+    Ok((verified.fingerprint, name))
+}
+
 /// Signs an image where it is, in a registry: its manifest and, of one for several platforms, that of the platform of the
 /// options or, with `all`, every one.
 pub fn sign_image(name: &Reference, options: &Options, signers: &[Signer], all: bool) -> Result<()> {

@@ -27,7 +27,7 @@ use openpgp::Keyring;
 pub use private_key::PrivateKey;
 use rules::{Requirement, Rules, Sigstore, Simple};
 pub use shelved::{keep, kept};
-pub use signature::{LARGEST as LARGEST_SIGNATURE, MOST, SIGSTORE_KIND, SIMPLE_KIND, Signature, payload};
+pub use signature::{LARGEST as LARGEST_SIGNATURE, MOST, SIGSTORE_KIND, SIMPLE_KIND, Signature, named, payload};
 use sigstore::Key;
 pub use sigstore::{attachment, of_manifest, tag};
 use std::path::{Path, PathBuf};

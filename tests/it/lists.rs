@@ -105,3 +105,26 @@ fn images_are_added_in_another_compression() {
     assert!(manifest.contains("tar+zstd"), "{manifest}");
     home.run(&["manifest", "push", "-q", "--add-compression", "rar", "one", &to]).fails(125, &["rar"]);
 }
+
+#[test]
+fn lists_are_shown_and_saved_by_platform() {
+    let home = Home::new();
+    let source = archive(&home, "arm64");
+    let arm = home.run(&["pull", "-q", "--platform", "linux/arm64", &source]).ok();
+    home.load();
+    home.run(&["manifest", "create", "mine", "localhost/app:1", "busybox"]).ok();
+    let names = home.run(&["images", "--format", "{{.Repository}}"]).ok();
+    assert!(names.lines().any(|name| name == "localhost/mine"), "{names}");
+    let shown: Value = serde_json::from_str(&home.run(&["images", "--format", "json"]).ok()).unwrap();
+    let lists: Vec<_> = shown.as_array().unwrap().iter().filter(|image| image["IsManifestList"] == true).collect();
+    assert_eq!(lists.len(), 1);
+    assert_eq!(lists[0]["Names"], serde_json::json!(["localhost/mine:latest"]));
+    // A list is no image to be pruned or counted.
+    let file = home.path("saved.tar");
+    home.run(&["save", "-q", "--platform", "linux/arm64", "-o", text(&file), "mine"]).quiet();
+    assert_eq!(home.run(&["load", "-q", "-i", text(&file)]).ok(), "Loaded image: localhost/mine:latest");
+    let id = home.run(&["images", "-q", "--no-trunc", "--filter", "reference=localhost/app"]).ok();
+    assert_eq!(id, format!("sha256:{arm}"));
+    home.run(&["save", "-q", "--platform", "linux/s390x", "-o", text(&file), "mine"]).fails(125, &["linux/s390x"]);
+    home.run(&["save", "-q", "--platform", "linux/s390x", "-o", text(&file), "busybox"]).fails(125, &["linux/s390x"]);
+}

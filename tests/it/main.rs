@@ -29,6 +29,7 @@ mod limits;
 mod lists;
 mod local;
 mod logs;
+mod many;
 mod minimal;
 mod names;
 mod network_faults;

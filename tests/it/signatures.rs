@@ -178,3 +178,42 @@ fn images_are_signed_where_they_are_and_policies_are_set() {
     home.run(&["image", "sign", "--sign-by", text(&secret), "-d", text(&signatures), &name]).quiet();
     home.run(&[&["pull", "-q"], &flags[..], &[&name]].concat()).ok();
 }
+
+#[test]
+fn manifests_in_files_are_signed_and_verified_as_skopeo_does() {
+    let home = Home::new();
+    let Some(fingerprint) = keys(&home) else { return };
+    let (secret, public) = (home.path("secret.asc"), home.path("public.asc"));
+    let manifest = home.write("manifest.json", b"{\"schemaVersion\": 2}");
+    let other = home.write("other.json", b"{\"schemaVersion\": 3}");
+    let made = home.path("made");
+    let called = home.path("skopeo");
+    std::os::unix::fs::symlink(crate::home::built(), &called).unwrap();
+    let skopeo = |args: &[&str]| {
+        let mut command = Command::new(&called);
+        command.args(["--root", text(&home.path("root")), "--runroot", text(&home.path("run"))]).args(args);
+        crate::home::Output::of(command)
+    };
+    let (name, file) = ("example.org/app:1", text(&manifest));
+    skopeo(&["standalone-sign", file, name, text(&secret)]).fails(125, &["--output"]);
+    skopeo(&["standalone-sign", file, name, text(&secret), "-o", text(&made)]).quiet();
+    let verify = |manifest: &str, name: &str, keys: &str| {
+        let public = ["--public-key-file", text(&public)];
+        skopeo(&[&["standalone-verify", manifest, name, keys, text(&made)][..], &public].concat())
+    };
+    let said = verify(file, name, &fingerprint).ok();
+    let digest = image::sha256(&std::fs::read(&manifest).unwrap());
+    assert_eq!(said, format!("Signature verified using fingerprint {fingerprint}, digest sha256:{digest}"));
+    verify(file, name, "any").ok();
+    verify(file, "example.org/app:2", "any").fails(125, &["example.org/app:1"]);
+    verify(file, name, &"0".repeat(40)).fails(125, &[&fingerprint]);
+    verify(text(&other), name, "any").fails(125, &["error verifying signature"]);
+    if installed("skopeo") {
+        let output = Command::new("skopeo")
+            .args(["standalone-verify", file, name, &fingerprint, text(&made)])
+            .env("GNUPGHOME", home.path("gpg"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -110,7 +110,7 @@ fn many_images_at_once() {
     assert_eq!(digest(&format!("{there}/busybox:1-x")), digest(&format!("{source}:1")));
     home.run(&["sync", "-s", "docker", "-d", "dir", &format!("{address}/none"), text(&tree)])
         .fails(125, &["NAME_UNKNOWN"]);
-    home.run(&["sync", "-s", "yaml", "-d", "dir", "list", text(&tree)]).fails(125, &["YAML"]);
+    home.run(&["sync", "-s", "yaml", "-d", "dir", "list", text(&tree)]).fails(125, &["list", "No such file"]);
     home.run(&["sync", "-s", "docker", &source, text(&tree)]).fails(125, &["--dest"]);
 }
 

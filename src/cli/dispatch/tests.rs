@@ -30,7 +30,7 @@ fn what_is_wrong_is_said_as_podman_says_it() {
             "unrecognized command `monopod container frobnicate`\nTry 'monopod container --help' for more information\n",
         ),
         ("monopod build .", &not_built("build")),
-        ("monopod image scp x", &not_built("image scp")),
+        ("monopod image build x", &not_built("image build")),
         ("monopod farm create", &not_built("farm")),
         ("monopod --foo", "unknown flag: --foo\nSee 'monopod --help'\n"),
         ("monopod --storage-driver=vfs ps", &not_yet("--storage-driver", "monopod")),
@@ -92,6 +92,8 @@ fn every_built_flag_is_podmans() {
         ("image sign", "sign-by-sigstore-private-key"),
         ("image sign", "sign-passphrase-file"),
     ];
+    // Docker's option, and one of newer versions of Docker's `save`.
+    const DOCKERS: [(&str, &str); 2] = [("push", "all-tags"), ("save", "platform")];
     let skopeos = SKOPEO.iter().map(|(word, verb)| (format!("skopeo {word}"), *verb));
     for (words, verb) in verbs().into_iter().chain(skopeos) {
         let path = verb.path();
@@ -113,6 +115,7 @@ fn every_built_flag_is_podmans() {
                 || (path, flag.long) == ("info", "debug")
                 || path == "container clone"
                 || SKOPEOS.contains(&(path, flag.long))
+                || DOCKERS.contains(&(path, flag.long))
             {
                 continue;
             }

@@ -87,7 +87,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
         return Err(Failure::new("cannot specify an image and a filter(s)"));
     }
     let format = asked.format.as_deref().map(|text| Format::parse("images", text)).transpose()?;
-    let request = List { name: arguments.into_iter().next(), filters: asked.filters.clone() };
+    let request = List { name: arguments.into_iter().next(), filters: asked.filters.clone(), lists: true };
     let mut images = program.engine()?.images(&request).map_err(plain)?;
     let now = now();
     if let Some(format @ Format::Json) = &format {
@@ -222,6 +222,7 @@ fn object(image: &Summary) -> Value {
         "Digest": image.digest,
         "Created": image.created,
         "CreatedAt": rfc3339(image.created),
+        "IsManifestList": image.list,
     })
 }
 
@@ -244,6 +245,7 @@ mod tests {
             size: 2_141_805,
             labels: Vec::new(),
             containers: 0,
+            list: false,
         };
         let now = 1120 * 1_000_000_000;
         let of = |image: &Summary| -> Vec<Vec<String>> {
@@ -268,6 +270,7 @@ mod tests {
             size: 0,
             labels: Vec::new(),
             containers: 0,
+            list: false,
         };
         let fields = fields(&rows_of(&image)[0], 0, false);
         let names: Vec<_> = fields.as_object().unwrap().keys().map(String::as_str).collect();

@@ -65,7 +65,8 @@ fn reason(error: &std::io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
-fn lines(loaded: &[Loaded]) -> String {
+/// What is said of images that were loaded.
+pub fn lines(loaded: &[Loaded]) -> String {
     let mut text = String::new();
     for image in loaded {
         if image.names.is_empty() {

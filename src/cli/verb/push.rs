@@ -15,6 +15,7 @@ pub struct Asked {
     push: Push,
     digest_file: Option<String>,
     quiet: bool,
+    all_tags: bool,
 }
 
 impl HasAccess for Asked {
@@ -40,6 +41,7 @@ const FLAGS: &[Flag<Asked>] = &[
     registry_flags::retry(),
     registry_flags::retry_delay(),
     registry_flags::tls_verify(),
+    switch("all-tags", "Push all images of the repository", |r, on| r.all_tags = on),
     switch("compress", "Compress plain layers, to a `dir:`", |r, on| r.push.compression.compress = on),
     value("compression-format", "string", "Compress layers by gzip or zstd", |r, v| {
         r.push.compression.format = Some(v.into());
@@ -86,8 +88,15 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     };
     let request = Push { image, destination, ..asked.push };
     let progress = Progress::new(asked.quiet);
-    let pushed = program.engine()?.push(&request, &|step| progress.tell(step)).map_err(plain)?;
-    if let Some(path) = asked.digest_file {
+    if asked.all_tags && asked.digest_file.is_some() {
+        return Err(Failure::new("--digestfile is for one image, and cannot be used with --all-tags"));
+    }
+    let engine = program.engine()?;
+    let mut pushed = None;
+    for request in engine.push_names(&request, asked.all_tags).map_err(plain)? {
+        pushed = Some(engine.push(&request, &|step| progress.tell(step)).map_err(plain)?);
+    }
+    if let (Some(path), Some(pushed)) = (asked.digest_file, pushed) {
         std::fs::write(&path, pushed.digest.to_string())
             .map_err(|e| Failure::new(format!("cannot write the digest to {path:?}: {e}")))?;
     }

@@ -31,6 +31,10 @@ const FLAGS: &[Flag<Asked>] = &[
             Ok(())
         }),
     ),
+    value("platform", "string", "Of a list, save the image for this platform (os/arch[/variant])", |r, v| {
+        r.save.platform = Some(v.into());
+        Ok(())
+    }),
     short('q', switch("quiet", "Print no progress", |r, on| r.quiet = on)),
     switch("uncompressed", "Leave plain layers plain in the OCI formats", |r, on| r.save.uncompressed = on),
 ];

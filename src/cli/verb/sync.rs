@@ -25,7 +25,7 @@ const FLAGS: &[Flag<Asked>] = &[
     switch("scoped", "Names at the destination contain the whole name of the source", |r, on| r.sync.scoped = on),
     short(
         's',
-        value("src", "string", "What the source is: docker or dir", |r, v| {
+        value("src", "string", "What the source is: docker, dir or yaml", |r, v| {
             r.sync.from = v.into();
             Ok(())
         }),

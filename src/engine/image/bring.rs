@@ -185,7 +185,7 @@ impl Engine {
     }
 
     /// True if an image serves the platform that was asked for, or does not say what it is for.
-    fn is_for(&self, image: &store::Image, platform: &str) -> Result<bool, Fault> {
+    pub(crate) fn is_for(&self, image: &store::Image, platform: &str) -> Result<bool, Fault> {
         let wanted: Platform = platform.parse().map_err(Fault::from)?;
         let config = self.configuration(&image.id)?;
         if config.os.is_empty() || config.architecture.is_empty() {

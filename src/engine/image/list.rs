@@ -12,7 +12,11 @@ impl Engine {
     pub fn images(&self, asked: &List) -> Result<Vec<Summary>, Fault> {
         let filters = asked.filters.iter().map(|f| self.image_filter(f)).collect::<Result<Vec<_>, _>>()?;
         let users = self.database()?.image_users()?;
-        let images = self.store()?.images().map_err(fault::store)?;
+        let mut images = self.store()?.images().map_err(fault::store)?;
+        let lists = if asked.lists { self.store()?.lists().map_err(fault::store)? } else { Vec::new() };
+        let lists: Vec<Image> = lists.into_iter().map(|list| as_image(list, &images)).collect();
+        let ids: Vec<types::Digest> = lists.iter().map(|list| list.id).collect();
+        images.extend(lists);
         Ok(images
             .into_iter()
             .filter_map(|image| {
@@ -25,6 +29,7 @@ impl Engine {
                     size: image.size,
                     labels: image.labels,
                     containers,
+                    list: ids.contains(&image.id),
                 };
                 if let Some(name) = &asked.name {
                     summary.names.retain(|n| fits(name, n));
@@ -132,6 +137,24 @@ fn flag(key: &str, value: &str) -> Result<bool, Fault> {
         "true" | "1" | "t" | "T" | "TRUE" | "True" => Ok(true),
         "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok(false),
         _ => Err(Fault::invalid(format!("non-boolean value {value:?} for {key} filter"))),
+    }
+}
+
+/// A list in the shape of an image: as old as the newest of its images that are in the store, as large as its index.
+fn as_image(list: store::List, images: &[Image]) -> Image {
+    let members = transfer::list::Index::parse(&list.index).map(|index| index.digests()).unwrap_or_default();
+    let created = images.iter().filter(|image| members.contains(&image.manifest)).map(|image| image.created).max();
+    Image {
+        id: list.id,
+        manifest: types::Digest::of(&list.index),
+        media_type: String::new(),
+        names: vec![list.name],
+        matched: None,
+        created: created.unwrap_or(0),
+        loaded: 0,
+        size: list.index.len() as u64,
+        layers: 0,
+        labels: Vec::new(),
     }
 }
 

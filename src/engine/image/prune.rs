@@ -8,7 +8,7 @@ use types::Digest;
 impl Engine {
     /// Removes the images that have no container and, unless all are meant, no name. Their ids are returned.
     pub fn prune_images(&self, asked: &Prune) -> Result<Vec<Digest>, Fault> {
-        let images = self.images(&List { name: None, filters: asked.filters.clone() })?;
+        let images = self.images(&List { name: None, filters: asked.filters.clone(), lists: false })?;
         let mut pruned = Vec::new();
         for image in images {
             // A filter may have hidden names: whether it has any is not for filters to say.

@@ -45,9 +45,34 @@ impl Engine {
     }
 
     /// The images with the names they get in the archive.
-    fn to_save(&self, asked: &Save) -> Result<Vec<(store::Image, Vec<String>)>, Fault> {
+    pub(super) fn to_save(&self, asked: &Save) -> Result<Vec<(store::Image, Vec<String>)>, Fault> {
         let (first, rest) = asked.images.split_first().ok_or_else(|| Fault::invalid("no image was named"))?;
-        let find = |name: &str| self.store()?.find_image(name).map_err(fault::store);
+        let find = |name: &str| {
+            let platform = asked.platform.as_deref();
+            let found = match self.store()?.find_image(name) {
+                Err(store::Error::NoSuchImage { name: missing }) => match self.image_of_list(name, platform)? {
+                    // It is saved under the list's name.
+                    Some(image) => Ok(store::Image { matched: super::name::complete(name).ok(), ..image }),
+                    None if self.list_exists(name)? => {
+                        let platform = platform.map_or_else(|| types::Platform::native().to_string(), str::to_owned);
+                        return Err(Fault::new(
+                            ops::Kind::NotFound,
+                            format!("{name} is a list without an image for {platform} that is in the store"),
+                        ));
+                    }
+                    None => Err(store::Error::NoSuchImage { name: missing }),
+                },
+                found => found,
+            };
+            let image = found.map_err(fault::store)?;
+            if let Some(platform) = platform
+                && !self.is_for(&image, platform)?
+            {
+                return Err(Fault::new(ops::Kind::NotFound, format!("{name} is not for {platform}"))
+                    .hint("pull it with --platform first"));
+            }
+            Ok(image)
+        };
         let matched = |image: &store::Image| image.matched.iter().cloned().collect::<Vec<_>>();
         if !asked.several {
             let image = find(first)?;
@@ -71,6 +96,42 @@ impl Engine {
             }
         }
         Ok(images)
+    }
+
+    /// What is to be pushed for `asked`: with `all_tags`, every image of the store whose name is of that repository.
+    pub fn push_names(&self, asked: &Push, all_tags: bool) -> Result<Vec<Push>, Fault> {
+        if !all_tags {
+            return Ok(vec![asked.clone()]);
+        }
+        let repository = |text: &str| match text.parse::<Reference>() {
+            Ok(name) if name.tag.is_none() && name.digest.is_none() && !transfer::source::has_transport(text) => {
+                Ok(name)
+            }
+            _ => Err(Fault::invalid("--all-tags needs names of repositories, without tags")),
+        };
+        let name = repository(&asked.image)?;
+        let to = asked.destination.as_deref().map(|text| text.strip_prefix("docker://").unwrap_or(text));
+        let to = to.map(repository).transpose()?;
+        let meant = [name.normalised("localhost").repository(), transfer::source::complete(&name).repository()];
+        let mut found = Vec::new();
+        for image in self.store()?.images().map_err(fault::store)? {
+            for own in &image.names {
+                let Ok(reference) = own.parse::<Reference>() else { continue };
+                if meant.contains(&reference.repository()) {
+                    let destination = to
+                        .as_ref()
+                        .map_or(own.clone(), |to| Reference { tag: reference.tag.clone(), ..to.clone() }.to_string());
+                    found.push(Push { image: own.clone(), destination: Some(destination), ..asked.clone() });
+                }
+            }
+        }
+        found.sort_by(|a, b| a.image.cmp(&b.image));
+        match found.is_empty() {
+            true => {
+                Err(Fault::new(ops::Kind::NotFound, format!("{}: no image of this repository is known", asked.image)))
+            }
+            false => Ok(found),
+        }
     }
 
     /// Writes an image to a registry, or to wherever the destination says.

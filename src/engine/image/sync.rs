@@ -1,11 +1,16 @@
-//! Many images at once: repositories of a registry, or a tree of `dir:` directories, to a registry or to such a tree.
+//! Many images at once: repositories of a registry, those that a list names, or a tree of `dir:` directories, to a registry or
+//! to such a tree.
 
+use super::sync_list;
 use crate::{Engine, fault};
 use ops::Fault;
-use ops::image::{Copy, CopyMany, Synced, Tags, Watch};
+use ops::image::{Access, Copy, CopyMany, Synced, Tags, Watch};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use types::Reference;
 
+/// Largest list, in bytes.
+const LIST: u64 = 1 << 20;
 /// Directories that may lie in each other.
 const DEPTH: usize = 32;
 
@@ -13,34 +18,34 @@ const DEPTH: usize = 32;
 struct Found {
     source: String,
     suffix: String,
+    access: Access,
 }
 
 impl Engine {
     /// Copies all images of a source, in their order; gives what was copied or, in a dry run, what would have been.
     pub fn sync_images(&self, asked: &CopyMany, watch: &Watch<'_>) -> Result<Vec<Synced>, Fault> {
         let source = asked.copy.source.as_str();
+        let mut failed = Vec::new();
         let found = match asked.from.as_str() {
-            "docker" => self.repository(asked)?,
+            "docker" => self.repository(&asked.copy.source, &asked.copy.from)?,
             "dir" if asked.to == "dir" => {
                 return Err(Fault::invalid("sync from dir to dir not implemented: the directories can be copied"));
             }
-            "dir" => below(Path::new(source))?,
-            "yaml" => {
-                return Err(Fault::new(ops::Kind::Unsupported, "lists in YAML are not read")
-                    .hint("name the repositories one by one with --src docker"));
+            "dir" => below(Path::new(source), &asked.copy.from)?,
+            "yaml" => self.listed(asked, &mut failed)?,
+            other => {
+                return Err(Fault::invalid(format!("{other:?} is not a valid source transport: docker, dir or yaml")));
             }
-            other => return Err(Fault::invalid(format!("{other:?} is not a valid source transport: docker or dir"))),
         };
         if !matches!(asked.to.as_str(), "docker" | "dir") {
             let why = format!("{:?} is not a valid destination transport: docker or dir", asked.to);
             return Err(Fault::invalid(why));
         }
         let mut done = Vec::new();
-        let mut failed = Vec::new();
         for image in found {
             let destination = destination(asked, &image.suffix)?;
             let synced = Synced { source: image.source.clone(), destination: destination.clone() };
-            let copy = Copy { source: image.source, destination, ..asked.copy.clone() };
+            let copy = Copy { source: image.source, destination, from: image.access, ..asked.copy.clone() };
             match if asked.dry_run { Ok(()) } else { self.copy_image(&copy, watch).map(drop) } {
                 Ok(()) => done.push(synced),
                 Err(fault) if asked.keep_going => failed.push(format!("{}: {fault}", copy.source)),
@@ -51,26 +56,103 @@ impl Engine {
     }
 
     /// The image that is named, or all tags of the repository.
-    fn repository(&self, asked: &CopyMany) -> Result<Vec<Found>, Fault> {
-        let name: Reference = asked.copy.source.parse()?;
+    fn repository(&self, source: &str, access: &Access) -> Result<Vec<Found>, Fault> {
+        let name: Reference = source.parse()?;
         let named = |name: &Reference| {
             let complete = transfer::source::complete(name);
-            Found { source: format!("docker://{complete}"), suffix: complete.to_string() }
+            let (source, suffix) = (format!("docker://{complete}"), complete.to_string());
+            Found { source, suffix, access: access.clone() }
         };
         if name.tag.is_some() || name.digest.is_some() {
             return Ok(vec![named(&name)]);
         }
-        let source = format!("docker://{}", asked.copy.source);
-        let listed = self.tags(&Tags { source, access: asked.copy.from.clone() })?;
+        let listed = self.tags(&Tags { source: format!("docker://{source}"), access: access.clone() })?;
         if listed.tags.is_empty() {
-            return Err(Fault::new(ops::Kind::NotFound, format!("no images to sync found in {:?}", asked.copy.source)));
+            return Err(Fault::new(ops::Kind::NotFound, format!("no images to sync found in {source:?}")));
         }
         Ok(listed.tags.into_iter().map(|tag| named(&Reference { tag: Some(tag), ..name.clone() })).collect())
     }
 }
 
+impl Engine {
+    /// What a list in YAML names: images of registries, each registry with how it is talked to (skopeo-sync(1)).
+    fn listed(&self, asked: &CopyMany, failed: &mut Vec<String>) -> Result<Vec<Found>, Fault> {
+        let path = &asked.copy.source;
+        let bad = |why: String| Fault::invalid(format!("the list {path:?}: {why}"));
+        let size = std::fs::metadata(path).map_err(|e| bad(e.to_string()))?.len();
+        if size > LIST {
+            return Err(bad(format!("it has {size} bytes, at most {LIST} are accepted")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+        let Value::Object(registries) = sync_list::parse(&text).map_err(bad)? else {
+            return Err(bad("it lists no registry".into()));
+        };
+        let mut found = Vec::new();
+        for (registry, about) in &registries {
+            let (names, access) = of_registry(registry, about, &asked.copy.from).map_err(bad)?;
+            for name in names {
+                match self.repository(&name, &access) {
+                    Ok(images) => found.extend(images),
+                    Err(fault) if asked.keep_going => failed.push(format!("{name}: {fault}")),
+                    Err(fault) => return Err(fault),
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The images and repositories that a list names of one registry, and how it is talked to.
+fn of_registry(registry: &str, about: &Value, access: &Access) -> Result<(Vec<String>, Access), String> {
+    let mut access = access.clone();
+    let mut names = Vec::new();
+    let Value::Object(about) = about else { return Err(format!("{registry:?} has no images")) };
+    for (key, value) in about {
+        let text = || value.as_str().ok_or_else(|| format!("{key:?} of {registry:?} is no text"));
+        match key.as_str() {
+            "images" => {
+                let Value::Object(images) = value else {
+                    return Err(format!("\"images\" of {registry:?} are no mapping"));
+                };
+                for (image, tags) in images {
+                    let tags = match tags {
+                        Value::Null => &[][..],
+                        Value::Array(tags) => tags,
+                        _ => return Err(format!("the tags of {image:?} are no sequence")),
+                    };
+                    if tags.is_empty() {
+                        names.push(format!("{registry}/{image}"));
+                    }
+                    for tag in tags {
+                        let tag = tag.as_str().ok_or_else(|| format!("a tag of {image:?} is no text"))?;
+                        let mark = if tag.starts_with("sha256:") { '@' } else { ':' };
+                        names.push(format!("{registry}/{image}{mark}{tag}"));
+                    }
+                }
+            }
+            "credentials" => {
+                let part = |name: &str| value[name].as_str().ok_or(format!("{name:?} of {registry:?} is missing"));
+                access.credentials = Some(format!("{}:{}", part("username")?, part("password")?));
+            }
+            "tls-verify" => {
+                access.tls_verify = match text()? {
+                    "true" => Some(true),
+                    "false" => Some(false),
+                    other => return Err(format!("tls-verify {other:?} is neither true nor false")),
+                };
+            }
+            "cert-dir" => access.certificates = Some(text()?.into()),
+            "images-by-tag-regex" | "images-by-semver" => {
+                return Err(format!("{key:?} is not supported: name the tags below \"images\""));
+            }
+            other => return Err(format!("{other:?} of {registry:?} is not known")),
+        }
+    }
+    Ok((names, access))
+}
+
 /// All directories of images below `top`, by their names.
-fn below(top: &Path) -> Result<Vec<Found>, Fault> {
+fn below(top: &Path, access: &Access) -> Result<Vec<Found>, Fault> {
     let mut found = Vec::new();
     walk(top, &mut found, 0)?;
     if found.is_empty() {
@@ -81,7 +163,10 @@ fn below(top: &Path) -> Result<Vec<Found>, Fault> {
         Ok(rest) if !rest.as_os_str().is_empty() => rest.display().to_string(),
         _ => name(path),
     };
-    let image = |path: PathBuf| Found { source: format!("dir:{}", path.display()), suffix: suffix(&path) };
+    let image = |path: PathBuf| {
+        let (source, suffix) = (format!("dir:{}", path.display()), suffix(&path));
+        Found { source, suffix, access: access.clone() }
+    };
     Ok(found.into_iter().map(image).collect())
 }
 

@@ -2,15 +2,69 @@
 
 use super::send::signers;
 use crate::{Engine, fault};
-use ops::trust::{Rule, Set, Sign};
+use ops::trust::{Rule, Set, Sign, SignFile, VerifyFile};
 use ops::{Fault, Kind};
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use transfer::{Lookaside, Policy};
-use types::Reference;
+use types::{Digest, Reference};
+
+/// Largest manifest or signature in a file, in bytes.
+const LARGEST: u64 = 4 << 20;
+
+fn file(what: &str, path: &Path) -> Result<Vec<u8>, Fault> {
+    let failed = |why: String| Fault::invalid(format!("cannot read the {what} {path:?}: {why}"));
+    let size = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?.len();
+    if size > LARGEST {
+        return Err(failed(format!("it has {size} bytes, at most {LARGEST} are accepted")));
+    }
+    std::fs::read(path).map_err(|e| failed(e.to_string()))
+}
 
 impl Engine {
+    /// Signs a manifest in a file.
+    pub fn sign_file(&self, asked: &SignFile) -> Result<(), Fault> {
+        let name: Reference = asked.image.parse()?;
+        let manifest = file("manifest", &asked.manifest)?;
+        let signing = ops::image::Signing {
+            openpgp: Some(asked.key.clone()),
+            passphrase: asked.passphrase.clone(),
+            ..Default::default()
+        };
+        let digest = Digest::of(&manifest);
+        for signer in signers(&signing)? {
+            let made = signer.sign(&transfer::source::complete(&name), &digest).map_err(fault::transfer)?;
+            std::fs::write(&asked.output, made.filed())
+                .map_err(|e| Fault::invalid(format!("cannot write the signature {:?}: {e}", asked.output)))?;
+        }
+        Ok(())
+    }
+
+    /// Verifies the signature of a manifest in a file; gives the key's fingerprint and the manifest's digest.
+    pub fn verify_file(&self, asked: &VerifyFile) -> Result<(String, Digest), Fault> {
+        let name: Reference = asked.image.parse()?;
+        let digest = Digest::of(&file("manifest", &asked.manifest)?);
+        let (message, keys) = (file("signature", &asked.signature)?, file("keys", &asked.keys)?);
+        let refused = |why: String| Fault::invalid(format!("error verifying signature: {why}"));
+        let message = match transfer::Signature::parse(&message).map_err(refused)? {
+            transfer::Signature::Simple(message) => message,
+            transfer::Signature::Sigstore(_) => return Err(refused("it is one of sigstore, not of OpenPGP".into())),
+        };
+        let (fingerprint, signed) = transfer::verify_message(&message, &keys, &digest).map_err(refused)?;
+        let fits = |wanted: &String| fingerprint.eq_ignore_ascii_case(wanted);
+        if !asked.fingerprints.is_empty() && !asked.fingerprints.iter().any(fits) {
+            return Err(refused(format!("it is of key {fingerprint}, which is not among those that are accepted")));
+        }
+        let wanted = transfer::source::complete(&name).to_string();
+        if signed.parse::<Reference>().map(|signed| transfer::source::complete(&signed).to_string()).ok()
+            != Some(wanted)
+        {
+            return Err(refused(format!("it is of {signed:?}, not of {:?}", asked.image)));
+        }
+        Ok((fingerprint, digest))
+    }
+
     /// Signs an image where it is, in a registry.
     pub fn sign_image(&self, asked: &Sign) -> Result<(), Fault> {
         let name: Reference = asked.image.strip_prefix("docker://").unwrap_or(&asked.image).parse()?;
