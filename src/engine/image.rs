@@ -4,6 +4,7 @@ mod artifact;
 mod between;
 mod bring;
 pub(crate) mod change;
+mod encryption;
 mod history;
 mod import;
 mod list;

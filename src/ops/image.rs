@@ -44,6 +44,18 @@ pub struct Access {
     pub retry: Option<u32>,
     /// How long to wait before that (default: 0.3 seconds, then three times as long each time).
     pub retry_delay: Option<std::time::Duration>,
+    /// Files with private keys that open encrypted layers.
+    pub decryption_keys: Vec<String>,
+}
+
+/// Asks for layers to be encrypted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Encryption {
+    /// `jwe:FILE`: public keys of those who are to open them.
+    pub recipients: Vec<String>,
+    /// Places of the layers, negative ones from the top; none means all.
+    pub layers: Vec<i64>,
 }
 
 /// Asks for an image to be copied to, from or between other machines.
@@ -90,6 +102,8 @@ pub struct Push {
     pub format: Option<String>,
     /// How layers are compressed.
     pub compression: Compression,
+    /// Who may read it.
+    pub encryption: Encryption,
     /// Who signs it.
     pub signing: Signing,
     /// How the registry is talked to.
@@ -319,6 +333,8 @@ pub struct Copy {
     pub preserve_digests: bool,
     /// More tags for an image in a `docker-archive:`.
     pub tags: Vec<String>,
+    /// Who may read it.
+    pub encryption: Encryption,
     /// Who signs it.
     pub signing: Signing,
     /// How the registry is talked to that is read from.

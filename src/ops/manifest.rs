@@ -108,9 +108,9 @@ pub struct Summary {
 }
 
 impl From<crate::image::Push> for Push {
-    /// A list is pushed as an image is: with all that is in it.
+    /// A list is pushed as an image is: with all that is in it. Nothing of it is encrypted.
     fn from(asked: crate::image::Push) -> Push {
-        let crate::image::Push { image, destination, format, compression, signing, access } = asked;
+        let crate::image::Push { image, destination, format, compression, signing, access, .. } = asked;
         Push { list: image, destination, format, compression, signing, access, ..Push::default() }
     }
 }

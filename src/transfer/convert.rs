@@ -6,6 +6,7 @@
 //! Must not know: where images are.
 
 use crate::document::{self, DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use crate::encryption;
 use crate::intake::Compression;
 use crate::origin::Original;
 use crate::{Error, Result};
@@ -85,8 +86,10 @@ pub fn compression(media_type: &str) -> Option<Compression> {
 pub struct Layer {
     /// How it is compressed; none for what is no layer of an image, which keeps its media type.
     pub compression: Option<Compression>,
-    /// It was compressed anew.
+    /// It was compressed anew, encrypted or decrypted.
     pub changed: bool,
+    /// It is encrypted.
+    pub encrypted: bool,
     pub digest: Digest,
     pub size: u64,
     /// What is noted beside it.
@@ -133,6 +136,7 @@ pub fn manifest(original: &Original, form: Form, layers: &[Layer]) -> Result<(Ve
         .zip(&original.layers)
         .map(|(layer, leaf)| {
             let kind = layer.compression.map_or(leaf.kind.as_str(), |compression| form.layer(compression));
+            let kind = if layer.encrypted { format!("{kind}{}", encryption::SUFFIX) } else { kind.to_owned() };
             let mut descriptor = json!({"mediaType": kind, "size": layer.size, "digest": layer.digest});
             if form == Form::Oci && !layer.annotations.is_empty() {
                 descriptor["annotations"] = json!(layer.annotations);
@@ -191,7 +195,14 @@ mod tests {
 
     fn layer(compression: Compression, changed: bool) -> Layer {
         let annotations = BTreeMap::from([("k".into(), "v".into())]);
-        Layer { compression: Some(compression), changed, digest: Digest::of(b"new"), size: 3, annotations }
+        Layer {
+            compression: Some(compression),
+            changed,
+            encrypted: false,
+            digest: Digest::of(b"new"),
+            size: 3,
+            annotations,
+        }
     }
 
     #[test]

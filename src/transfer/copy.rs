@@ -7,6 +7,7 @@ use crate::compress;
 use crate::convert::{self, Form, Layer};
 use crate::destination::{Blob, Destination, Packing};
 use crate::document;
+use crate::encryption::{self, Keys, Opening, Sealing};
 use crate::intake::Compression;
 use crate::origin::{Leaf, Origin, Original};
 use crate::plan::Place;
@@ -19,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use types::Digest;
 
 /// What is to become of an image on its way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Change {
     /// The form of the manifest; none means the one it has, if the destination takes that.
     pub form: Option<Form>,
@@ -33,6 +34,8 @@ pub struct Change {
     pub preserve: bool,
     /// What becomes of signatures.
     pub signatures: Signatures,
+    /// Whose layers are decrypted, and for whom they are encrypted.
+    pub keys: Keys,
 }
 
 /// What becomes of the signatures that an image came with.
@@ -59,15 +62,26 @@ pub struct Written {
 }
 
 /// What becomes of one layer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Step {
     from: Option<Compression>,
     to: Option<Compression>,
+    /// It is decrypted before anything else.
+    opening: Option<Opening>,
+    /// It is encrypted after all else.
+    sealing: Option<Sealing>,
 }
 
 impl Step {
-    fn changes(self) -> bool {
+    /// It goes as it is.
+    const NONE: Step = Step { from: None, to: None, opening: None, sealing: None };
+
+    fn recompresses(&self) -> bool {
         self.from != self.to
+    }
+
+    fn changes(&self) -> bool {
+        self.recompresses() || self.opening.is_some() || self.sealing.is_some()
     }
 }
 
@@ -84,13 +98,18 @@ pub fn copy(
     let steps = original
         .layers
         .iter()
-        .map(|leaf| match convert::is_image(original) {
-            true => step(origin, leaf, destination.packing(), form, change),
+        .enumerate()
+        .map(|(at, leaf)| match convert::is_image(original) {
+            true => step(origin, leaf, (at, original.layers.len()), destination.packing(), form, change),
             // What an artifact holds is a file, whatever it is called.
-            false => Ok(Step { from: None, to: None }),
+            false => Ok(Step::NONE),
         })
         .collect::<Result<Vec<Step>>>()?;
     let own_form = original.manifest.as_ref().map(|(_, media_type)| Form::of(media_type));
+    if form == Form::Docker && steps.iter().any(|step| step.sealing.is_some()) {
+        let why = "encrypted layers have no place in Docker's schema 2: use the OCI format".into();
+        return Err(Error::NoPlace { image: destination.title(), why });
+    }
     if own_form != Some(form) || steps.iter().any(|step| step.changes()) {
         if change.preserve {
             return Err(Error::NotPreserved { destination: destination.title() });
@@ -101,7 +120,7 @@ pub fn copy(
     }
     let mut coming: Vec<(Digest, Option<u64>)> = Vec::new();
     for (leaf, step) in original.layers.iter().zip(&steps) {
-        if let Some((digest, size)) = known(leaf, *step)
+        if let Some((digest, size)) = known(leaf, step)
             && !coming.iter().any(|(other, _)| *other == digest)
         {
             coming.push((digest, size));
@@ -126,15 +145,32 @@ fn form(original: &Original, destination: &dyn Destination, change: &Change) -> 
     let form = destination.form().or(change.form).or(own).unwrap_or(Form::Oci);
     // zstd has no place in schema 2 that all readers know.
     let zstd = change.force && change.compression == Some(Compression::Zstd);
-    if zstd && destination.form().is_none() && change.form.is_none() { Form::Oci } else { form }
+    let sealed = (0..original.layers.len()).any(|at| change.keys.seals(at, original.layers.len()));
+    if (zstd || sealed) && destination.form().is_none() && change.form.is_none() { Form::Oci } else { form }
 }
 
-fn step(origin: &dyn Origin, leaf: &Leaf, packing: Packing, form: Form, change: &Change) -> Result<Step> {
-    let from = match convert::compression(&leaf.kind) {
+fn step(
+    origin: &dyn Origin,
+    leaf: &Leaf,
+    (at, count): (usize, usize),
+    packing: Packing,
+    form: Form,
+    change: &Change,
+) -> Result<Step> {
+    let plain = leaf.kind.strip_suffix(encryption::SUFFIX);
+    let opening = match plain {
+        // What only the holder of a key may read goes as it is.
+        Some(_) if !change.keys.opens() => return Ok(Step::NONE),
+        Some(_) => {
+            let opened = change.keys.open(&leaf.annotations);
+            let name = leaf.diff_id.map(|digest| digest.to_string()).unwrap_or_default();
+            Some(opened.map_err(|why| Error::Document { what: "encrypted layer", name, why })?)
+        }
+        None => None,
+    };
+    let from = match convert::compression(plain.unwrap_or(&leaf.kind)) {
         None if leaf.kind.is_empty() => Some(look(origin, leaf)?),
-        None => return Ok(Step { from: None, to: None }),
-        // What only its vendor or the holder of a key may read goes as it is.
-        Some(_) if leaf.kind.contains("encrypted") => return Ok(Step { from: None, to: None }),
+        None => return Ok(Step::NONE),
         Some(compression) => Some(compression),
     };
     let wanted = change.compression.unwrap_or(Compression::Gzip);
@@ -145,7 +181,12 @@ fn step(origin: &dyn Origin, leaf: &Leaf, packing: Packing, form: Form, change: 
         (_, Some(Compression::Zstd)) if form == Form::Docker && packing != Packing::Plain => Some(Compression::Gzip),
         (_, from) => from,
     };
-    Ok(Step { from, to })
+    let same = match &leaf.place {
+        Place::Blob(digest, _) if from == to => Some(*digest),
+        _ => None,
+    };
+    let sealing = change.keys.seals(at, count).then(|| change.keys.seal(opening.as_ref().map_or(same, |o| o.digest)));
+    Ok(Step { from, to, opening, sealing })
 }
 
 /// How a layer is compressed that nobody tells of.
@@ -160,7 +201,14 @@ fn look(origin: &dyn Origin, leaf: &Leaf) -> Result<Compression> {
 }
 
 /// Digest and size that the layer will have, as far as they are known before.
-fn known(leaf: &Leaf, step: Step) -> Option<(Digest, Option<u64>)> {
+fn known(leaf: &Leaf, step: &Step) -> Option<(Digest, Option<u64>)> {
+    if step.sealing.is_some() {
+        return None;
+    }
+    if let (Some(opening), Place::Blob(_, size), false) = (&step.opening, &leaf.place, step.recompresses()) {
+        // The cipher keeps the size.
+        return opening.digest.map(|digest| (digest, Some(*size)));
+    }
     match (&leaf.place, step.changes()) {
         (Place::Blob(digest, size), false) => Some((*digest, Some(*size))),
         (Place::Member { size, .. }, false) if step.to == Some(Compression::Plain) => {
@@ -183,7 +231,12 @@ fn layers(
     let first: Vec<usize> = original
         .layers
         .iter()
-        .map(|leaf| original.layers.iter().position(|other| other.place == leaf.place).unwrap_or(0))
+        .enumerate()
+        // Of two that are encrypted each has a key of its own, and one may be encrypted where the other is not.
+        .map(|(at, leaf)| match steps.iter().any(|step| step.sealing.is_some()) {
+            true => at,
+            false => original.layers.iter().position(|other| other.place == leaf.place).unwrap_or(0),
+        })
         .collect();
     let work: Vec<usize> = (0..first.len()).filter(|at| first[*at] == *at).collect();
     let next = AtomicUsize::new(0);
@@ -191,7 +244,7 @@ fn layers(
     let run = || {
         loop {
             let Some(&at) = work.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-            let result = layer(origin, &original.layers[at], destination, steps[at], change, progress);
+            let result = layer(origin, &original.layers[at], destination, &steps[at], change, progress);
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             match (done.as_mut(), result) {
                 (Ok(layers), Ok(layer)) => layers[at] = Some(layer),
@@ -220,13 +273,19 @@ fn layer(
     origin: &dyn Origin,
     leaf: &Leaf,
     destination: &dyn Destination,
-    step: Step,
+    step: &Step,
     change: &Change,
     progress: &dyn Progress,
 ) -> Result<Layer> {
     let known = known(leaf, step);
-    let annotations = if step.changes() { Default::default() } else { leaf.annotations.clone() };
-    let made = |(digest, size)| Layer { compression: step.to, changed: step.changes(), digest, size, annotations };
+    let annotations = match step.recompresses() {
+        true => Default::default(),
+        false if step.opening.is_some() => encryption::others(&leaf.annotations),
+        false => leaf.annotations.clone(),
+    };
+    let encrypted = step.sealing.is_some();
+    let made =
+        |(digest, size)| Layer { compression: step.to, changed: step.changes(), encrypted, digest, size, annotations };
     if let Some((digest, size)) = known
         && destination.has(&digest, size, &origin.repositories(&digest))?
     {
@@ -241,18 +300,32 @@ fn layer(
     progress.blob(announced.as_ref(), size);
     let failed = |source| Error::Read { archive: origin.title().into(), source };
     let open = || -> Result<Box<dyn Read + Send + '_>> {
-        let bytes = origin.layer(leaf)?;
-        match (step.from, step.to) {
-            (Some(from), Some(to)) if from != to => compress::convert(bytes, from, to, change.level).map_err(failed),
-            _ => Ok(bytes),
+        let mut bytes = origin.layer(leaf)?;
+        if let Some(opening) = &step.opening {
+            bytes = opening.reader(bytes);
         }
+        if let (Some(from), Some(to)) = (step.from, step.to)
+            && from != to
+        {
+            bytes = compress::convert(bytes, from, to, change.level).map_err(failed)?;
+        }
+        Ok(match &step.sealing {
+            Some(sealing) => sealing.reader(bytes),
+            None => bytes,
+        })
     };
-    let laborious = step.changes() && step.to == Some(Compression::Plain);
+    let laborious = step.recompresses() && step.to == Some(Compression::Plain);
     let digest = known.map(|(digest, _)| digest);
     let blob = Blob { digest, size, open: &open, laborious, announced, progress };
     let written = destination.write(&blob)?;
     progress.done(announced.as_ref());
-    Ok(made(written))
+    let mut layer = made(written);
+    if let Some(sealing) = &step.sealing {
+        let name = layer.digest.to_string();
+        let noted = sealing.annotations().map_err(|why| Error::Document { what: "encrypted layer", name, why })?;
+        layer.annotations.extend(noted);
+    }
+    Ok(layer)
 }
 
 /// Copies all that an index lists, and the index.

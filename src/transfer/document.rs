@@ -181,7 +181,7 @@ pub fn check_image(name: &str, manifest: &Manifest) -> Result<()> {
         let plain = kind.strip_suffix("+gzip").or(kind.strip_suffix("+zstd")).unwrap_or(kind);
         let docker = kind.strip_suffix(".gzip").or(kind.strip_suffix(".zstd")).unwrap_or(kind);
         if kind.ends_with("+encrypted") {
-            return refuse("it is encrypted, and encrypted layers are not supported: decrypt the image first".into());
+            return refuse("it is encrypted: --decryption-key FILE opens it, with one of its private keys".into());
         }
         if plain.contains("nondistributable") || docker.contains("foreign") {
             return refuse(

@@ -317,7 +317,7 @@ pub fn push(
                 changed.insert(entry.digest, (written.digest, written.bytes.len() as u64, written.media_type.clone()));
             }
             for compression in sending.more {
-                let more = Change { compression: Some(*compression), force: true, ..*change };
+                let more = Change { compression: Some(*compression), force: true, ..change.clone() };
                 let again = one(entry, &more)?;
                 if again.digest != written.digest {
                     listed.twin(entry, &again, *compression);

@@ -24,6 +24,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 pub use lookaside::Lookaside;
 use openpgp::Keyring;
+pub use pem::first as pem;
 pub use private_key::PrivateKey;
 use rules::{Requirement, Rules, Sigstore, Simple};
 pub use shelved::{keep, kept};

@@ -11,6 +11,7 @@ mod binary;
 mod confinement;
 mod copies;
 mod debian;
+mod encryption;
 mod engines;
 mod events;
 mod exec;

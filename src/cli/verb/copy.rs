@@ -110,6 +110,18 @@ pub const SHARED: &[Flag<Asked>] = &[
 ];
 
 const FLAGS: &[Flag<Asked>] = &[
+    value("encryption-key", "string", "Encrypt layers for the holder of this key (jwe:FILE)", |r, v| {
+        r.copy.encryption.recipients.push(v.into());
+        Ok(())
+    }),
+    value("encrypt-layer", "int", "Encrypt this layer alone (0 is the lowest, -1 the topmost)", |r, v| {
+        r.copy.encryption.layers.push(integer(v)?);
+        Ok(())
+    }),
+    value("decryption-key", "string", "Open encrypted layers with the private key in this file", |r, v| {
+        r.copy.from.decryption_keys.push(v.into());
+        Ok(())
+    }),
     signing_flags::identity(),
     list("additional-tag", "More names for an image in a docker-archive", |r, v| r.copy.tags.push(v)),
     switch("dest-compress", "Compress plain layers, to a `dir:`", |r, on| r.copy.compression.compress = on),

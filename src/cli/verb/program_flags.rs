@@ -69,9 +69,7 @@ pub const PROGRAM: &[Flag<Asked>] = &[
     registry_flags::retry_delay(),
     registry_flags::tls_verify(),
     switch("disable-content-trust", "Accepted for Docker's sake, has no effect", |_, _| {}),
-    refused("decryption-key", "Refused: encrypted images cannot be read", |_, _| {
-        Err("encrypted images are not supported; decrypt the image where it was encrypted".into())
-    }),
+    registry_flags::decryption_key(),
     refused("link-local-ip", "Refused: Podman does not have it either", |_, _| {
         Err("addresses of one link are given by the kernel; use --ip and --ip6".into())
     }),

@@ -29,6 +29,7 @@ const FLAGS: &[Flag<Asked>] = &[
     registry_flags::auth_file(),
     registry_flags::cert_dir(),
     registry_flags::creds(),
+    registry_flags::decryption_key(),
     registry_flags::retry(),
     registry_flags::retry_delay(),
     registry_flags::signature_policy(),

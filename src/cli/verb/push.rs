@@ -42,6 +42,14 @@ const FLAGS: &[Flag<Asked>] = &[
     registry_flags::retry_delay(),
     registry_flags::tls_verify(),
     switch("all-tags", "Push all images of the repository", |r, on| r.all_tags = on),
+    value("encryption-key", "string", "Encrypt layers for the holder of this key (jwe:FILE)", |r, v| {
+        r.push.encryption.recipients.push(v.into());
+        Ok(())
+    }),
+    value("encrypt-layer", "int", "Encrypt this layer alone (0 is the lowest, -1 the topmost)", |r, v| {
+        r.push.encryption.layers.push(integer(v)?);
+        Ok(())
+    }),
     switch("compress", "Compress plain layers, to a `dir:`", |r, on| r.push.compression.compress = on),
     value("compression-format", "string", "Compress layers by gzip or zstd", |r, v| {
         r.push.compression.format = Some(v.into());

@@ -9,6 +9,14 @@ pub trait HasAccess {
     fn access(&mut self) -> &mut Access;
 }
 
+/// `--decryption-key`.
+pub const fn decryption_key<R: HasAccess>() -> Flag<R> {
+    value("decryption-key", "string", "Open encrypted layers with the private key in this file", |r: &mut R, v| {
+        r.access().decryption_keys.push(v.into());
+        Ok(())
+    })
+}
+
 /// `--authfile`.
 pub const fn auth_file<R: HasAccess>() -> Flag<R> {
     value("authfile", "string", "File with credentials of registries", |r: &mut R, v| {

@@ -1,7 +1,7 @@
 //! Skopeo's work: images from one place to another, and what is known of them where they are.
 
-use super::Told;
 use super::send::wishes;
+use super::{Told, encryption};
 use crate::{Engine, fault};
 use ops::Fault;
 use ops::image::{Access, Copy, Examine, Examined, Listed, Pull, Push, Pushed, Tags, Watch};
@@ -14,6 +14,9 @@ impl Engine {
     /// Copies an image from one place to another.
     pub fn copy_image(&self, asked: &Copy, watch: &Watch<'_>) -> Result<Pushed, Fault> {
         let (from, to) = (source(&asked.source)?, source(&asked.destination)?);
+        if matches!(to, Source::Name(_)) && !asked.encryption.recipients.is_empty() {
+            return Err(Fault::invalid("images of the store are not encrypted: encrypt them when they leave it"));
+        }
         match (&from, &to) {
             (Source::Name(_), Source::Name(to)) => {
                 let image = self.store()?.find_image(&asked.source).map_err(fault::store)?;
@@ -27,6 +30,7 @@ impl Engine {
                     format: asked.format.clone(),
                     compression: asked.compression.clone(),
                     signing: asked.signing.clone(),
+                    encryption: asked.encryption.clone(),
                     access: asked.to.clone(),
                 },
                 watch,
@@ -46,6 +50,7 @@ impl Engine {
             _ => {
                 let mut wishes = wishes(asked.format.as_deref(), &asked.compression, &asked.signing)?;
                 wishes.change.preserve = asked.preserve_digests;
+                wishes.change.keys = encryption::keys(&asked.encryption, &asked.from)?;
                 wishes.plain = asked.uncompressed;
                 wishes.tags = asked.tags.clone();
                 let from_options = self.transfer_options(asked.platform.as_deref(), &asked.from)?;

@@ -102,7 +102,10 @@ impl Engine {
             false => self.policy(asked.access.signature_policy.as_deref())?,
         };
         let options = transfer::Options { platform, registry, policy };
-        let loaded = transfer::fetch(self.store()?, &parsed, &options, &Told(watch)).map_err(fault::transfer)?;
+        let loaded = match asked.access.decryption_keys.is_empty() {
+            true => transfer::fetch(self.store()?, &parsed, &options, &Told(watch)).map_err(fault::transfer)?,
+            false => self.fetch_encrypted(&parsed, &options, &asked.access, watch)?,
+        };
         self.tell_of("image", "pull", &loaded.id.hex(), source);
         Ok(Loaded { id: loaded.id, names: loaded.names })
     }

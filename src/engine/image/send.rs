@@ -1,6 +1,6 @@
 //! Images out of the store: saved to archives and directories, pushed to registries.
 
-use super::Told;
+use super::{Told, encryption};
 use crate::{Engine, fault};
 use ops::Fault;
 use ops::image::{Access, Compression, Push, Pushed, Save, Signing, Watch};
@@ -138,6 +138,12 @@ impl Engine {
     pub fn push(&self, asked: &Push, watch: &Watch<'_>) -> Result<Pushed, Fault> {
         let image = match self.store()?.find_image(&asked.image) {
             Err(store::Error::NoSuchImage { .. }) if self.list_exists(&asked.image)? => {
+                if !asked.encryption.recipients.is_empty() {
+                    return Err(Fault::new(
+                        ops::Kind::Unsupported,
+                        "lists are not encrypted: encrypt each image of it",
+                    ));
+                }
                 return self.push_list(&asked.clone().into(), watch);
             }
             found => found.map_err(fault::store)?,
@@ -154,7 +160,8 @@ impl Engine {
         };
         let registry = self.registry_options(&asked.access)?;
         let options = transfer::Options { platform: None, registry, policy: None };
-        let wishes = wishes(asked.format.as_deref(), &asked.compression, &asked.signing)?;
+        let mut wishes = wishes(asked.format.as_deref(), &asked.compression, &asked.signing)?;
+        wishes.change.keys = encryption::keys(&asked.encryption, &asked.access)?;
         let written =
             transfer::push(self.store()?, &image, &to, &options, &wishes, &Told(watch)).map_err(fault::transfer)?;
         self.tell_of("image", "push", &image.id.hex(), &destination);
@@ -225,6 +232,7 @@ pub(crate) fn wishes(format: Option<&str>, compression: &Compression, signing: &
         level: compression.level,
         preserve: false,
         signatures: if signing.remove { Signatures::Drop } else { Signatures::Keep },
+        keys: transfer::Keys::default(),
     };
     let identity = signing.identity.as_deref().map(str::parse::<Reference>).transpose()?;
     let identity = identity.map(|name| transfer::source::complete(&name));
