@@ -1,4 +1,4 @@
-//! A bounded run of the fuzz targets about signatures.
+//! A bounded run of the fuzz targets about signatures and names of images.
 
 mod grow;
 mod trusted;
@@ -11,4 +11,9 @@ fn keys_and_messages_take_any_bytes() {
 #[test]
 fn signatures_take_any_bytes() {
     grow::run(trusted::signature_seeds(), trusted::signature);
+}
+
+#[test]
+fn names_take_any_bytes() {
+    grow::run(trusted::reference_seeds(), trusted::references);
 }

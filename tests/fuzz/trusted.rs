@@ -56,3 +56,40 @@ pub fn signature(bytes: &[u8]) {
         assert_eq!(Signature::parse(&read.filed()).expect("what was written can be read"), read);
     }
 }
+
+/// Names and sources with which [`references`] can begin.
+pub fn reference_seeds() -> Vec<Vec<u8>> {
+    let digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    [
+        "busybox",
+        "quay.io:443/a/b-c__d:1.2_3",
+        "[::1]:5000/x",
+        "docker://host/a:1",
+        "oci-archive:/a:b/c.tar:name:1",
+        "docker-archive:x.tar:@3",
+        "containers-storage:[overlay@/a+/b]name",
+    ]
+    .into_iter()
+    .map(|text| text.as_bytes().to_vec())
+    .chain([format!("localhost/x:1@{digest}").into_bytes()])
+    .collect()
+}
+
+/// Names of images and sources: what was read means the same when it is written and read again, however often it is made complete.
+pub fn references(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(name) = text.parse::<types::Reference>() {
+        let again: types::Reference = name.to_string().parse().expect("what was written can be read");
+        assert_eq!(again.to_string(), name.to_string());
+        let whole = name.normalised("localhost");
+        assert_eq!(whole.normalised("localhost").to_string(), whole.to_string());
+        let complete = transfer::source::complete(&name);
+        assert_eq!(transfer::source::complete(&complete).to_string(), complete.to_string());
+        // A path of it is one below a directory, whoever made the name.
+        assert!(whole.path.split('/').all(|part| !matches!(part, "" | "." | "..")), "{text:?}");
+    }
+    if let Ok(source) = transfer::source::parse(&text) {
+        let again = transfer::source::parse(&source.to_string()).expect("what was written can be read");
+        assert_eq!(again.to_string(), source.to_string());
+    }
+}
