@@ -238,7 +238,15 @@ fn layers(
             false => original.layers.iter().position(|other| other.place == leaf.place).unwrap_or(0),
         })
         .collect();
-    let work: Vec<usize> = (0..first.len()).filter(|at| first[*at] == *at).collect();
+    let mut work: Vec<usize> = (0..first.len()).filter(|at| first[*at] == *at).collect();
+    if destination.threads() > 1 {
+        // The largest first: begun last, it would be waited for alone.
+        let size = |at: &usize| match &original.layers[*at].place {
+            Place::Blob(_, size) => Some(*size),
+            Place::Member { size, .. } => *size,
+        };
+        work.sort_by_key(|at| std::cmp::Reverse(size(at)));
+    }
     let next = AtomicUsize::new(0);
     let done: Mutex<Result<Vec<Option<Layer>>>> = Mutex::new(Ok(vec![None; first.len()]));
     let run = || {

@@ -2,19 +2,21 @@
 //!
 //! Must not know: how destinations are written.
 
-use crate::convert::Form;
+use crate::convert::{self, Form};
 use crate::copy::{self, Change, Written};
 use crate::destination::archive::DockerArchive;
 use crate::destination::containers::Containers;
 use crate::destination::directory::Directory;
 use crate::destination::layout::Layout;
 use crate::destination::{Destination, Packing};
-use crate::origin::{Original, Stored};
+use crate::origin::{Leaf, Original, Stored};
+use crate::plan::Place;
 use crate::reel::Reel;
 use crate::registry::push::Pushed;
 use crate::sign::{Signed, Signer};
-use crate::{Choice, Error, Options, Progress, Result, Source, daemon, plan};
+use crate::{Choice, Compression, Error, Options, Progress, Result, Source, daemon, plan};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use store::{Image, Store};
 use types::Reference;
@@ -78,12 +80,30 @@ pub fn save(
 ) -> Result<()> {
     progress.begin();
     if let Saving::DockerArchive(output) = saving {
-        let destination = DockerArchive::new(output.reel()?);
-        for (image, names) in images {
-            destination.next(names.clone());
-            stored(store, image, &destination, &wishes.change, progress)?;
+        let write = |reel: Reel, sized: bool| {
+            let destination = DockerArchive::new(reel);
+            for (image, names) in images {
+                destination.next(names.clone());
+                let mut original = Original::stored(store, image)?;
+                if sized {
+                    original.layers.iter_mut().for_each(|leaf| leaf.plain_size = said(store, leaf));
+                }
+                copy::copy(&Stored::new(store), &original, &destination, &wishes.change, true, progress)?;
+            }
+            destination.finish()
+        };
+        // With the sizes that layers say they have, several are inflated side by side; what says something wrong is met again
+        // without them. Nothing is at the path before the end.
+        if let Output::Path(path) = &output {
+            let reel = Reel::create(path)?;
+            if !reel.is_file() {
+                return write(reel, false);
+            }
+            if write(reel, true).is_ok() {
+                return Ok(());
+            }
         }
-        return destination.finish();
+        return write(output.reel()?, false);
     }
     let [(image, names)] = images else { return Err(Error::OneImage) };
     let name = || names.first().cloned();
@@ -123,6 +143,19 @@ fn stored(
 ) -> Result<Written> {
     let original = Original::stored(store, image)?;
     copy::copy(&Stored::new(store), &original, destination, change, true, progress)
+}
+
+/// How many bytes a compressed layer says are in it: the last four of gzip (RFC 1952, 2.3.1), wrong for more than 4 GiB and
+/// for several members.
+fn said(store: &Store, leaf: &Leaf) -> Option<u64> {
+    let Place::Blob(digest, size) = &leaf.place else { return None };
+    if convert::compression(&leaf.kind) != Some(Compression::Gzip) {
+        return None;
+    }
+    let file = store.blob(digest).ok()??;
+    let mut last = [0; 4];
+    file.read_exact_at(&mut last, size.checked_sub(4)?).ok()?;
+    Some(u64::from(u32::from_le_bytes(last)))
 }
 
 /// Opens what `to` says for writing; what is written is signed if there is somebody to sign it.

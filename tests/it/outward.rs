@@ -202,3 +202,42 @@ fn a_killed_save_leaves_no_file() {
         }
     }
 }
+
+#[test]
+fn layers_that_lie_about_their_size_are_saved_all_the_same() {
+    // Two members of gzip: the last tells only its own size.
+    let layer = image::Layer::new().file("x", &[7; 5000], 0o644).done();
+    let home = Home::new();
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let (first, second) = layer.split_at(1000);
+    let packed = [gzip(first), gzip(second)].concat();
+    let digest = |bytes: &[u8]| format!("sha256:{}", image::sha256(bytes));
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]}})
+    .to_string();
+    let manifest = serde_json::json!({"schemaVersion": 2,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(config.as_bytes()), "size": config.len()},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest(&packed), "size": packed.len()}]})
+    .to_string();
+    let blobs = home.path("layout/blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    for bytes in [&packed[..], config.as_bytes(), manifest.as_bytes()] {
+        std::fs::write(blobs.join(image::sha256(bytes)), bytes).unwrap();
+    }
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest(manifest.as_bytes()), "size": manifest.len(),
+        "annotations": {"org.opencontainers.image.ref.name": "localhost/two:1"}}]});
+    home.write("layout/index.json", index.to_string().as_bytes());
+    home.write("layout/oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    let source = format!("oci:{}", home.path("layout").display());
+    let id = home.run(&["pull", "-q", &source]).ok();
+    let file = home.path("saved.tar").display().to_string();
+    home.run(&["save", "-q", "-o", &file, &id]).quiet();
+    home.run(&["rmi", "-f", &id]).ok();
+    home.run(&["load", "-q", "-i", &file]).ok();
+    assert_eq!(home.run(&["images", "-q", "--no-trunc"]).ok(), format!("sha256:{id}"));
+}
