@@ -52,6 +52,9 @@ pub fn bring(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Loaded>> {
+    // The store reads more of a configuration than has been read so far: what it would refuse must not come after an image that
+    // it has taken.
+    images.iter().try_for_each(|image| store::Configuration::parse(&image.configuration).map(drop))?;
     let missing = missing(store, &images, progress)?;
     let mut candidates = ingest(store, missing, source, threads, progress)?;
     images.into_iter().map(|image| commit(store, image, &mut candidates, progress)).collect()

@@ -79,6 +79,27 @@ fn archive(which: u8) -> Vec<u8> {
     }
 }
 
+#[test]
+fn a_damaged_configuration_keeps_all_images_out() {
+    // Two images as Docker saves them; any byte of the second one's configuration.
+    let whole = archive(7);
+    let start = b"\"rootfs\"";
+    let places: Vec<usize> = (0..whole.len() - start.len()).filter(|at| whole[*at..].starts_with(start)).collect();
+    assert_eq!(places.len(), 2);
+    let mut refused = 0;
+    for at in places[1] - 80..places[1] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x80;
+        let scratch = Scratch::new();
+        let store = scratch.store();
+        if load(&store, Input::Path(scratch.write("archive", &bytes)), None, &()).is_err() {
+            assert_eq!(store.images().unwrap().len(), 0, "byte {at}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
