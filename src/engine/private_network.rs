@@ -11,6 +11,7 @@ use monitor::record::Running;
 use network::{Allotment, Ground, Holding};
 use ops::{Fault, Kind};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use types::Id;
 use types::port::{Protocol, Published};
 use usernet::options::Options;
 use usernet::router::LOOPBACK;
-use usernet::{Attachment, Interface, Plan, Policy, Port, RESOLVER, Stack, Told, World};
+use usernet::{Attachment, Interface, Plan, Policy, Port, RESOLVER, Stack, Told, Way, World};
 
 /// What is there before the container.
 pub(crate) struct Begun {
@@ -32,6 +33,8 @@ pub(crate) struct Begun {
 const FILE: &str = "network";
 /// Name of the file that says, in the run directory, why there is no network of this kind.
 const MISSING: &str = "no-network";
+/// Name of the file that says there what the kernel lacks for the best one.
+const LACKING: &str = "lacking-network";
 
 impl Engine {
     /// Starts what the container's network needs; `None` if it needs no router.
@@ -91,13 +94,30 @@ impl Engine {
         std::fs::read_to_string(self.settings.run_root.join(MISSING)).unwrap_or_default()
     }
 
+    /// What the kernel lacks for the network that such containers have; empty if nothing.
+    pub(crate) fn lacking_network(&self) -> String {
+        std::fs::read_to_string(self.settings.run_root.join(LACKING)).unwrap_or_default()
+    }
+
+    /// Writes down what a network that is there tells of the kernel, for `info`.
+    fn note_way(&self, way: Way) {
+        let path = |name| self.settings.run_root.join(name);
+        let _ = std::fs::remove_file(path(MISSING));
+        match way.lacks() {
+            "" => drop(std::fs::remove_file(path(LACKING))),
+            text => drop(std::fs::write(path(LACKING), text)),
+        }
+    }
+
     fn join_router(&self, config: &Config, options: &Options) -> Result<Begun, usernet::Error> {
         let world = World::read(&options.template)?;
         let holders = || rootless::living(&self.settings.run_root).into_iter().map(|(pid, _)| pid).collect();
         let stack = Stack::join(&self.router_directory(), holders, || {
             // The bridges of an earlier router went with it.
             let _ = std::fs::remove_dir_all(self.holdings());
-            usernet::router::make()
+            let made = usernet::router::make()?;
+            self.note_way(made.1);
+            Ok(made)
         })?;
         let mut plan = usernet::plan(options, &world);
         if config.private_network.is_none() {
@@ -196,9 +216,9 @@ impl Engine {
         stack: &Stack,
         work: impl FnOnce(&Ground) -> Result<T, network::Error> + Send,
     ) -> Result<T, Fault> {
-        let (base, boot) = (self.holdings(), self.boot().to_owned());
+        let (base, boot, unfiltered) = (self.holdings(), self.boot().to_owned(), !stack.way().is_filtered());
         let done = usernet::router::inside(stack.namespace().as_fd(), || {
-            Ok(Ground::here(&base, &boot).and_then(|ground| work(&ground.asking(RESOLVER))))
+            Ok(Ground::here(&base, &boot).and_then(|ground| work(&ground.asking(RESOLVER).unfiltered(unfiltered))))
         });
         done.map_err(failed)?.map_err(fault::network)
     }
@@ -228,7 +248,15 @@ impl Engine {
 fn bridged(begun: &Begun, config: &Config, allotment: &Allotment) -> (Vec<Interface>, Vec<Port>) {
     let answered = allotment.networks.values().any(|network| network.dns_enabled);
     // Whoever answers for names there asks the host's servers this way.
-    let questions = answered.then(|| Interface { name: LOOPBACK.to_owned(), policy: begun.plan.policy.clone() });
+    let servers = || {
+        let own = allotment.networks.values().flat_map(|network| &network.network_dns_servers).copied();
+        let all: BTreeSet<IpAddr> = own.chain(allotment.holding.servers.iter().copied()).chain([RESOLVER]).collect();
+        all.into_iter().collect()
+    };
+    let questions = answered.then(|| Interface {
+        name: LOOPBACK.to_owned(),
+        policy: Policy { servers: servers(), ..begun.plan.policy.clone() },
+    });
     let interfaces = allotment.networks.values().map(|network| {
         let gateways: Vec<IpAddr> = network.subnets.iter().filter_map(|pool| pool.gateway).collect();
         let (router, gateway) = (gateways.clone(), gateways);
@@ -266,7 +294,6 @@ fn single(ports: &Published, interface: &str, to: &[IpAddr]) -> Vec<Port> {
 /// True if it is the kernel that cannot do this, however often it is tried.
 fn lacks(error: &usernet::Error) -> bool {
     match error {
-        usernet::Error::NoTransparentProxy => true,
         usernet::Error::Router { source, .. } => matches!(
             *source,
             Errno::NOENT
@@ -287,9 +314,6 @@ fn failed(error: usernet::Error) -> Fault {
     use usernet::Error;
     let text = fault::sentence(&error);
     match &error {
-        Error::NoTransparentProxy => Fault::new(Kind::Unsupported, text).hint(
-            "load the kernel modules nft_tproxy, nf_tproxy_ipv4 and nf_tproxy_ipv6, or use --network host or none",
-        ),
         Error::Template(_) => Fault::invalid(text),
         Error::Told(told) => match &told.port {
             Some((port, errno)) => port_fault(port, Errno::from_raw_os_error(*errno)),

@@ -15,13 +15,20 @@ use types::Subnet;
 pub(crate) struct Kernel {
     route: Socket,
     filter: Option<Socket>,
+    /// There is no packet filter, and nothing is passed on from one network to another.
+    unfiltered: bool,
 }
 
 impl Kernel {
     /// Opens them in the namespace of the calling thread.
     pub fn open() -> Result<Kernel, Error> {
         let route = Socket::open(Family::Route).map_err(Error::Socket)?;
-        Ok(Kernel { route, filter: None })
+        Ok(Kernel { route, filter: None, unfiltered: false })
+    }
+
+    /// The same on a ground without a packet filter, if it is one.
+    pub fn unfiltered(self, unfiltered: bool) -> Kernel {
+        Kernel { unfiltered, ..self }
     }
 
     fn filter(&mut self) -> Result<&mut Socket, Error> {
@@ -37,6 +44,9 @@ impl Kernel {
 
     /// Carries a batch of the table out.
     pub fn batch(&mut self, batch: Batch, what: &str) -> Result<(), Error> {
+        if self.unfiltered {
+            return Ok(());
+        }
         let socket = self.filter()?;
         batch.carry_out(socket).map_err(|refusal| match refusal.errno {
             // The subsystem, or one of its parts, is not in the kernel.
@@ -51,6 +61,7 @@ impl Kernel {
     pub fn carry_out(&mut self, step: &Step) -> Result<(), Error> {
         match step {
             Step::Bridge(bridge) => self.bridge(bridge),
+            Step::Forwarding { .. } if self.unfiltered => Ok(()),
             Step::Forwarding { v4, v6 } => {
                 if *v4 {
                     forward("/proc/sys/net/ipv4/ip_forward")?;

@@ -35,6 +35,8 @@ pub struct Ground {
     boot: String,
     /// Who is asked about names that no container has, by way of the loopback device; the host's servers otherwise.
     resolver: Option<IpAddr>,
+    /// See [`Ground::unfiltered`].
+    unfiltered: bool,
 }
 
 /// Contents of the file.
@@ -42,6 +44,9 @@ pub struct Ground {
 pub struct State {
     /// The boot it is of.
     boot: String,
+    /// See [`Ground::unfiltered`].
+    #[serde(default)]
+    unfiltered: bool,
     /// Networks that are up, as they were defined then.
     networks: BTreeMap<String, Definition>,
     /// Those of them that were being set up or taken down when this was written: what the kernel has of them is not known.
@@ -90,13 +95,19 @@ impl Ground {
     /// That of the calling thread's network namespace, in a directory below `base`.
     pub fn here(base: &Path, boot: &str) -> Result<Ground, Error> {
         let number = rustix::fs::stat("/proc/thread-self/ns/net").map_err(Error::Socket)?.st_ino;
-        Ok(Ground { directory: base.join(number.to_string()), boot: boot.to_owned(), resolver: None })
+        Ok(Ground::at(base.join(number.to_string()), boot))
     }
 
     /// The same in a namespace that leads nowhere: names that no container has are asked of `resolver`, and of no others,
     /// by sockets that are tied to the loopback device.
     pub fn asking(self, resolver: IpAddr) -> Ground {
         Ground { resolver: Some(resolver), ..self }
+    }
+
+    /// The same in a namespace that has no packet filter if `unfiltered`: then bridges are made and nothing is passed on from
+    /// one to another or beyond; whoever asks for such a ground publishes ports itself.
+    pub fn unfiltered(self, unfiltered: bool) -> Ground {
+        Ground { unfiltered, ..self }
     }
 
     /// See [`Ground::asking`].
@@ -106,7 +117,7 @@ impl Ground {
 
     /// The one in this directory.
     pub(crate) fn at(directory: PathBuf, boot: &str) -> Ground {
-        Ground { directory, boot: boot.to_owned(), resolver: None }
+        Ground { directory, boot: boot.to_owned(), resolver: None, unfiltered: false }
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -146,7 +157,8 @@ impl Ground {
             }
         };
         let state = self.read().unwrap_or_default();
-        Ok(Locked { ground: self, state: State { boot: self.boot.clone(), ..state }, _lock: lock })
+        let unfiltered = state.unfiltered || self.unfiltered;
+        Ok(Locked { ground: self, state: State { boot: self.boot.clone(), unfiltered, ..state }, _lock: lock })
     }
 
     /// The lock of the directory; `None` if another directory is there by the time it is had.
@@ -187,7 +199,7 @@ impl Ground {
         }
         locked.write()?;
         self.forget_other_boots();
-        let mut kernel = Kernel::open()?;
+        let mut kernel = locked.kernel()?;
         locked.make(&mut kernel, fresh)?;
         locked.state.unfinished.clear();
         locked.write()?;
@@ -207,7 +219,7 @@ impl Ground {
             return Err(Error::Gone);
         }
         locked.write()?;
-        let mut kernel = Kernel::open()?;
+        let mut kernel = locked.kernel()?;
         for (at, joint) in holding.joints.iter().enumerate() {
             let network = networks.get(&joint.network).ok_or(Error::Gone)?;
             let Step::Link(link) = plan::join(network, joint, at) else { continue };
@@ -379,7 +391,7 @@ impl Ground {
             return Ok(());
         }
         let locked = self.lock()?;
-        let mut kernel = Kernel::open()?;
+        let mut kernel = locked.kernel()?;
         let all: Vec<Definition> = locked.state.networks.values().cloned().collect();
         for step in all.iter().flat_map(plan::raise) {
             kernel.carry_out(&step)?;
@@ -471,6 +483,10 @@ impl Locked<'_> {
             std::fs::rename(&temporary, &path)
         };
         write().map_err(Ground::fail("write", &path))
+    }
+
+    fn kernel(&self) -> Result<Kernel, Error> {
+        Ok(Kernel::open()?.unfiltered(self.state.unfiltered))
     }
 
     /// Makes the bridges of these networks, and the rules of all.
@@ -581,7 +597,7 @@ impl Locked<'_> {
         }
         self.state.unfinished.extend(idle.iter().cloned());
         self.write()?;
-        let mut kernel = Kernel::open()?;
+        let mut kernel = self.kernel()?;
         let mut filtered = false;
         for name in idle {
             self.state.unfinished.retain(|unfinished| *unfinished != name);

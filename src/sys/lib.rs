@@ -28,6 +28,7 @@ pub mod reactor;
 pub mod reflink;
 pub mod removal;
 pub mod role;
+pub mod rules;
 pub mod scheduling;
 pub mod seccomp;
 pub mod signals;

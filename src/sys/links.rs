@@ -1,4 +1,4 @@
-//! Links, addresses, routes and rules of a network namespace (rtnetlink(7)), as requests of [`crate::netlink`].
+//! Links, addresses and routes of a network namespace (rtnetlink(7)), as requests of [`crate::netlink`].
 //!
 //! Must not know: why a link is made.
 
@@ -16,7 +16,6 @@ const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const DELETE_ROUTE: u16 = 25;
 const GET_ROUTE: u16 = 26;
-const NEW_RULE: u16 = 32;
 
 // if_link.h
 const IFLA_ADDRESS: u16 = 1;
@@ -503,39 +502,6 @@ pub fn routes(socket: &mut Socket) -> Result<Vec<Route>> {
         }
     })?;
     Ok(found)
-}
-
-/// Packets with the mark `mark` are routed by table `table` (ip-rule(8)), of IPv6 if `ipv6`.
-pub fn add_mark_rule(requests: &mut Requests, ipv6: bool, mark: u32, table: u32) {
-    const FR_ACT_TO_TBL: u8 = 1;
-    let family = if ipv6 { AF_INET6 } else { AF_INET };
-    let header = [family, 0, 0, 0, u8::try_from(table).unwrap_or(0), 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
-    // fib_rules.h: FRA_FWMARK 10, FRA_TABLE 15.
-    requests.add(NEW_RULE, CREATE | EXCLUSIVE, &header, |a| {
-        a.number(10, mark).number(15, table);
-    });
-}
-
-/// What this host itself sends is routed by table `table` before others, of IPv6 if `ipv6`.
-pub fn add_own_rule(requests: &mut Requests, ipv6: bool, table: u32) {
-    const FR_ACT_TO_TBL: u8 = 1;
-    let family = if ipv6 { AF_INET6 } else { AF_INET };
-    let header = [family, 0, 0, 0, u8::try_from(table).unwrap_or(0), 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
-    // fib_rules.h: FRA_IIFNAME 3, FRA_TABLE 15. What a host itself sends comes by way of its loopback device.
-    requests.add(NEW_RULE, CREATE | EXCLUSIVE, &header, |a| {
-        a.text(3, "lo").number(15, table);
-    });
-}
-
-/// What sockets that are tied to the loopback device send is routed by table `table` before others, of IPv6 if `ipv6`.
-pub fn add_loopback_rule(requests: &mut Requests, ipv6: bool, table: u32) {
-    const FR_ACT_TO_TBL: u8 = 1;
-    let family = if ipv6 { AF_INET6 } else { AF_INET };
-    let header = [family, 0, 0, 0, u8::try_from(table).unwrap_or(0), 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
-    // fib_rules.h: FRA_TABLE 15, FRA_OIFNAME 17.
-    requests.add(NEW_RULE, CREATE | EXCLUSIVE, &header, |a| {
-        a.number(15, table).text(17, "lo");
-    });
 }
 
 /// Frames of this link bear its own hardware address as their destination, and nobody is asked for theirs: both ends of a

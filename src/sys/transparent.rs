@@ -33,6 +33,12 @@ pub fn to_device(socket: impl AsFd, device: &str) -> Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, device.as_bytes())
 }
 
+/// What the socket sends bears `mark`, by which its way is chosen (CAP_NET_ADMIN in the user namespace of its network
+/// namespace).
+pub fn marked(socket: impl AsFd, mark: u32) -> Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_MARK, &mark.to_ne_bytes())
+}
+
 /// Asks for what [`receive`] needs.
 pub fn want_destination(socket: impl AsFd, v6: bool) -> Result<()> {
     match v6 {

@@ -34,10 +34,14 @@ pub(crate) struct Gate {
     pub policy: Policy,
     /// How many containers are behind it.
     users: usize,
+    /// To which everything is handed, one for each version that the host has; or, where links are watched, for the
+    /// servers that are asked by way of the loopback device.
+    pub streams: Vec<OwnedFd>,
+    pub datagrams: Vec<OwnedFd>,
     /// Of version 4 and 6, where the host has them.
-    pub streams: [Option<OwnedFd>; 2],
-    pub datagrams: [Option<OwnedFd>; 2],
     pub echoes: [Option<OwnedFd>; 2],
+    /// Tells how conversations begin, where links are watched.
+    pub watch: Option<OwnedFd>,
 }
 
 /// A published port.
@@ -135,7 +139,9 @@ impl Server {
 
     /// What came in just before the end goes out too.
     fn take_the_rest(&mut self, gate: Key) {
-        for part in 0..2 {
+        self.take_beginnings(gate);
+        let parts = self.gates.get(gate).map_or(0, |gate| gate.streams.len() as u8);
+        for part in 0..parts {
             self.accept_outbound(Word { kind: kind::STREAM_GATE, part, key: gate });
             self.take_outbound(Word { kind: kind::DATAGRAM_GATE, part, key: gate });
         }
@@ -176,8 +182,16 @@ impl Server {
             && let Some(gate) = self.gates.get_mut(key)
         {
             gate.users += 1;
-            gate.policy = interface.policy.clone();
-            return Ok(());
+            let asked = std::mem::replace(&mut gate.policy, interface.policy.clone()).servers;
+            let new = interface.policy.servers.iter().filter(|server| !asked.contains(server)).copied();
+            let new: Vec<IpAddr> = new.collect();
+            if let Some(gate) = self.gates.get_mut(key) {
+                // Containers of other networks go on asking theirs.
+                gate.policy.servers.extend(asked.into_iter().filter(|a| !interface.policy.servers.contains(a)));
+            }
+            return self
+                .listen_for(key, &new)
+                .map_err(|source| Error::Interface { name: interface.name.clone(), source });
         }
         let missing = |source| Error::Interface { name: interface.name.clone(), source };
         let key = self.gates.insert(Gate {
@@ -185,9 +199,10 @@ impl Server {
             link: self.router.link(&interface.name).map_err(missing)?,
             policy: interface.policy.clone(),
             users: 1,
-            streams: [None, None],
-            datagrams: [None, None],
+            streams: Vec::new(),
+            datagrams: Vec::new(),
             echoes: [None, None],
+            watch: None,
         });
         for v6 in [false, true] {
             match self.open_version(key, &interface.name, v6) {
@@ -199,15 +214,44 @@ impl Server {
                 }
             }
         }
-        Ok(())
+        self.watch(key).and_then(|()| self.listen_for(key, &interface.policy.servers)).map_err(missing)
     }
 
     fn open_version(&mut self, key: Key, name: &str, v6: bool) -> Result<(), Errno> {
-        let part = u8::from(v6);
+        let echo = self.router.socket(Use::Echo, v6)?;
+        sys::transparent::to_device(&echo, name)?;
+        sys::transparent::want_destination(&echo, v6)?;
+        sys::transparent::only_echo_requests(&echo, v6)?;
+        sys::transparent::with_header(&echo, v6)?;
+        if self.watch.is_none() {
+            self.listen_in(key, name, any(v6, GATE_PORT))?;
+        }
+        self.poll.source(&echo, Word { kind: kind::ECHO_GATE, part: u8::from(v6), key })?;
+        if let Some(gate) = self.gates.get_mut(key) {
+            gate.echoes[usize::from(v6)] = Some(echo);
+        }
+        Ok(())
+    }
+
+    /// Where links are watched, opens sockets at the servers that are asked by way of a gate's link.
+    fn listen_for(&mut self, key: Key, servers: &[IpAddr]) -> Result<(), Errno> {
+        const NAMES: u16 = 53;
+        if self.watch.is_none() {
+            return Ok(());
+        }
+        let Some(name) = self.gates.get(key).map(|gate| gate.name.clone()) else { return Ok(()) };
+        servers.iter().try_for_each(|server| match self.listen_in(key, &name, SocketAddr::new(*server, NAMES)) {
+            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if server.is_ipv6() => Ok(()),
+            other => other,
+        })
+    }
+
+    /// Sockets of the router that take what comes by link `name` for `at`.
+    fn listen_in(&mut self, key: Key, name: &str, at: SocketAddr) -> Result<(), Errno> {
+        let v6 = at.is_ipv6();
         let stream = self.router.socket(Use::Stream, v6)?;
         let datagram = self.router.socket(Use::Datagram, v6)?;
-        let echo = self.router.socket(Use::Echo, v6)?;
-        for socket in [&stream, &datagram, &echo] {
+        for socket in [&stream, &datagram] {
             sys::transparent::to_device(socket, name)?;
         }
         if v6 {
@@ -215,22 +259,18 @@ impl Server {
             sockopt::set_ipv6_v6only(&datagram, true)?;
         }
         sockopt::set_socket_reuseaddr(&stream, true)?;
-        rustix::net::bind(&stream, &any(v6, GATE_PORT))?;
+        rustix::net::bind(&stream, &at)?;
         rustix::net::listen(&stream, BACKLOG)?;
         sys::transparent::want_destination(&datagram, v6)?;
         // Others are bound beside it, for flows of their own.
         sockopt::set_socket_reuseaddr(&datagram, true)?;
-        rustix::net::bind(&datagram, &any(v6, GATE_PORT))?;
-        sys::transparent::want_destination(&echo, v6)?;
-        sys::transparent::only_echo_requests(&echo, v6)?;
-        sys::transparent::with_header(&echo, v6)?;
+        rustix::net::bind(&datagram, &at)?;
+        let part = self.gates.get(key).map_or(0, |gate| gate.streams.len() as u8);
         self.poll.source(&stream, Word { kind: kind::STREAM_GATE, part, key })?;
         self.poll.source(&datagram, Word { kind: kind::DATAGRAM_GATE, part, key })?;
-        self.poll.source(&echo, Word { kind: kind::ECHO_GATE, part, key })?;
         if let Some(gate) = self.gates.get_mut(key) {
-            gate.streams[usize::from(v6)] = Some(stream);
-            gate.datagrams[usize::from(v6)] = Some(datagram);
-            gate.echoes[usize::from(v6)] = Some(echo);
+            gate.streams.push(stream);
+            gate.datagrams.push(datagram);
         }
         Ok(())
     }

@@ -39,9 +39,9 @@ pub(crate) struct Attempt {
 
 /// The first packet of a connection.
 #[derive(Debug, PartialEq, Eq)]
-struct Opening {
-    from: SocketAddr,
-    to: SocketAddr,
+pub(crate) struct Opening {
+    pub from: SocketAddr,
+    pub to: SocketAddr,
     sequence: u32,
 }
 
@@ -64,7 +64,8 @@ impl Server {
         }
     }
 
-    fn attempt(&mut self, packet: u32, gate: Key, opening: Opening) {
+    /// Asks the host that a container wants to connect to; its packet waits.
+    pub fn attempt(&mut self, packet: u32, gate: Key, opening: Opening) {
         let pair = Pair { gate, from: opening.from, to: opening.to };
         if self.attempts.iter().any(|(_, a)| a.pair == pair) {
             // It is asked already: the first packet goes on when there is an answer.
@@ -110,6 +111,9 @@ impl Server {
 
     /// The packet goes on; the connection that it opens finds the host's.
     fn reached(&mut self, packet: u32, pair: Pair, socket: OwnedFd) {
+        if self.watch.is_some() {
+            return self.meet(pair, socket);
+        }
         self.reached.insert(pair, (socket, self.now + PATIENCE));
         self.decide(packet, true);
     }
@@ -159,7 +163,7 @@ impl Server {
 }
 
 /// Reads the headers of a packet (RFC 791, RFC 8200, RFC 9293). `None` for what is not a plain opening.
-fn opening(packet: &[u8]) -> Option<Opening> {
+pub(crate) fn opening(packet: &[u8]) -> Option<Opening> {
     const TCP: u8 = 6;
     let (from, to, segment): (IpAddr, IpAddr, _) = match packet.first()? >> 4 {
         4 => {

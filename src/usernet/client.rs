@@ -2,7 +2,7 @@
 
 use crate::control::{NAME, PACKET, lock_file};
 use crate::launch::spawn;
-use crate::{Error, Told};
+use crate::{Error, Told, Way};
 use rustix::fs::FlockOperation;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -25,7 +25,7 @@ impl Stack {
     pub fn join(
         directory: &Path,
         holders: impl FnOnce() -> Vec<i32>,
-        make: impl FnOnce() -> Result<OwnedFd, Error>,
+        make: impl FnOnce() -> Result<(OwnedFd, Way), Error>,
     ) -> Result<Stack, Error> {
         std::fs::create_dir_all(directory).map_err(|source| Error::Record { path: directory.to_owned(), source })?;
         let lock = lock_file(directory)?;
@@ -41,14 +41,14 @@ impl Stack {
             locked(FlockOperation::LockExclusive)?;
             found = connect(directory);
             if found.is_none() {
-                let namespace = match survivor(directory, &holders()) {
-                    Some(namespace) => namespace,
+                let (namespace, way) = match survivor(directory, &holders()) {
+                    Some(namespace) => (namespace, Way::of(directory)),
                     None => {
                         let _ = std::fs::remove_dir_all(directory.join("attached"));
                         make()?
                     }
                 };
-                remember(directory, &namespace)?;
+                remember(directory, &namespace, way)?;
                 found = Some((spawn(directory, &namespace)?, namespace, String::new()));
             }
             // The socket is made when the new process answers for the first time; who comes before that starts it again,
@@ -74,6 +74,11 @@ impl Stack {
     /// The router's network namespace.
     pub fn namespace(&self) -> &OwnedFd {
         &self.namespace
+    }
+
+    /// How it is served.
+    pub fn way(&self) -> Way {
+        Way::of(&self.directory)
     }
 
     /// Where another process of the user can open that namespace, while the process runs. Whoever has it open keeps it.
@@ -120,23 +125,24 @@ fn ask(socket: &OwnedFd, request: &str) -> Result<(String, Option<OwnedFd>), Err
     Ok((String::from_utf8_lossy(rest).into_owned(), descriptors.pop()))
 }
 
-/// Writes down which namespace it is.
-fn remember(directory: &Path, namespace: &OwnedFd) -> Result<(), Error> {
+/// Writes down which namespace it is, and how it is served.
+fn remember(directory: &Path, namespace: &OwnedFd, way: Way) -> Result<(), Error> {
     let path = directory.join("router");
     let inode = rustix::fs::fstat(namespace).map_err(Error::Connection)?.st_ino;
-    std::fs::write(&path, inode.to_string()).map_err(|source| Error::Record { path, source })
+    std::fs::write(&path, format!("{inode} {}", way.word())).map_err(|source| Error::Record { path, source })
 }
 
 /// The namespace that was written down, if a process still holds it.
 fn survivor(directory: &Path, holders: &[i32]) -> Option<OwnedFd> {
-    let inode = std::fs::read_to_string(directory.join("router")).ok()?;
-    let name = format!("net:[{}]", inode.trim());
+    let text = std::fs::read_to_string(directory.join("router")).ok()?;
+    let inode = text.split_whitespace().next()?;
+    let name = format!("net:[{inode}]");
     for pid in holders {
         for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
             if std::fs::read_link(entry.path()).is_ok_and(|link| link.to_str() == Some(&name)) {
                 let file = std::fs::File::open(entry.path()).ok()?;
                 // Not another one since.
-                return (file.metadata().ok()?.ino().to_string() == inode.trim()).then(|| file.into());
+                return (file.metadata().ok()?.ino().to_string() == inode).then(|| file.into());
             }
         }
     }

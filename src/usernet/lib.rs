@@ -11,6 +11,8 @@
 //! container ── veth ── router: sockets that stand in for clients  ─────┘
 //! ```
 //!
+//! Where the kernel has no such filter, the process watches the links instead ([`Way`]).
+//!
 //! The process ends with the last container. It may be killed: its namespace is held by the containers' monitors, and by a
 //! process that stands by to go on with the same records.
 //!
@@ -36,6 +38,8 @@ mod slab;
 mod sockets;
 mod tcp;
 mod udp;
+mod watch;
+mod way;
 
 pub use attach::GATE_PORT;
 pub use attempt::QUEUE;
@@ -44,6 +48,7 @@ pub use launch::main;
 pub use plan::{HOST, Plan, RESOLVER, World, plan};
 pub use policy::{Policy, Target};
 pub use record::{Attachment, Interface, Port, Protocol};
+pub use way::Way;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -77,8 +82,6 @@ pub enum Error {
     Router { what: &'static str, source: Errno },
     #[error("cannot set {path:?} of the router: {source}")]
     Sysctl { path: String, source: std::io::Error },
-    #[error("this kernel cannot hand packets to transparent sockets")]
-    NoTransparentProxy,
     #[error("{}", .0.text)]
     Told(Told),
 }

@@ -173,6 +173,7 @@ pub fn plan(asked: &Options, world: &World) -> Plan {
         router,
         gateway: gateways.clone(),
         source: asked.source.clone(),
+        servers: Vec::new(),
         closed: false,
         refused: asked.refused.clone(),
     };

@@ -18,6 +18,9 @@ pub struct Policy {
     pub gateway: Vec<IpAddr>,
     /// Source addresses on the host for what containers send; the kernel chooses where there is none of the version.
     pub source: Vec<IpAddr>,
+    /// Servers of names that are asked by way of the loopback device, see [`crate::router::LOOPBACK`].
+    #[serde(default)]
+    pub servers: Vec<IpAddr>,
     /// Nothing leaves: only published ports work.
     pub closed: bool,
     /// Transport protocols that do not leave: "tcp", "udp" or "icmp".

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! DIRECTORY/lock            flock(2): shared by whoever needs the process to be there, taken alone to start or end it
-//! DIRECTORY/router          inode of the router's network namespace, decimal
+//! DIRECTORY/router          inode of the router's network namespace, decimal, and a word of [`crate::Way`]
 //! DIRECTORY/control         where the process listens, see `control`
 //! DIRECTORY/attached/ID     an [`Attachment`] as JSON
 //! ```

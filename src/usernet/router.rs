@@ -11,6 +11,15 @@
 //!          what this host sends goes by the link that the socket is tied to, if a container there has that address (101)
 //! ```
 //!
+//! Where the kernel cannot do that ([`Way::Watched`]) there is no such table, and the rules are others:
+//!
+//! ```text
+//! rules    what is sent by way of `lo` is this host's own (100); what sockets of the process send (mark 2) goes to containers
+//!          (101) or networks in here; what this host sends from an address of its own goes to networks in here; all else
+//!          that it sends finds no way: so nobody hears that there is no socket yet
+//!          what comes from others goes to networks in here, or is taken as this host's own (100)
+//! ```
+//!
 //! A link `u…` is a pair whose ends have one hardware address and ask for none (IFF_NOARP): whatever a container takes for
 //! its neighbour is in the router.
 //!
@@ -18,28 +27,31 @@
 
 use crate::attach::GATE_PORT;
 use crate::plan::ROUTER_6;
-use crate::{Error, Plan};
+use crate::{Error, Plan, Way};
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::links::{self, End, Kind, Route, RouteKind};
 use sys::netlink::{Family, Requests, Socket};
 use sys::nftables::{Base, Batch, Expression, Hook, Is, Meta, Place, Verdict, register};
+use sys::rules::{self, Rule};
 
 const TABLE: &str = "monopod-out";
 /// What goes to the process.
 const MARK: u32 = 1;
+/// What the process sends, where links are watched.
+pub(crate) const SPOKEN: u32 = 2;
 /// The routing table in which everything is this host's own.
 const OWN: u32 = 100;
 /// The one that knows the addresses of containers.
 const LINKS: u32 = 101;
 
-/// Makes the router's namespace.
-pub fn make() -> Result<OwnedFd, Error> {
+/// Makes the router's namespace; how it is served follows from what the kernel has.
+pub fn make() -> Result<(OwnedFd, Way), Error> {
     elsewhere(|| {
         sys::namespaces::unshare(sys::clone::NEW_NET).map_err(|e| step("make a network namespace", e))?;
-        furnish()?;
-        sys::netlink::own_namespace().map_err(|e| step("open the network namespace", e))
+        let way = furnish()?;
+        Ok((sys::netlink::own_namespace().map_err(|e| step("open the network namespace", e))?, way))
     })
 }
 
@@ -65,15 +77,17 @@ fn step(what: &'static str, source: Errno) -> Error {
     Error::Router { what, source }
 }
 
-fn furnish() -> Result<(), Error> {
+fn furnish() -> Result<Way, Error> {
+    let way = filter()?;
+    let pass_on = if way.is_filtered() { "1" } else { "0" };
     for (path, value) in [
         ("ipv4/conf/all/rp_filter", "0"),
         ("ipv4/conf/default/rp_filter", "0"),
         ("ipv4/conf/all/send_redirects", "0"),
         ("ipv4/conf/default/send_redirects", "0"),
-        ("ipv4/ip_forward", "1"),
+        ("ipv4/ip_forward", pass_on),
         ("ipv4/icmp_echo_ignore_all", "1"),
-        ("ipv6/conf/all/forwarding", "1"),
+        ("ipv6/conf/all/forwarding", pass_on),
         ("ipv6/conf/default/accept_dad", "0"),
         ("ipv6/conf/default/accept_ra", "0"),
         ("ipv6/icmp/echo_ignore_all", "1"),
@@ -101,9 +115,8 @@ fn furnish() -> Result<(), Error> {
     for v6 in [false, true] {
         let mut requests = Requests::new();
         links::add_route(&mut requests, &everywhere(v6));
-        links::add_mark_rule(&mut requests, v6, MARK, OWN);
-        links::add_own_rule(&mut requests, v6, LINKS);
-        links::add_loopback_rule(&mut requests, v6, OWN);
+        let rules: &[Rule<'_>] = if way == Way::Handed { &HANDED } else { &WATCHED };
+        rules.iter().for_each(|rule| rules::add(&mut requests, &Rule { ipv6: v6, ..*rule }));
         match socket.carry_out(&mut requests) {
             Ok(()) => {}
             // No IPv6 here.
@@ -116,12 +129,92 @@ fn furnish() -> Result<(), Error> {
             Err(refusal) => return Err(step("set the router's routes", refusal.errno)),
         }
     }
-    filter()
+    if way != Way::Handed {
+        // A connection's place is free again as soon as it has ended: nothing is under way on a link of this host, and a
+        // socket that waits would be in the way of the next one. Kernels that have one limit for all keep theirs.
+        let _ = std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
+    }
+    Ok(way)
 }
 
-/// The firewall.
-fn filter() -> Result<(), Error> {
-    let mut socket = sys::nftables::open().map_err(|e| step("speak to the kernel's packet filter", e))?;
+const ANY: Rule<'_> = Rule { ipv6: false, priority: 0, mark: 0, from: "", by: "", source: None, table: None };
+
+/// Each comes before the one that was added before it.
+const HANDED: [Rule<'_>; 3] = [
+    Rule { mark: MARK, table: Some(OWN), ..ANY },
+    Rule { from: LOOPBACK, table: Some(LINKS), ..ANY },
+    Rule { by: LOOPBACK, table: Some(OWN), ..ANY },
+];
+
+const WATCHED: [Rule<'_>; 6] = [
+    Rule { priority: 100, by: LOOPBACK, table: Some(OWN), ..ANY },
+    Rule { priority: 200, from: LOOPBACK, mark: SPOKEN, table: Some(LINKS), ..ANY },
+    Rule { priority: 201, from: LOOPBACK, mark: SPOKEN, table: Some(rules::MAIN), ..ANY },
+    Rule { priority: 400, from: LOOPBACK, ..ANY },
+    Rule { priority: 500, table: Some(rules::MAIN), ..ANY },
+    Rule { priority: 600, table: Some(OWN), ..ANY },
+];
+
+/// Where links are watched, what the router sends from its own address `source` finds its way.
+pub(crate) fn let_speak(requests: &mut Requests, source: IpAddr) {
+    let (ipv6, table) = (source.is_ipv6(), Some(rules::MAIN));
+    rules::add(requests, &Rule { ipv6, priority: 300, from: LOOPBACK, source: Some(source), table, ..ANY });
+}
+
+/// True for the name of a link to one container.
+pub(crate) fn is_link(name: &str) -> bool {
+    name.starts_with('u')
+}
+
+/// True if the kernel cannot do it, however often it is asked.
+fn lacks(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NOENT
+            | Errno::OPNOTSUPP
+            | Errno::PROTONOSUPPORT
+            | Errno::AFNOSUPPORT
+            | Errno::NOSYS
+            | Errno::INVAL
+            | Errno::PERM
+            | Errno::ACCESS
+    )
+}
+
+/// The firewall, as far as there can be one.
+fn filter() -> Result<Way, Error> {
+    let unfiltered = Way::Watched { filtered: false };
+    let mut socket = match sys::nftables::open() {
+        Err(errno) if lacks(errno) => return Ok(unfiltered),
+        other => other.map_err(|e| step("speak to the kernel's packet filter", e))?,
+    };
+    match hand_over().carry_out(&mut socket) {
+        // A kernel without queues connects containers at once.
+        Ok(()) => {
+            let _ = hold().carry_out(&mut socket);
+            return Ok(Way::Handed);
+        }
+        Err(refusal) if lacks(refusal.errno) => {}
+        Err(refusal) => return Err(step("set the router's packet filter", refusal.errno)),
+    }
+    match stay_apart().carry_out(&mut socket) {
+        Ok(()) => Ok(Way::Watched { filtered: true }),
+        Err(refusal) if lacks(refusal.errno) => Ok(unfiltered),
+        Err(refusal) => Err(step("set the router's packet filter", refusal.errno)),
+    }
+}
+
+/// A container with a link of its own reaches no network in here.
+fn stay_apart() -> Batch {
+    let mut batch = Batch::new(sys::nftables::Family::Inet, TABLE);
+    batch.destroy_table().table();
+    batch.chain("forward", Some(Hook { kind: "filter", place: Place::Forward, priority: -1 }));
+    batch.rule("forward", &[&BY_LINK[..], &[Expression::Verdict(Verdict::Drop)]].concat());
+    batch
+}
+
+/// Everything is handed to transparent sockets.
+fn hand_over() -> Batch {
     let mut batch = Batch::new(sys::nftables::Family::Inet, TABLE);
     batch.destroy_table().table();
     batch.chain("prerouting", Some(Hook { kind: "filter", place: Place::Prerouting, priority: -150 }));
@@ -129,7 +222,7 @@ fn filter() -> Result<(), Error> {
     let first = register(0);
     let set_mark = [Expression::Load(first, &mark), Expression::SetMeta(Meta::Mark, first)];
     let accept = [Expression::Verdict(Verdict::Accept)];
-    let hand_over = |batch: &mut Batch, before: &[Expression<'_>]| {
+    let socket_of_link = |batch: &mut Batch, before: &[Expression<'_>]| {
         const TRANSPORTS: [u8; 2] = [6, 17];
         for transport in TRANSPORTS {
             let transport = [transport];
@@ -152,18 +245,12 @@ fn filter() -> Result<(), Error> {
             batch.rule("prerouting", &rule.concat());
         }
     };
-    hand_over(&mut batch, &BY_LINK);
+    socket_of_link(&mut batch, &BY_LINK);
     batch.rule("prerouting", &[&BY_LINK[..], &set_mark, &accept].concat());
-    hand_over(&mut batch, &QUESTIONS_OUT);
+    socket_of_link(&mut batch, &QUESTIONS_OUT);
     stays_inside(&mut batch, "prerouting");
-    hand_over(&mut batch, &[]);
-    batch.carry_out(&mut socket).map_err(|refusal| match refusal.errno {
-        Errno::NOENT | Errno::OPNOTSUPP => Error::NoTransparentProxy,
-        errno => step("set the router's packet filter", errno),
-    })?;
-    // A kernel without queues connects containers at once.
-    let _ = hold().carry_out(&mut socket);
-    Ok(())
+    socket_of_link(&mut batch, &[]);
+    batch
 }
 
 /// Before anything else is done with them, packets that open a connection wait (see `attempt`).

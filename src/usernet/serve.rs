@@ -13,9 +13,12 @@ use crate::slab::{Key, Slab, Word};
 use crate::sockets::Router;
 use crate::tcp::{Connection, Unanswered};
 use crate::udp::{Flow, Place};
+use crate::watch::Watch;
+use crate::way::Way;
 use crate::{Attachment, Error};
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -35,6 +38,7 @@ pub(crate) mod kind {
     pub const QUEUE: u8 = 10;
     pub const ATTEMPT: u8 = 11;
     pub const STANDBY: u8 = 12;
+    pub const WATCH: u8 = 13;
 }
 
 /// Between two looks at what has to be given up some time. Without such things there are none.
@@ -56,6 +60,8 @@ pub(crate) struct Server {
     pub doors: Slab<Door>,
     /// Openings of connections wait here, if the kernel can do that.
     pub queue: Option<sys::queue::Queue>,
+    /// Links are watched: the kernel cannot hand packets over.
+    pub watch: Option<Watch>,
     pub attempts: Slab<Attempt>,
     /// Connections of the host whose container is about to be connected, and until when they wait for that.
     pub reached: HashMap<Pair, (OwnedFd, Instant)>,
@@ -63,6 +69,8 @@ pub(crate) struct Server {
     pub unanswered: Unanswered,
     pub flows: Slab<Flow>,
     pub places: HashMap<Place, Key>,
+    /// Of flows from clients of published ports: gate, container, and as whom the client speaks there.
+    pub answers: HashSet<(Key, SocketAddr, SocketAddr)>,
     pub echoes: Slab<Echo>,
     pub pipes: Pipes,
     /// Connections that have more to move.
@@ -87,7 +95,11 @@ impl Server {
         let poll = Poll::new().map_err(Error::Start)?;
         poll.source(&listener, Word { kind: kind::CONTROL, part: 0, key: Key::ONLY }).map_err(Error::Start)?;
         let second = namespace.try_clone().map_err(|e| Error::Start(sys::process::errno(e)))?;
-        let (router, queue) = Router::start(second).map_err(|e| Error::Start(sys::process::errno(e)))?;
+        let way = Way::of(&directory);
+        let (router, queue, route) = Router::start(second, way).map_err(|e| Error::Start(sys::process::errno(e)))?;
+        if way != Way::Handed && route.is_none() {
+            return Err(Error::Start(Errno::PROTONOSUPPORT));
+        }
         let mut server = Server {
             namespace,
             poll,
@@ -99,12 +111,14 @@ impl Server {
             gates: Slab::default(),
             doors: Slab::default(),
             queue,
+            watch: route.map(Watch::new),
             attempts: Slab::default(),
             reached: HashMap::new(),
             connections: Slab::default(),
             unanswered: Unanswered::default(),
             flows: Slab::default(),
             places: HashMap::new(),
+            answers: HashSet::new(),
             echoes: Slab::default(),
             pipes: Pipes::default(),
             again: Vec::new(),
@@ -199,6 +213,7 @@ impl Server {
             kind::FLOW => self.pass(key, usize::from(part)),
             kind::ECHO => self.return_echo(key),
             kind::QUEUE => self.take_openings(),
+            kind::WATCH => self.take_beginnings(key),
             kind::STANDBY => self.renew_standby(),
             kind::ATTEMPT => self.answered(key, event.writable),
             // Words are made here only.
@@ -239,8 +254,8 @@ impl Server {
     fn source(&self, word: Word) -> Option<&OwnedFd> {
         let part = usize::from(word.part);
         match word.kind {
-            kind::STREAM_GATE => self.gates.get(word.key)?.streams.get(part)?.as_ref(),
-            kind::DATAGRAM_GATE => self.gates.get(word.key)?.datagrams.get(part)?.as_ref(),
+            kind::STREAM_GATE => self.gates.get(word.key)?.streams.get(part),
+            kind::DATAGRAM_GATE => self.gates.get(word.key)?.datagrams.get(part),
             kind::DOOR => self.doors.get(word.key).map(|door| &door.socket),
             _ => None,
         }

@@ -3,10 +3,13 @@
 //! sockets there, some in advance, so that it is asked rarely.
 
 use crate::attempt;
+use crate::router;
+use crate::way::Way;
 use rustix::io::{Errno, Result};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use sys::netlink::{Family, Socket};
 use sys::queue::Queue;
 
 /// What a socket is for.
@@ -20,10 +23,19 @@ pub(crate) enum Use {
     Echo,
 }
 
+/// What the second thread is to make.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    /// So many sockets of a kind, of version 6 or not.
+    Sockets(Use, bool, usize),
+    /// One that tells how conversations begin on the link with this number.
+    Beginnings(u32),
+}
+
 /// Sockets of the router, which may stand in for any address.
 #[derive(Debug)]
 pub(crate) struct Router {
-    ask: Sender<(Use, bool, usize)>,
+    ask: Sender<Wish>,
     made: Receiver<Result<OwnedFd>>,
     streams: [Vec<OwnedFd>; 2],
     datagrams: [Vec<OwnedFd>; 2],
@@ -39,20 +51,29 @@ const STACK: usize = 64 << 10;
 impl Router {
     /// Starts the second thread, in the network namespace `namespace`.
     ///
-    /// Packets that open connections wait in the queue, if the router puts them there.
-    pub fn start(namespace: OwnedFd) -> std::io::Result<(Router, Option<Queue>)> {
-        let (ask, asked) = channel::<(Use, bool, usize)>();
+    /// Packets that open connections wait in the queue, if the router puts them there. Where links are watched the kernel
+    /// is asked for addresses by the other socket.
+    pub fn start(namespace: OwnedFd, way: Way) -> std::io::Result<(Router, Option<Queue>, Option<Socket>)> {
+        let (ask, asked) = channel::<Wish>();
         let (give, made) = channel();
         let (give_queue, queue) = channel();
         std::thread::Builder::new().name("monopod-router".into()).stack_size(STACK).spawn(move || {
             let entered = sys::namespaces::enter(namespace.as_fd(), sys::clone::NEW_NET);
-            let queue = entered.and_then(|()| Queue::open(attempt::QUEUE, attempt::BYTES, attempt::MOST));
-            let _ = give_queue.send(queue.ok());
-            for (kind, v6, count) in asked {
+            let queue = entered.and_then(|()| match way {
+                Way::Handed => Queue::open(attempt::QUEUE, attempt::BYTES, attempt::MOST),
+                Way::Watched { .. } => Err(Errno::NOENT),
+            });
+            let route = entered.and_then(|()| match way {
+                Way::Handed => Err(Errno::NOENT),
+                Way::Watched { .. } => Socket::open(Family::Route),
+            });
+            let _ = give_queue.send((queue.ok(), route.ok()));
+            for wish in asked {
+                let count = if let Wish::Sockets(_, _, count) = wish { count } else { 1 };
                 for _ in 0..count {
-                    let socket = entered.and_then(|()| make(kind, v6)).and_then(|socket| {
-                        sys::transparent::transparent(&socket, v6)?;
-                        Ok(socket)
+                    let socket = entered.and_then(|()| match wish {
+                        Wish::Sockets(kind, v6, _) => stand_in(kind, v6, way),
+                        Wish::Beginnings(link) => sys::frames::beginnings(link),
                     });
                     if give.send(socket).is_err() {
                         return;
@@ -61,7 +82,8 @@ impl Router {
             }
         })?;
         let router = Router { ask, made, streams: Default::default(), datagrams: Default::default(), any: None };
-        Ok((router, queue.recv().ok().flatten()))
+        let (queue, route) = queue.recv().unwrap_or_default();
+        Ok((router, queue, route))
     }
 
     /// The number of the router's link `name`.
@@ -83,11 +105,18 @@ impl Router {
             return Ok(socket);
         }
         let count = if kind == Use::Echo { 1 } else { BATCH };
-        self.ask.send((kind, v6, count)).map_err(|_| Errno::IO)?;
+        self.ask.send(Wish::Sockets(kind, v6, count)).map_err(|_| Errno::IO)?;
         let mut sockets: Vec<Result<OwnedFd>> = self.made.iter().take(count).collect();
         let first = sockets.pop().ok_or(Errno::IO)?;
         kept.extend(sockets.into_iter().flatten());
         first
+    }
+
+    /// A socket that tells how conversations begin on the router's link `name`.
+    pub fn beginnings(&mut self, name: &str) -> Result<OwnedFd> {
+        let link = self.link(name)?;
+        self.ask.send(Wish::Beginnings(link)).map_err(|_| Errno::IO)?;
+        self.made.recv().map_err(|_| Errno::IO)?
     }
 
     /// Gives back what was made in advance: nobody may need it for a while.
@@ -95,6 +124,15 @@ impl Router {
         self.streams = Default::default();
         self.datagrams = Default::default();
     }
+}
+
+fn stand_in(kind: Use, v6: bool, way: Way) -> Result<OwnedFd> {
+    let socket = make(kind, v6)?;
+    sys::transparent::transparent(&socket, v6)?;
+    if way != Way::Handed {
+        sys::transparent::marked(&socket, router::SPOKEN)?;
+    }
+    Ok(socket)
 }
 
 /// A socket of the host, or of whatever namespace the calling thread is in. None of them block.

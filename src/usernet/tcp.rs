@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     inside: usize,
     /// Side 1 is not connected yet.
     connecting: bool,
+    /// Between whom it is, where links are watched.
+    met: Option<Pair>,
     /// The container has ended; then the connection does, unless the container has closed its side.
     leaving: Option<Instant>,
 }
@@ -76,7 +78,7 @@ impl Server {
     pub fn accept_outbound(&mut self, word: Word) {
         for _ in 0..ROUND {
             let Some(gate) = self.gates.get(word.key) else { return };
-            let Some(listener) = &gate.streams[usize::from(word.part)] else { return };
+            let Some(listener) = gate.streams.get(usize::from(word.part)) else { return };
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let (stream, from) = match rustix::net::acceptfrom_with(listener, flags) {
                 Ok(accepted) => accepted,
@@ -219,6 +221,19 @@ impl Server {
         Some((gate.name.clone(), SocketAddr::new(to, door.port.container), gate.policy.source(client.ip(), to)))
     }
 
+    /// Ties a stream of the host, which is connected, to one that is on its way to the container.
+    pub fn tie_met(&mut self, pair: Pair, outside: OwnedFd, inside: OwnedFd) {
+        let key = self.tie(outside, inside, pair.gate, 1, true);
+        if let Some(connection) = key.and_then(|key| self.connections.get_mut(key)) {
+            connection.met = Some(pair);
+        }
+    }
+
+    /// True if there is such a connection already.
+    pub fn is_connected(&self, pair: Pair) -> bool {
+        self.connections.iter().any(|(_, connection)| connection.met == Some(pair))
+    }
+
     fn tie(&mut self, a: OwnedFd, b: OwnedFd, gate: Key, inside: usize, connecting: bool) -> Option<Key> {
         for socket in [&a, &b] {
             // What comes in small pieces goes out in small pieces.
@@ -227,8 +242,8 @@ impl Server {
         let container = if inside == 0 { &a } else { &b };
         let _ = sockopt::set_socket_keepalive(container, true);
         let _ = sockopt::set_tcp_keepidle(container, SILENCE);
-        let key =
-            self.connections.insert(Connection { relay: Relay::new(a, b), gate, inside, connecting, leaving: None });
+        let relay = Relay::new(a, b);
+        let key = self.connections.insert(Connection { relay, gate, inside, connecting, met: None, leaving: None });
         let connection = self.connections.get(key)?;
         let told = (0..2).try_for_each(|part| {
             self.poll.stream(&connection.relay.sides()[part], Word { kind: kind::CONNECTION, part: part as u8, key })

@@ -41,6 +41,8 @@ pub(crate) struct Flow {
     sides: [OwnedFd; 2],
     gate: Key,
     place: Place,
+    /// From a client of a published port: what the container answers is between these.
+    answer: Option<(SocketAddr, SocketAddr)>,
     used: Instant,
     answered: bool,
     /// To a resolver: the question, for the next one if this one does not answer.
@@ -53,7 +55,7 @@ impl Server {
         let mut buffer = self.take_buffer();
         for _ in 0..ROUND {
             let Some(gate) = self.gates.get(word.key) else { break };
-            let Some(socket) = &gate.datagrams[usize::from(word.part)] else { break };
+            let Some(socket) = gate.datagrams.get(usize::from(word.part)) else { break };
             match sys::transparent::receive(socket, &mut buffer) {
                 Ok((length, from, to)) => self.send_out(word.key, from, to, &buffer[..length]),
                 Err(Errno::DESTADDRREQ) => {}
@@ -85,21 +87,32 @@ impl Server {
         self.buffer = buffer;
     }
 
-    fn take_buffer(&mut self) -> Vec<u8> {
+    /// Room for the largest datagram.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(LARGEST, 0);
         buffer
     }
 
     fn send_out(&mut self, gate: Key, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let place = Place { at: gate, door: false, from, to };
-        let key = match self.places.get(&place) {
-            Some(key) => Some(*key),
-            None => self.begin(|server| server.connect_flow_out(place)),
-        };
-        if let Some(key) = key {
+        if let Some(key) = self.flow_out(gate, from, to).or_else(|| self.begin_flow_out(gate, from, to)) {
             self.forward(key, 0, bytes);
         }
+    }
+
+    /// What a container sends to somebody, if that began.
+    pub fn flow_out(&self, gate: Key, from: SocketAddr, to: SocketAddr) -> Option<Key> {
+        self.places.get(&Place { at: gate, door: false, from, to }).copied()
+    }
+
+    /// The same begins.
+    pub fn begin_flow_out(&mut self, gate: Key, from: SocketAddr, to: SocketAddr) -> Option<Key> {
+        self.begin(|server| server.connect_flow_out(Place { at: gate, door: false, from, to }))
+    }
+
+    /// True if a container sends this back to a client of a published port.
+    pub fn is_answer(&self, gate: Key, from: SocketAddr, to: SocketAddr) -> bool {
+        self.answers.contains(&(gate, from, to))
     }
 
     fn send_in(&mut self, door: Key, client: SocketAddr, local: SocketAddr, bytes: &[u8]) {
@@ -125,7 +138,7 @@ impl Server {
             }
             other => other.ok()?,
         };
-        let place = flow.place;
+        let (place, gate, answer) = (flow.place, flow.gate, flow.answer);
         let key = self.flows.insert(flow);
         let flow = self.flows.get(key)?;
         let told = (0..2)
@@ -135,6 +148,7 @@ impl Server {
             return None;
         }
         self.places.insert(place, key);
+        self.answers.extend(answer.map(|(from, to)| (gate, from, to)));
         Some(key)
     }
 
@@ -159,7 +173,7 @@ impl Server {
         }
         rustix::net::connect(&outside, &to)?;
         let inside = self.stand_in(&name, place.to, place.from)?;
-        Ok(self.flow([inside, outside], place.at, place, question))
+        Ok(self.flow([inside, outside], place.at, place, None, question))
     }
 
     fn connect_flow_in(&mut self, place: Place) -> Result<Flow, Errno> {
@@ -172,16 +186,24 @@ impl Server {
             None => crate::attach::any(to.is_ipv6(), 0),
         };
         let inside = self.stand_in(&name, source, to)?;
+        let stands_in = SocketAddr::try_from(rustix::net::getsockname(&inside)?)?;
         let local = SocketAddr::new(place.to.ip().to_canonical(), place.to.port());
         let outside = make(Use::Datagram, local.is_ipv6())?;
         sockopt::set_socket_reuseaddr(&outside, true)?;
         rustix::net::bind(&outside, &local)?;
         rustix::net::connect(&outside, &client)?;
-        Ok(self.flow([inside, outside], gate, place, None))
+        Ok(self.flow([inside, outside], gate, place, Some((to, stands_in)), None))
     }
 
-    fn flow(&self, sides: [OwnedFd; 2], gate: Key, place: Place, question: Option<Vec<u8>>) -> Flow {
-        Flow { sides, gate, place, used: self.now, answered: false, question }
+    fn flow(
+        &self,
+        sides: [OwnedFd; 2],
+        gate: Key,
+        place: Place,
+        answer: Option<(SocketAddr, SocketAddr)>,
+        question: Option<Vec<u8>>,
+    ) -> Flow {
+        Flow { sides, gate, place, answer, used: self.now, answered: false, question }
     }
 
     /// A socket of the router that speaks as `from` to `to` behind interface `name`.
@@ -220,7 +242,7 @@ impl Server {
     }
 
     /// Sends on what came on side `from`.
-    fn forward(&mut self, key: Key, from: usize, bytes: &[u8]) {
+    pub fn forward(&mut self, key: Key, from: usize, bytes: &[u8]) {
         let now = self.now;
         let Some(flow) = self.flows.get_mut(key) else { return };
         let waited = now.duration_since(flow.used);
@@ -287,6 +309,9 @@ impl Server {
     fn drop_flow(&mut self, key: Key) {
         if let Some(flow) = self.flows.remove(key) {
             self.places.remove(&flow.place);
+            if let Some((from, to)) = flow.answer {
+                self.answers.remove(&(flow.gate, from, to));
+            }
         }
     }
 

@@ -184,6 +184,8 @@ pub struct Home {
     /// The bent machine has a network of its own.
     networked: bool,
     variables: Vec<(String, String)>,
+    /// Words of a program by which all commands go, as root: it calls the one whose words follow.
+    pub through: Vec<String>,
     /// The test has removed its containers itself: the file is not where it was in the bent machine.
     pub emptied: bool,
 }
@@ -241,8 +243,18 @@ impl Home {
         fs::copy(built(), &file).expect("the built file can be copied");
         let identity = fs::metadata(&file).map(|file| (file.dev(), file.ino())).expect("own file");
         let (base, variables) = (directory.clone(), Vec::new());
-        let mut home =
-            Home { base, directory, who, file, identity, holder: None, networked, variables, emptied: false };
+        let mut home = Home {
+            base,
+            directory,
+            who,
+            file,
+            identity,
+            holder: None,
+            networked,
+            variables,
+            through: Vec::new(),
+            emptied: false,
+        };
         for part in ["networks", "root", "run", "home"] {
             fs::create_dir(home.path(part)).expect("own directory");
             if who != Who::Me {
@@ -345,6 +357,7 @@ impl Home {
             words.extend(["--mount", "-t"].map(String::from));
             words.extend([holder.id().to_string(), "--".into()]);
         }
+        words.extend(self.through.iter().cloned());
         if self.who != Who::Me {
             words.extend(["setpriv", "--reuid", "61234", "--regid", "61234", "--clear-groups", "--"].map(String::from));
         }

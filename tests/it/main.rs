@@ -52,6 +52,7 @@ mod system;
 mod terminal;
 mod transports;
 mod trust;
+mod unfiltered;
 mod usernet;
 mod userns;
 mod verbs;

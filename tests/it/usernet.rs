@@ -3,15 +3,22 @@
 use crate::home::Who;
 use crate::world::{FAR, FAR_2, FAR_6, HOST, HOST_2, HOST_6, World};
 
+/// The host's list of servers names one of its own.
+pub const RESOLVER: &str =
+    "echo 'nameserver 127.0.0.53' >$HOME_DIR/resolv; mount --bind $HOME_DIR/resolv /etc/resolv.conf";
+
 /// Asks the server at `at` who asks.
-fn who(at: &str) -> String {
+pub fn who(at: &str) -> String {
     let at = if at.contains(':') { format!("[{at}]") } else { at.to_owned() };
     format!("wget -qO- http://{at}/cgi-bin/who")
 }
 
 #[test]
 fn a_container_reaches_the_world_as_the_host() {
-    let Some(world) = World::of(Who::Subuid, "") else { return };
+    World::of(Who::Subuid, "").iter().for_each(a_container_reaches_the_world_as_the_host_in);
+}
+
+pub fn a_container_reaches_the_world_as_the_host_in(world: &World) {
     let _server = world.serve_who(world.far(&[]), "80", FAR);
     let out = world.home.sh(&[], &format!("{}; {}", who(FAR), who(FAR_2))).quiet();
     assert_eq!(out, format!("{HOST}\n{HOST_2}"));
@@ -26,7 +33,10 @@ fn a_container_reaches_the_world_as_the_host() {
 
 #[test]
 fn echoes_and_refusals_come_back() {
-    let Some(world) = World::of(Who::Subuid, "") else { return };
+    World::of(Who::Subuid, "").iter().for_each(echoes_and_refusals_come_back_in);
+}
+
+pub fn echoes_and_refusals_come_back_in(world: &World) {
     let out =
         world.home.sh(&["--cap-add", "net_raw"], &format!("ping -c 2 -W 5 {FAR} && ping -c 1 -W 5 {FAR_6}")).quiet();
     assert!(out.contains("2 packets received") && out.contains("1 packets received"), "{out}");
@@ -36,8 +46,10 @@ fn echoes_and_refusals_come_back() {
 
 #[test]
 fn names_are_asked_of_the_hosts_resolvers() {
-    let more = "echo 'nameserver 127.0.0.53' >$HOME_DIR/resolv; mount --bind $HOME_DIR/resolv /etc/resolv.conf";
-    let Some(world) = World::of(Who::Subuid, more) else { return };
+    World::of(Who::Subuid, RESOLVER).iter().for_each(names_are_asked_of_the_hosts_resolvers_in);
+}
+
+pub fn names_are_asked_of_the_hosts_resolvers_in(world: &World) {
     let knows = "--address=/thing.example/203.0.113.5";
     let server = [
         "dnsmasq",
@@ -87,7 +99,10 @@ fn options_that_cannot_be_served_are_named() {
 
 #[test]
 fn what_was_killed_is_there_again() {
-    let Some(world) = World::of(Who::Subuid, "") else { return };
+    World::of(Who::Subuid, "").iter().for_each(what_was_killed_is_there_again_in);
+}
+
+pub fn what_was_killed_is_there_again_in(world: &World) {
     let home = &world.home;
     let _server = world.serve_who(world.far(&[]), "80", FAR);
     home.run(&["run", "-d", "--name", "one", "-p", "8080:80", "busybox", "sh", "-c", SERVE_WHO]).quiet();
@@ -104,7 +119,7 @@ fn what_was_killed_is_there_again() {
         home.until("another serves", || named("monopod-network").is_some_and(|now| now != serving));
         serving = named("monopod-network").unwrap();
         home.until("it carries", || asks(HOST));
-        assert_eq!(ask(&world, true, &format!("{HOST}:8080")), FAR);
+        assert_eq!(ask(world, true, &format!("{HOST}:8080")), FAR);
     }
     // And who stands by is not the last one.
     let standby = named("monopod-standby").unwrap();
@@ -129,12 +144,12 @@ fn stack(home: &crate::home::Home, name: &str) -> Vec<rustix::process::Pid> {
 }
 
 /// `httpd` in a container, which answers `/cgi-bin/who` with who asks.
-const SERVE_WHO: &str =
+pub const SERVE_WHO: &str =
     "mkdir -p /www/cgi-bin; printf '#!/bin/sh\\nprintf \"\\\\r\\\\n$REMOTE_ADDR\\\\n\"\\n' >/www/cgi-bin/who;
     chmod 755 /www/cgi-bin/who; exec httpd -f -p 80 -h /www";
 
 /// What the server says at `at`, without the marks of version 6.
-fn ask(world: &World, far: bool, at: &str) -> String {
+pub fn ask(world: &World, far: bool, at: &str) -> String {
     let url = format!("http://{at}/cgi-bin/who");
     let words = ["curl", "-s", "--noproxy", "*", "--retry", "20", "--retry-delay", "1", "--retry-all-errors", &url];
     let mut command = if far { world.far(&words) } else { world.near(&words) };
@@ -145,18 +160,21 @@ fn ask(world: &World, far: bool, at: &str) -> String {
 
 #[test]
 fn published_ports_keep_the_clients_address() {
-    let Some(world) = World::of(Who::Subuid, "") else { return };
+    World::of(Who::Subuid, "").iter().for_each(published_ports_keep_the_clients_address_in);
+}
+
+pub fn published_ports_keep_the_clients_address_in(world: &World) {
     let home = &world.home;
     let publish =
         ["run", "-d", "--name", "web", "-p", "8080:80", "-p", "127.0.0.1:8081:80", "busybox", "sh", "-c", SERVE_WHO];
     home.run(&publish).quiet();
-    assert_eq!(ask(&world, true, &format!("{HOST}:8080")), FAR);
-    assert_eq!(ask(&world, true, &format!("{HOST_2}:8080")), FAR_2);
-    assert_eq!(ask(&world, true, &format!("[{HOST_6}]:8080")), FAR_6);
+    assert_eq!(ask(world, true, &format!("{HOST}:8080")), FAR);
+    assert_eq!(ask(world, true, &format!("{HOST_2}:8080")), FAR_2);
+    assert_eq!(ask(world, true, &format!("[{HOST_6}]:8080")), FAR_6);
     // Of the host's own loopback the container is told its gateway.
-    assert_eq!(ask(&world, false, "127.0.0.1:8080"), FAR);
-    assert_eq!(ask(&world, false, "127.0.0.1:8081"), FAR);
-    assert_eq!(ask(&world, false, &format!("{HOST}:8080")), FAR);
+    assert_eq!(ask(world, false, "127.0.0.1:8080"), FAR);
+    assert_eq!(ask(world, false, "127.0.0.1:8081"), FAR);
+    assert_eq!(ask(world, false, &format!("{HOST}:8080")), FAR);
     let outside = world.far(&["curl", "-s", "--noproxy", "*", &format!("http://{HOST}:8081/")]).output().unwrap();
     assert!(!outside.status.success(), "published at the loopback only");
     home.run(&["run", "--rm", "-p", "8080:80", "busybox", "true"]).fails(125, &["8080", "in use", "container web"]);
@@ -169,7 +187,10 @@ fn published_ports_keep_the_clients_address() {
 
 #[test]
 fn datagrams_find_their_way_both_ways() {
-    let Some(world) = World::of(Who::Subuid, "") else { return };
+    World::of(Who::Subuid, "").iter().for_each(datagrams_find_their_way_both_ways_in);
+}
+
+pub fn datagrams_find_their_way_both_ways_in(world: &World) {
     let home = &world.home;
     let knows = "--address=/thing.example/203.0.113.5";
     let _server = world.serve(world.far(&["dnsmasq", "-k", "-R", "-h", knows, "-u", "root", "-x", ""]));
@@ -192,7 +213,10 @@ fn datagrams_find_their_way_both_ways() {
 
 #[test]
 fn containers_meet_in_bridges_and_reach_the_world_from_there() {
-    let Some(world) = World::of(Who::Subuid, "") else { return };
+    World::of(Who::Subuid, "").iter().for_each(containers_meet_in_bridges_and_reach_the_world_from_there_in);
+}
+
+pub fn containers_meet_in_bridges_and_reach_the_world_from_there_in(world: &World) {
     let home = &world.home;
     let _server = world.serve_who(world.far(&[]), "80", FAR);
     let serve =
@@ -200,7 +224,7 @@ fn containers_meet_in_bridges_and_reach_the_world_from_there() {
     home.run(&serve).quiet();
     let address = home.inspect("web", "{{.NetworkSettings.Networks.podman.IPAddress}}");
     assert!(address.starts_with("10.88."), "{address}");
-    assert_eq!(ask(&world, true, &format!("{HOST}:8080")), FAR);
+    assert_eq!(ask(world, true, &format!("{HOST}:8080")), FAR);
     let out = home.sh(
         &["--network", "bridge"],
         &format!("{}; {}; ip -o -4 addr show eth0 | awk '{{print $4}}'", who(FAR), who(&address)),
@@ -216,8 +240,10 @@ fn containers_meet_in_bridges_and_reach_the_world_from_there() {
 
 #[test]
 fn containers_of_bridges_know_each_other_and_come_and_go() {
-    let more = "echo 'nameserver 127.0.0.53' >$HOME_DIR/resolv; mount --bind $HOME_DIR/resolv /etc/resolv.conf";
-    let Some(world) = World::of(Who::Subuid, more) else { return };
+    World::of(Who::Subuid, RESOLVER).iter().for_each(containers_of_bridges_know_each_other_and_come_and_go_in);
+}
+
+pub fn containers_of_bridges_know_each_other_and_come_and_go_in(world: &World) {
     let home = &world.home;
     let knows = "--address=/thing.example/203.0.113.5";
     let server = [
@@ -272,7 +298,7 @@ fn containers_of_bridges_know_each_other_and_come_and_go() {
     assert_eq!(dig("thing.example"), "203.0.113.5");
     // Another network's names are not told.
     assert_eq!(dig("web"), "");
-    assert_eq!(ask(&world, false, "[::1]:8081"), "10.89.0.1");
+    assert_eq!(ask(world, false, "[::1]:8081"), "10.89.0.1");
     let two = |script: &str| home.run(&["exec", "two", "sh", "-c", script]).out.trim_end().to_owned();
     assert_eq!(two("timeout 3 wget -qO- http://web/cgi-bin/who 2>/dev/null"), "");
     home.run(&["network", "connect", "lan", "two"]).quiet();
@@ -281,13 +307,13 @@ fn containers_of_bridges_know_each_other_and_come_and_go() {
     // Its ports go with it to the network that is left, and nowhere when it has left all.
     home.run(&["network", "connect", "other", "web"]).quiet();
     home.run(&["network", "disconnect", "lan", "web"]).quiet();
-    assert_eq!(ask(&world, true, &format!("{HOST}:8080")), FAR);
+    assert_eq!(ask(world, true, &format!("{HOST}:8080")), FAR);
     home.run(&["network", "disconnect", "other", "web"]).quiet();
     let words = ["curl", "-s", "--noproxy", "*", "-m", "5", &format!("http://{HOST}:8080/")];
     assert!(!world.far(&words).output().unwrap().status.success());
     assert_eq!(home.inspect("web", "{{len .NetworkSettings.Networks}}"), "0");
     home.run(&["network", "connect", "lan", "web"]).quiet();
-    assert_eq!(ask(&world, true, &format!("{HOST}:8080")), FAR);
+    assert_eq!(ask(world, true, &format!("{HOST}:8080")), FAR);
     home.run(&["rm", "-f", "-t", "0", "-a"]).quiet();
     home.until("nothing is left", || {
         let own = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.starts_with(b"monopod-"));

@@ -24,6 +24,20 @@ pub const FAR_6: &str = "2001:db8::1";
 pub const HOST_2: &str = "198.51.100.7";
 pub const FAR_2: &str = "198.51.100.1";
 
+/// A program that calls another to which the kernel refuses sockets of packet filters, as one without nf_tables does
+/// (seccomp(2): `socket(AF_NETLINK, …, NETLINK_NETFILTER)` is EPROTONOSUPPORT). As root, so that what is called may still
+/// change users.
+const WITHOUT_FILTERS: [&str; 3] = [
+    "perl",
+    "-e",
+    "my ($socket, $prctl) = qx(uname -m) =~ /x86_64/ ? (41, 157) : (198, 167);
+    my @all = ([0x20, 0, 0, 0], [0x15, 0, 5, $socket], [0x20, 0, 0, 16], [0x15, 0, 3, 16], [0x20, 0, 0, 32],
+        [0x15, 0, 1, 12], [6, 0, 0, 0x5005d], [6, 0, 0, 0x7fff0000]);
+    my $program = join '', map { pack 'SCCL', @$_ } @all;
+    syscall($prctl, 22, 2, pack 'Sx6P', scalar @all, $program) == 0 or die qq(seccomp: $!);
+    exec @ARGV or die qq($ARGV[0]: $!)",
+];
+
 /// A server that ends with the test.
 pub struct Server(Child);
 
@@ -56,6 +70,13 @@ impl World {
         home.load();
         let far = std::fs::read_to_string(home.path("far")).expect("the far host is there").trim().to_owned();
         Some(World { home, far })
+    }
+
+    /// The same on a kernel that speaks to nobody of packet filters.
+    pub fn unfiltered(who: Who, more: &str) -> Option<World> {
+        let mut world = World::of(who, more)?;
+        world.home.through = WITHOUT_FILTERS.map(String::from).to_vec();
+        Some(world)
     }
 
     /// A command on the far host.

@@ -45,7 +45,7 @@ impl Engine {
             ranges.iter().map(|r| json!({ "container_id": r.container, "host_id": r.host, "size": r.size })).collect()
         };
         let native = Platform::native();
-        let backend = network_backend(host.in_user_namespace, self.missing_network());
+        let backend = network_backend(host.in_user_namespace, self.missing_network(), self.lacking_network());
         let document = json!({
             "host": {
                 "arch": native.architecture,
@@ -138,10 +138,10 @@ fn text(path: &str) -> String {
 }
 
 /// How networks are made, and if they are not, why.
-fn network_backend(rootless: bool, missing: String) -> (&'static str, String) {
+fn network_backend(rootless: bool, missing: String, lacking: String) -> (&'static str, String) {
     match network::available() {
         _ if !missing.is_empty() => ("none", missing),
-        _ if rootless => ("monopod", String::new()),
+        _ if rootless => ("monopod", lacking),
         Ok(()) => ("monopod", String::new()),
         Err(error) => ("none", crate::fault::network(error).to_string()),
     }

@@ -1,0 +1,49 @@
+//! Networks on a kernel without packet filters (and so without transparent sockets to which they hand packets).
+
+use crate::home::Who;
+use crate::usernet::*;
+use crate::world::World;
+
+#[test]
+fn a_container_reaches_the_world_as_the_host() {
+    let Some(world) = World::unfiltered(Who::Subuid, "") else { return };
+    a_container_reaches_the_world_as_the_host_in(&world);
+    let missing = world.home.run(&["info", "--format", "{{.Host.NetworkBackend}} {{.Host.NetworkMissing}}"]).quiet();
+    assert!(missing.starts_with("monopod this kernel has no packet filter"), "{missing}");
+}
+
+#[test]
+fn echoes_and_refusals_come_back() {
+    World::unfiltered(Who::Subuid, "").iter().for_each(echoes_and_refusals_come_back_in);
+}
+
+#[test]
+fn names_are_asked_of_the_hosts_resolvers() {
+    World::unfiltered(Who::Subuid, RESOLVER).iter().for_each(names_are_asked_of_the_hosts_resolvers_in);
+}
+
+#[test]
+fn what_was_killed_is_there_again() {
+    World::unfiltered(Who::Subuid, "").iter().for_each(what_was_killed_is_there_again_in);
+}
+
+#[test]
+fn published_ports_keep_the_clients_address() {
+    World::unfiltered(Who::Subuid, "").iter().for_each(published_ports_keep_the_clients_address_in);
+}
+
+#[test]
+fn datagrams_find_their_way_both_ways() {
+    World::unfiltered(Who::Subuid, "").iter().for_each(datagrams_find_their_way_both_ways_in);
+}
+
+#[test]
+fn containers_meet_in_bridges_and_reach_the_world_from_there() {
+    World::unfiltered(Who::Subuid, "").iter().for_each(containers_meet_in_bridges_and_reach_the_world_from_there_in);
+}
+
+#[test]
+fn containers_of_bridges_know_each_other_and_come_and_go() {
+    let world = World::unfiltered(Who::Subuid, RESOLVER);
+    world.iter().for_each(containers_of_bridges_know_each_other_and_come_and_go_in);
+}
