@@ -113,7 +113,9 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
         && sys::namespaces::in_initial_user_namespace();
     let asked = linux.devices().as_deref().filter(|_| plan.new & NEW_USER != 0).unwrap_or_default();
     let made = devices::prepare(interface, asked, &plan.uids, &plan.gids)?;
-    let makes_nodes = privileges::may_gain(process, sys::capability::MKNOD);
+    // Its own nodes are made in its group, before its capabilities go.
+    let asks = linux.devices().as_ref().is_some_and(|devices| !devices.is_empty());
+    let makes_nodes = asks || privileges::may_gain(process, sys::capability::MKNOD);
     let mut placement = Placement::create(linux, &create.id, create.everywhere, makes_nodes)?;
     let launched = (|| {
         let root = rootfs::prepare(interface, &create.rootfs)?;

@@ -109,6 +109,9 @@ pub fn refuse(spec: &Spec) -> Result<(), Error> {
 
 /// The same for a process alone.
 pub fn refuse_of_process(process: &Process) -> Result<(), Error> {
+    if process.args().as_ref().is_none_or(|arguments| arguments.is_empty()) {
+        return Err(Error::Specification("process.args names no program".into()));
+    }
     crate::privileges::check_limits(process.rlimits().as_deref().unwrap_or_default())
 }
 

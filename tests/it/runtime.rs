@@ -1,134 +1,14 @@
 //! The runtime's own command line: the file called as `runc` makes containers from bundles, for whoever asks as engines do.
 
-use crate::home::{Home, am_root};
+use crate::bundle::Bench;
 use crate::terminal::{Pair, code};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{IoSliceMut, Read, Write};
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
-
-/// A bundle with busybox, and the runtime's state beside it.
-struct Bench {
-    home: Home,
-    cgroup: String,
-}
-
-/// What a command said and how it ended.
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    #[track_caller]
-    fn ok(self) -> String {
-        assert_eq!(self.code, 0, "{self:?}");
-        self.out
-    }
-
-    #[track_caller]
-    fn fails(self, code: i32, words: &str) {
-        assert_eq!(self.code, code, "{self:?}");
-        assert!(self.err.contains(words) && self.err.contains("level=error"), "no {words:?} in {self:?}");
-    }
-}
-
-impl Bench {
-    /// `None`, said loudly, without root.
-    fn new() -> Option<Bench> {
-        if !am_root() {
-            return None;
-        }
-        let home = Home::new();
-        let name = home.directory.file_name().unwrap().to_str().unwrap().to_owned();
-        std::os::unix::fs::symlink("monopod", home.path("runc")).unwrap();
-        let root = home.path("bundle/rootfs");
-        for directory in ["bin", "dev", "proc", "sys", "etc", "tmp"] {
-            fs::create_dir_all(root.join(directory)).unwrap();
-        }
-        fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
-        for applet in
-            ["sh", "sleep", "echo", "cat", "id", "ls", "test", "tty", "stty", "env", "pwd", "grep", "kill", "true"]
-        {
-            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
-        }
-        Some(Bench { home, cgroup: format!("/{name}") })
-    }
-
-    /// Writes the specification: `script` by a shell, with `change` made to it.
-    fn specify(&self, script: &str, change: impl FnOnce(&mut Value)) {
-        let bundle = self.home.path("bundle");
-        let _ = fs::remove_file(bundle.join("config.json"));
-        self.command(&["spec", "--bundle", bundle.to_str().unwrap()]).status().unwrap();
-        let text = fs::read(bundle.join("config.json")).unwrap();
-        let mut spec: Value = serde_json::from_slice(&text).unwrap();
-        spec["process"]["terminal"] = false.into();
-        spec["process"]["args"] = json!(["sh", "-c", script]);
-        spec["root"]["readonly"] = false.into();
-        spec["linux"]["cgroupsPath"] = self.cgroup.as_str().into();
-        change(&mut spec);
-        fs::write(bundle.join("config.json"), serde_json::to_vec(&spec).unwrap()).unwrap();
-    }
-
-    /// A command of the runtime, with state of its own.
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(self.home.path("runc"));
-        command.arg("--root").arg(self.home.path("state")).args(words).current_dir(self.home.path("bundle"));
-        command.stdin(Stdio::null());
-        command
-    }
-
-    /// Runs it; what containers that stay write is found in the file `out`.
-    fn run(&self, words: &[&str]) -> Said {
-        let stays = matches!(words.first(), Some(&"create")) || words.contains(&"-d");
-        let mut command = self.command(words);
-        let output = if stays {
-            // Not pipes: they would be open as long as the container.
-            let file = |name| fs::File::options().append(true).create(true).open(self.home.path(name)).unwrap();
-            let said = self.home.path("said");
-            let _ = fs::remove_file(&said);
-            let status = command.stdout(file("out")).stderr(file("said")).status().unwrap();
-            std::process::Output { status, stdout: Vec::new(), stderr: fs::read(said).unwrap() }
-        } else {
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
-        };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let code = output.status.code().unwrap_or_else(|| 1000 + output.status.signal().unwrap_or(0));
-        Said { code, out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
-    fn state(&self, id: &str) -> Value {
-        serde_json::from_str(&self.run(&["state", id]).ok()).unwrap()
-    }
-
-    fn until(&self, id: &str, status: &str) {
-        self.home.until(&format!("{id} is {status}"), || self.state(id)["status"] == status);
-    }
-
-    /// The directories of the container's cgroup.
-    fn groups(&self) -> Vec<PathBuf> {
-        let own = |root: PathBuf| Some(root.join(&self.cgroup[1..])).filter(|path| path.is_dir());
-        let below = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
-        below.chain([PathBuf::from("/sys/fs/cgroup")]).filter_map(own).collect()
-    }
-}
-
-impl Drop for Bench {
-    /// A container that a failed test leaves is not the home's to find.
-    fn drop(&mut self) {
-        let listed = self.command(&["list", "-q"]).output().map(|output| output.stdout).unwrap_or_default();
-        for id in String::from_utf8_lossy(&listed).lines() {
-            self.command(&["delete", "--force", id]).status().ok();
-        }
-    }
-}
 
 #[test]
 fn a_life() {
@@ -229,6 +109,7 @@ fn failures_are_told_where_engines_look() {
         (&["kill", "one", "BAD"], "BAD"),
         (&["start", "one"], "does not exist"),
         (&["--log-format", "xml", "list"], "expected text or json"),
+        (&["--log-level", "loud", "list"], "expected debug, warning or error"),
         (&["create", "--preserve-fds", "3", "one"], "preserve-fds"),
         (&["checkpoint", "--image-path", "/x", "one"], "does not exist"),
         (&["--criu", "/nowhere", "restore", "one"], "CRIU"),
@@ -355,9 +236,19 @@ fn checkpoints_are_left_to_criu() {
     bench.run(&["run", "-d", "one"]).ok();
     bench.run(&["--criu", "/nowhere", "checkpoint", "one"]).fails(1, "install it");
     bench.run(&["--criu", criu, "checkpoint", "--manage-cgroups-mode", "x", "one"]).fails(1, "soft, full");
-    bench.run(&["--criu", criu, "checkpoint", "--image-path", images, "--tcp-established", "one"]).ok();
+    bench.run(&["--criu", criu, "checkpoint", "--empty-ns", "pid", "one"]).fails(1, "expected network");
+    bench.run(&["--criu", criu, "checkpoint", "--page-server", "127.0.0.1", "one"]).fails(1, "ADDRESS:PORT");
+    bench.run(&["--criu", criu, "checkpoint", "--status-fd", "77", "one"]).fails(1, "open descriptor");
+    let flags = ["--tcp-established", "--tcp-skip-in-flight", "--link-remap", "--auto-dedup", "--lazy-pages"];
+    let values = ["--page-server", "[::1]:27", "--status-fd", "2", "--empty-ns", "network", "one"];
+    let checkpoint = ["--criu", criu, "checkpoint", "--image-path", images];
+    bench.run(&[&checkpoint[..], &flags, &values].concat()).ok();
     let told = fs::read_to_string(&calls).unwrap();
-    for words in ["dump --images-dir", "--tree", "--tcp-established", "--external file[", "--manage-cgroups=soft"] {
+    for words in ["dump --images-dir", "--tree", "--tcp-established", "--external file[", "--manage-cgroups=soft"]
+        .into_iter()
+        .chain(["--skip-in-flight", "--link-remap", "--auto-dedup", "--lazy-pages", "--empty-ns net"])
+        .chain(["--page-server --address ::1 --port 27", "--status-fd 2"])
+    {
         assert!(told.contains(words), "{words} in {told}");
     }
     bench.run(&["state", "one"]).fails(1, "does not exist");
@@ -365,8 +256,20 @@ fn checkpoints_are_left_to_criu() {
         serde_json::from_slice(&fs::read(bench.home.path("images/descriptors.json")).unwrap()).unwrap();
     assert!(streams.iter().all(|name| name.starts_with("file[")), "{streams:?}");
     // What fails leaves nothing, and says why.
-    bench.run(&["--criu", criu, "restore", "--image-path", images, "two"]).fails(1, "no such image");
+    let restore = ["--criu", criu, "restore", "--image-path", images];
+    for (flag, words) in [
+        (&["--lsm-profile", "x"][..], "selinux:LABEL"),
+        (&["--console-socket", "x"], "has no terminal"),
+        (&["--no-pivot"], "CRIU changes the root"),
+    ] {
+        bench.run(&[&restore[..], flag, &["two"]].concat()).fails(1, words);
+    }
+    let flags = ["--ext-unix", "--lsm-profile", "selinux:a:b", "--lsm-mount-context", "a:c", "two"];
+    bench.run(&[&restore[..], &flags].concat()).fails(1, "no such image");
     let told = fs::read_to_string(&calls).unwrap();
+    for words in ["--ext-unix-sk", "--lsm-profile selinux:a:b", "--lsm-mount-context a:c"] {
+        assert!(told.contains(words), "{words} in {told}");
+    }
     assert!(told.contains(&format!("--inherit-fd fd[0]:{}", streams[0])), "{told}");
     assert_eq!(bench.run(&["list", "-q"]).ok(), "");
     bench.specify(COUNTS, |spec| spec["hooks"] = json!({"createRuntime": [{"path": "/bin/true"}]}));
@@ -503,6 +406,68 @@ fn hooks_around_the_life() {
     assert!(bench.groups().is_empty(), "{:?}", bench.groups());
 }
 
+/// Nodes that the specification asks for are made though its rules let nobody use them; a filter that refuses everything,
+/// even to end, leaves no process that tries for ever.
+#[test]
+fn what_rules_and_filters_forbid_the_program() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("ls -l /dev/deep/loop; cat /dev/deep/loop", |spec| {
+        spec["linux"]["devices"] = json!([{"path": "/dev/deep/loop", "type": "b", "major": 7, "minor": 4}]);
+    });
+    let said = bench.run(&["run", "one"]);
+    assert!(said.out.contains("brw-rw-rw-") && said.out.contains("7,   4"), "{said:?}");
+    assert!(said.err.contains("Operation not permitted"), "{said:?}");
+    bench.specify("true", |spec| {
+        spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls":
+            [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]});
+    });
+    assert!(bench.run(&["run", "one"]).code >= 128);
+    bench.specify("true", |spec| spec["process"]["args"] = json!([]));
+    bench.run(&["run", "one"]).fails(1, "process.args");
+}
+
+/// Killed while a hook of the end runs, the next deletion runs those that are left, and no other.
+#[test]
+fn no_hook_of_the_end_is_left_out() {
+    let Some(bench) = Bench::new() else { return };
+    let told = bench.home.path("told");
+    bench.specify("true", |spec| {
+        let hook =
+            |line: &str| json!({"path": "/bin/sh", "args": ["sh", "-c", format!("({line}) >>{}", told.display())]});
+        spec["hooks"] = json!({"poststop": [hook("echo one"), hook("echo two; kill -9 $PPID"), hook("echo three")]});
+    });
+    bench.run(&["create", "one"]).ok();
+    assert_eq!(bench.run(&["delete", "one"]).code, 1009);
+    assert_eq!(bench.state("one")["status"], "stopped");
+    bench.run(&["delete", "one"]).ok();
+    assert_eq!(fs::read_to_string(&told).unwrap(), "one\ntwo\nthree\n");
+    assert_eq!(bench.run(&["list", "-q"]).ok(), "");
+    assert!(bench.groups().is_empty(), "{:?}", bench.groups());
+}
+
+/// Signals and deletions of all whose ids match.
+#[test]
+fn several_by_a_pattern() {
+    let Some(bench) = Bench::new() else { return };
+    for id in ["box1", "box2", "other"] {
+        bench.specify("trap 'exit 3' TERM; while :; do sleep 0.05; done", |spec| {
+            spec["linux"]["cgroupsPath"] = format!("{}-{id}", bench.cgroup).into();
+        });
+        bench.run(&["run", "-d", id]).ok();
+    }
+    bench.run(&["kill", "--regex", "^box[0-9]$", "KILL"]).ok();
+    bench.until("box1", "stopped");
+    bench.until("box2", "stopped");
+    assert_eq!(bench.state("other")["status"], "running");
+    bench.run(&["kill", "--regex", "(", "KILL"]).fails(1, "expected a regular expression");
+    // One that does not run keeps nobody from hearing, and is told.
+    bench.run(&["kill", "--regex", ".", "KILL"]).fails(1, "container not running");
+    bench.until("other", "stopped");
+    bench.run(&["delete", "--regex", "^box"]).ok();
+    assert_eq!(bench.run(&["list", "-q"]).ok(), "other\n");
+    bench.run(&["delete", "other"]).ok();
+}
+
 /// Killed anywhere, `create` leaves nothing that cannot be seen and taken away, and no process.
 #[test]
 fn a_killed_creation_can_be_taken_away() {
@@ -612,7 +577,10 @@ fn called_by_its_own_name() {
     assert_eq!(command(&run), (Some(0), "out\n".into()));
     let (_, version) = command(&["--version"]);
     assert!(version.starts_with("monopod version ") && version.contains("\nspec: 1."), "{version}");
+    assert_eq!(command(&["-V"]), command(&["-v"]));
     let (_, help) = command(&["--help"]);
+    assert_eq!(command(&["-?"]).1, help);
+    assert_eq!(command(&["exec", "--usage"]), command(&["exec", "--help"]));
     for verb in ["create", "events", "checkpoint"] {
         assert!(help.contains(verb), "{help}");
         assert!(command(&[verb, "--help"]).1.contains(&format!("monopod runtime {verb}")));

@@ -42,6 +42,12 @@ pub(crate) fn checkpoint(program: &Program, words: &Words) -> Result<u8, Failure
     if let Some(parent) = words.value("parent-path") {
         criu.pair("--prev-images-dir", parent.into());
     }
+    for (flag, name) in [("tcp-skip-in-flight", "--skip-in-flight"), ("link-remap", "--link-remap")] {
+        if words.has(flag) {
+            criu.switch(name);
+        }
+    }
+    serve_pages(&mut criu, words)?;
     if let Some(path) = network(&spec) {
         let inode = std::fs::metadata(&path).map_err(|source| Failure::File { step: "find", path, source })?.ino();
         criu.pair("--external", format!("net[{inode}]:{NETWORK}"));
@@ -59,6 +65,26 @@ pub(crate) fn checkpoint(program: &Program, words: &Words) -> Result<u8, Failure
         delete::take_away(program, &place, Some(&record))?;
     }
     Ok(0)
+}
+
+/// Where memory goes, or is asked for.
+fn serve_pages(criu: &mut Criu, words: &Words) -> Result<(), Failure> {
+    if let Some(server) = words.value("page-server") {
+        let invalid = || Failure::Value { flag: "page-server", value: server.into(), expected: "ADDRESS:PORT" };
+        let (address, port) = server.rsplit_once(':').filter(|(address, _)| !address.is_empty()).ok_or_else(invalid)?;
+        port.parse::<u16>().map_err(|_| invalid())?;
+        criu.switch("--page-server");
+        criu.pair("--address", address.trim_matches(['[', ']']).into());
+        criu.pair("--port", port.into());
+    }
+    if let Some(number) = words.number::<u32>("status-fd")? {
+        if !Path::new(&format!("/proc/self/fd/{number}")).exists() {
+            let value = number.to_string();
+            return Err(Failure::Value { flag: "status-fd", value, expected: "the number of an open descriptor" });
+        }
+        criu.pair("--status-fd", number.to_string());
+    }
+    Ok(())
 }
 
 /// Its other end is nobody's to give back.

@@ -162,6 +162,7 @@ impl Order {
             annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             own_pids,
             has_hooks: spec.hooks().is_some(),
+            poststops: 0,
             maker: Process::own()?,
             first: None,
             cgroup: None,

@@ -16,6 +16,9 @@ pub(crate) const TCP: Flag = Flag::switch("tcp-established", "Also with TCP conn
 pub(crate) const SOCKETS: Flag = Flag::switch("ext-unix-sk", "Also with unix sockets that lead out of the container");
 pub(crate) const SHELL: Flag = Flag::switch("shell-job", "Also with a terminal of the caller's");
 pub(crate) const LOCKS: Flag = Flag::switch("file-locks", "Also with locks of files");
+pub(crate) const DEDUPLICATE: Flag = Flag::switch("auto-dedup", "Free memory in files once later ones have it");
+pub(crate) const LAZY: Flag = Flag::switch("lazy-pages", "Memory is brought when it is needed, from who has it");
+pub(crate) const EMPTY: Flag = Flag::with("empty-ns", "NAMESPACE", "Make it anew and empty; network is the only one");
 pub(crate) const CGROUPS: Flag =
     Flag::with("manage-cgroups-mode", "MODE", "What of cgroups is restored: soft, full, strict or ignore");
 
@@ -58,8 +61,14 @@ impl Criu {
         criu.switch(&format!("--manage-cgroups={mode}"));
         // What the specification binds from the host is there when it is restored: mounts and their propagation are found out.
         criu.pair("--external", "mnt[]:ms".into());
-        for flag in [TCP, SOCKETS, SHELL, LOCKS].iter().filter(|flag| words.has(flag.long)) {
+        for flag in [TCP, SOCKETS, SHELL, LOCKS, DEDUPLICATE, LAZY].iter().filter(|flag| words.has(flag.long)) {
             criu.switch(&format!("--{}", flag.long));
+        }
+        for name in words.all(EMPTY.long) {
+            if name != "network" {
+                return Err(Failure::Value { flag: EMPTY.long, value: name.into(), expected: "network" });
+            }
+            criu.pair("--empty-ns", "net".into());
         }
         Ok(criu)
     }

@@ -8,6 +8,7 @@ use super::flags::Words;
 use super::state::{Place, Process, Record, Status};
 use crate::cgroup::{Group, Host};
 use crate::hooks::{self, Moment};
+use oci_spec::runtime::Spec;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -19,25 +20,12 @@ const SOON: Duration = Duration::from_millis(100);
 /// `delete`. One that does not exist is no failure with `--force`; with `--regex`, all whose ids match are meant.
 pub(crate) fn delete(program: &Program, words: &Words) -> Result<u8, Failure> {
     let force = words.has("force");
-    if !words.has("regex") {
-        return delete_one(program, words.container(), force);
-    }
-    let value = || Failure::Value { flag: "regex", value: words.container().into(), expected: "a regular expression" };
-    let pattern = sys::pattern::Pattern::extended(words.container()).ok_or_else(value)?;
-    let ids = program.containers()?.ids()?;
-    // One that cannot go does not keep the others here.
-    let mut failed = None;
-    for id in ids.iter().filter(|id| pattern.matches(id)) {
-        if let Err(failure) = delete_one(program, id, force) {
-            failed.replace(failure).iter().for_each(|earlier| program.log.error(&earlier.text()));
-        }
-    }
-    failed.map_or(Ok(0), Err)
+    program.each(words, |id| delete_one(program, id, force)).map(|()| 0)
 }
 
-fn delete_one(program: &Program, id: &str, force: bool) -> Result<u8, Failure> {
+fn delete_one(program: &Program, id: &str, force: bool) -> Result<(), Failure> {
     let place = match program.containers()?.find(id) {
-        Err(Failure::NoContainer { .. }) if force => return Ok(0),
+        Err(Failure::NoContainer { .. }) if force => return Ok(()),
         other => other?,
     };
     let record = match place.read() {
@@ -53,7 +41,7 @@ fn delete_one(program: &Program, id: &str, force: bool) -> Result<u8, Failure> {
         _ if force => {}
         status => return Err(Failure::Status { action: "delete", id: place.id.clone(), status }),
     }
-    take_away(program, &place, record.as_ref()).map(|()| 0)
+    take_away(program, &place, record.as_ref())
 }
 
 /// Ends what lives of it, and removes its cgroup and its state.
@@ -94,11 +82,21 @@ pub(crate) fn take_away(program: &Program, place: &Place, record: Option<&Record
     } else if let Some(Record { first: Some(first), .. }) = record {
         gone(*first)?;
     }
-    place.remove()?;
     if let (Some(spec), Some(record)) = (spec, record) {
-        let moment = Moment::Poststop;
-        let state = hooks::state(&spec, &place.id, &record.bundle, moment.status(), None);
-        for failure in hooks::run_all(moment, moment.hooks(&spec), &state) {
+        poststop(program, place, &spec, record.clone())?;
+    }
+    place.remove()
+}
+
+/// Runs the hooks of the end. Each is written down before it begins: killed in between, the next deletion goes on after it, so
+/// that none is left out, and one that never ends is not begun again.
+fn poststop(program: &Program, place: &Place, spec: &Spec, mut record: Record) -> Result<(), Failure> {
+    let moment = Moment::Poststop;
+    let state = hooks::state(spec, &place.id, &record.bundle, moment.status(), None);
+    for hook in moment.hooks(spec).iter().skip(record.poststops) {
+        record.poststops += 1;
+        place.write(&record)?;
+        for failure in hooks::run_all(moment, std::slice::from_ref(hook), &state) {
             program.log.warning(&failure.to_string());
         }
     }

@@ -134,13 +134,23 @@ impl Words {
         self.value(long).map(|value| value.trim().parse().map_err(|_| invalid(value))).transpose()
     }
 
+    /// Whether help is asked for.
+    pub fn asks_for_help(&self) -> bool {
+        self.has("help") || self.has("usage")
+    }
+
     /// The first argument, a container.
     pub fn container(&self) -> &str {
         self.arguments.first().map_or("", String::as_str)
     }
 }
 
-const HELP: Flag = Flag::switch("help", "Print this help").letter('h');
+/// What every command takes: help, by runc's letter and by crun's.
+static ALWAYS: [Flag; 3] = [
+    Flag::switch("help", "Print this help").letter('h'),
+    Flag::switch("help", "Print this help").letter('?'),
+    Flag::switch("usage", "Print this help"),
+];
 
 /// Reads `words`.
 pub(crate) fn read(
@@ -149,13 +159,12 @@ pub(crate) fn read(
     reading: Reading,
     program: &str,
 ) -> Result<Words, Failure> {
-    static ALWAYS: Flag = HELP;
     let mut read = Words::default();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         if reading == Reading::Unread {
             match word.as_str() {
-                "--help" | "-h" => read.values.push((HELP.long, "true".into())),
+                "--help" | "-h" => read.values.push((ALWAYS[0].long, "true".into())),
                 _ => read.arguments.push(word.clone()),
             }
             continue;
@@ -178,8 +187,8 @@ pub(crate) fn read(
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (text, None),
         };
-        let by_name = |name: &str| flags.iter().chain([&ALWAYS]).find(|flag| flag.long == name);
-        let by_letter = |letter: char| flags.iter().chain([&ALWAYS]).find(|flag| flag.short == Some(letter));
+        let by_name = |name: &str| flags.iter().chain(&ALWAYS).find(|flag| flag.long == name);
+        let by_letter = |letter: char| flags.iter().chain(&ALWAYS).find(|flag| flag.short == Some(letter));
         let mut letters = name.chars();
         let flag = match (by_name(name), word.starts_with("--"), letters.next()) {
             (Some(flag), _, _) => flag,

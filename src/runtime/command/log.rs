@@ -13,7 +13,16 @@ use std::io::Write;
 pub(crate) struct Log {
     file: Option<File>,
     json: bool,
-    debug: bool,
+    least: Level,
+}
+
+/// How much is told: what weighs less is not.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Debug,
+    #[default]
+    Warning,
+    Error,
 }
 
 #[derive(Serialize)]
@@ -24,7 +33,7 @@ struct Line<'a> {
 }
 
 impl Log {
-    /// What `--log`, `--log-format` and `--debug` say. crun's `file:PATH` is understood.
+    /// What `--log`, `--log-format`, `--log-level` and `--debug` say. crun's `file:PATH` is understood.
     pub fn open(globals: &Words) -> Result<Log, Failure> {
         let json = match globals.value("log-format") {
             None | Some("text") => false,
@@ -46,7 +55,18 @@ impl Log {
                 })?)
             }
         };
-        Ok(Log { file, json, debug: globals.has("debug") })
+        let least = match globals.value("log-level") {
+            _ if globals.has("debug") => Level::Debug,
+            None => Level::default(),
+            Some("debug") => Level::Debug,
+            Some("warning") => Level::Warning,
+            Some("error") => Level::Error,
+            Some(value) => {
+                let expected = "debug, warning or error";
+                return Err(Failure::Value { flag: "log-level", value: value.into(), expected });
+            }
+        };
+        Ok(Log { file, json, least })
     }
 
     /// Why the command failed: in the log, and on standard error for those who look there only.
@@ -59,14 +79,16 @@ impl Log {
 
     /// What is done, with `--debug`.
     pub fn debug(&self, message: &str) {
-        if self.debug {
+        if self.least <= Level::Debug {
             self.write("debug", message);
         }
     }
 
     /// What is odd but no reason to fail.
     pub fn warning(&self, message: &str) {
-        self.write("warning", message);
+        if self.least <= Level::Warning {
+            self.write("warning", message);
+        }
     }
 
     fn write(&self, level: &str, message: &str) {

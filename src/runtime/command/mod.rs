@@ -68,6 +68,21 @@ impl Program {
             None => Ok(Containers::at(&default_root().ok_or(Failure::NoRoot)?)),
         }
     }
+
+    /// Does something with the container that is named or, with `--regex`, with all whose ids match: one with which it fails
+    /// does not keep the others from it.
+    fn each(&self, words: &Words, mut action: impl FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
+        if !words.has("regex") {
+            return action(words.container());
+        }
+        let mut failed = None;
+        for id in self.containers()?.matching(words.container())? {
+            if let Err(failure) = action(&id) {
+                failed.replace(failure).iter().for_each(|earlier| self.log.error(&earlier.text()));
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
 }
 
 /// True if `words` (the program's name first) call the runtime.
@@ -127,7 +142,7 @@ impl Called {
     fn perform(self, name: String, words: &[OsString], unwritable: bool) -> u8 {
         let text = match &self.verb {
             _ if self.globals.has("version") => Some(table::version(&name)),
-            Some((verb, words)) if words.has("help") => Some(verb.help(&name)),
+            Some((verb, words)) if words.asks_for_help() => Some(verb.help(&name)),
             None => Some(table::help(&name)),
             Some(_) => None,
         };

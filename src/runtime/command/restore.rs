@@ -26,12 +26,17 @@ use std::process::ExitStatus;
 
 /// `restore`.
 pub(crate) fn restore(program: &Program, words: &Words) -> Result<u8, Failure> {
+    refuse_flags(words)?;
     let order = Order::read(program, words)?;
     let spec = &order.create.spec;
     refuse_terminal(spec)?;
     refuse_hooks(spec)?;
     let record = order.record()?;
     let mut criu = Criu::new(program, words, "restore", &record.rootfs)?;
+    if words.has("ext-unix") {
+        criu.switch("--ext-unix-sk");
+    }
+    relabel(&mut criu, words)?;
     criu.make_directories()?;
     let signals = if words.has("detach") { None } else { Some(foreground::prepare(!words.has("no-subreaper"))?) };
     let place = program.containers()?.add(&order.create.id)?;
@@ -53,6 +58,33 @@ pub(crate) fn restore(program: &Program, words: &Words) -> Result<u8, Failure> {
         Err(_) => create::undo(program, &place),
     }
     result
+}
+
+/// Flags that runc has and that would change nothing here.
+fn refuse_flags(words: &Words) -> Result<(), Failure> {
+    let refused = [
+        ("console-socket", words.value("console-socket").is_some(), "leave it out: a checkpoint has no terminal"),
+        ("no-pivot", words.has("no-pivot"), "leave it out: CRIU changes the root, and by its own ways"),
+    ];
+    match refused.into_iter().find(|(_, given, _)| *given) {
+        Some((flag, _, instead)) => Err(Failure::Unsupported { what: format!("restore --{flag}"), instead }),
+        None => Ok(()),
+    }
+}
+
+/// Labels of security modules that take the place of those in the checkpoint.
+fn relabel(criu: &mut Criu, words: &Words) -> Result<(), Failure> {
+    if let Some(profile) = words.value("lsm-profile") {
+        if !matches!(profile.split_once(':'), Some(("apparmor" | "selinux", label)) if !label.is_empty()) {
+            let expected = "apparmor:PROFILE or selinux:LABEL";
+            return Err(Failure::Value { flag: "lsm-profile", value: profile.into(), expected });
+        }
+        criu.pair("--lsm-profile", profile.into());
+    }
+    if let Some(label) = words.value("lsm-mount-context") {
+        criu.pair("--lsm-mount-context", label.into());
+    }
+    Ok(())
 }
 
 /// Hooks that would have to run between steps of CRIU's.

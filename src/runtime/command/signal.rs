@@ -10,13 +10,17 @@ use crate::cgroup::Host;
 use rustix::io::Errno;
 use types::Signal;
 
-/// `kill`: a signal for the first process, or for all of them. One that is parked gets it too.
+/// `kill`; with `--regex`, for all whose ids match.
 pub(crate) fn kill(program: &Program, words: &Words) -> Result<u8, Failure> {
     let signal: Signal = words.arguments.get(1).map_or(Ok(Signal::TERM), |text| text.parse())?;
-    let place = program.containers()?.find(words.container())?;
-    let record = place.record()?;
+    program.each(words, |id| send(program, id, signal, words.has("all"))).map(|()| 0)
+}
+
+/// A signal for the first process, or for `all` of them. One that is parked gets it too.
+fn send(program: &Program, id: &str, signal: Signal, all: bool) -> Result<(), Failure> {
+    let record = program.containers()?.find(id)?.record()?;
     let failed = |source| Failure::Kernel { step: "send the signal", source };
-    if words.has("all") {
+    if all {
         // Also when the first one has ended: others may live on. Nobody left is no failure, as for runc.
         for pid in members::pids(&record)? {
             let sent = sys::process::start_time(pid).and_then(|start| sys::process::kill(pid, start, signal.0));
@@ -25,7 +29,7 @@ pub(crate) fn kill(program: &Program, words: &Words) -> Result<u8, Failure> {
                 Err(error) => return Err(failed(error)),
             }
         }
-        return Ok(0);
+        return Ok(());
     }
     let first = record.first.filter(|first| first.is_alive()).ok_or(Failure::NotRunning)?;
     match sys::process::kill(first.pid, first.start_time, signal.0) {
@@ -39,7 +43,7 @@ pub(crate) fn kill(program: &Program, words: &Words) -> Result<u8, Failure> {
     {
         group.thaw().map_err(Failure::cgroup)?;
     }
-    Ok(0)
+    Ok(())
 }
 
 /// `pause`.

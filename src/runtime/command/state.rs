@@ -105,6 +105,9 @@ pub(crate) struct Record {
     pub own_pids: bool,
     /// The specification has hooks.
     pub has_hooks: bool,
+    /// How many of its `poststop` hooks have begun.
+    #[serde(default)]
+    pub poststops: usize,
     /// The command that makes it.
     pub maker: Process,
     /// Its first process, once it is made.
@@ -126,6 +129,7 @@ impl Record {
             annotations: BTreeMap::new(),
             own_pids: false,
             has_hooks: false,
+            poststops: 0,
             maker: Process { pid: 0, start_time: 0 },
             first: None,
             cgroup: None,
@@ -207,6 +211,13 @@ impl Containers {
             .collect();
         ids.sort();
         Ok(ids)
+    }
+
+    /// The ids that match an extended regular expression.
+    pub fn matching(&self, pattern: &str) -> Result<Vec<String>, Failure> {
+        let invalid = || Failure::Value { flag: "regex", value: pattern.into(), expected: "a regular expression" };
+        let pattern = sys::pattern::Pattern::extended(pattern).ok_or_else(invalid)?;
+        Ok(self.ids()?.into_iter().filter(|id| pattern.matches(id)).collect())
     }
 
     fn path(&self, id: &str) -> Result<PathBuf, Failure> {

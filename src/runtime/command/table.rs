@@ -13,11 +13,13 @@ pub(crate) const GLOBALS: &[Flag] = &[
     Flag::with("log", "FILE", "Write messages to this file too"),
     Flag::with("log-format", "FORMAT", "Format of messages: text or json"),
     Flag::switch("debug", "Tell what is done"),
+    Flag::with("log-level", "LEVEL", "The least of what is told: debug, warning or error"),
     Flag::switch("systemd-cgroup", "Let systemd make cgroups; cgroupsPath is slice:prefix:name"),
     Flag::with("cgroup-manager", "MANAGER", "Who makes cgroups: cgroupfs or systemd"),
     Flag::with("rootless", "BOOL", "true, false or auto; what may be done is found out whatever is said"),
     Flag::with("criu", "FILE", "The program CRIU, else the one in PATH"),
     Flag::switch("version", "Print the version").letter('v'),
+    Flag::switch("version", "Print the version").letter('V'),
 ];
 
 const BUNDLE: Flag = Flag::with("bundle", "DIRECTORY", "The bundle, else the working directory").letter('b');
@@ -29,6 +31,7 @@ const NO_PIVOT: Flag = Flag::switch("no-pivot", "Do without pivot_root, as in an
 const NO_KEYRING: Flag = Flag::switch("no-new-keyring", "Keep the session keyring");
 const NO_SUBREAPER: Flag = Flag::switch("no-subreaper", "Do not adopt orphans of the container");
 const DETACH: Flag = Flag::switch("detach", "Do not wait for the end").letter('d');
+const REGEX: Flag = Flag::switch("regex", "All whose ids match CONTAINER, an extended regular expression");
 const FORMAT: Flag = Flag::with("format", "FORMAT", "table or json").letter('f');
 
 const CREATE: &[Flag] = &[BUNDLE, CONFIG, CONSOLE, PID_FILE, PRESERVE, NO_PIVOT, NO_KEYRING, NO_SUBREAPER];
@@ -91,9 +94,16 @@ const CHECKPOINT: &[Flag] = &[
     Flag::switch("pre-dump", "Only write memory, and go on"),
     Flag::switch("leave-running", "Go on afterwards, instead of being deleted").letter('R'),
     criu::TCP,
+    Flag::switch("tcp-skip-in-flight", "Leave TCP connections out that are being made"),
     criu::SOCKETS,
     criu::SHELL,
     criu::LOCKS,
+    Flag::switch("link-remap", "Also with files that have been removed and have another name"),
+    criu::DEDUPLICATE,
+    criu::LAZY,
+    Flag::with("page-server", "ADDRESS:PORT", "Send memory there; with --lazy-pages, be asked for it there"),
+    Flag::with("status-fd", "N", "With --lazy-pages, write a zero byte to descriptor N when memory may be asked for"),
+    criu::EMPTY,
     criu::CGROUPS,
 ];
 const RESTORE: &[Flag] = &[
@@ -106,9 +116,17 @@ const RESTORE: &[Flag] = &[
     NO_SUBREAPER,
     criu::TCP,
     criu::SOCKETS,
+    Flag::switch("ext-unix", "The same, as crun's manual has it"),
     criu::SHELL,
     criu::LOCKS,
+    criu::DEDUPLICATE,
+    criu::LAZY,
+    criu::EMPTY,
     criu::CGROUPS,
+    Flag::with("lsm-profile", "MODULE:LABEL", "Another label for the processes: apparmor:PROFILE or selinux:LABEL"),
+    Flag::with("lsm-mount-context", "LABEL", "Another SELinux label for file systems that had one"),
+    Flag::with("console-socket", "SOCKET", "Refused: containers with a terminal are not checkpointed"),
+    Flag::switch("no-pivot", "Refused: CRIU changes the root as it does"),
 ];
 
 const PLAIN: Verb = Verb {
@@ -148,7 +166,7 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "kill",
         usage: "CONTAINER [SIGNAL]",
         about: "Send a signal, TERM if none is named",
-        flags: &[Flag::switch("all", "To all processes of the container").letter('a')],
+        flags: &[Flag::switch("all", "To all processes of the container").letter('a'), REGEX],
         arguments: (1, 2),
         execute: signal::kill,
         ..PLAIN
@@ -156,10 +174,7 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb {
         name: "delete",
         about: "Delete a container that has stopped",
-        flags: &[
-            Flag::switch("force", "Kill it first; no failure if there is none").letter('f'),
-            Flag::switch("regex", "All whose ids match CONTAINER, an extended regular expression"),
-        ],
+        flags: &[Flag::switch("force", "Kill it first; no failure if there is none").letter('f'), REGEX],
         execute: delete::delete,
         ..PLAIN
     },

@@ -160,6 +160,24 @@ fn agree(profile: &LinuxSeccomp, native: Architecture, calls: impl Iterator<Item
     }
 }
 
+/// What a profile's rules compare with, and what lies around it, each alone in its place and beside nothing but ones.
+fn around(profile: &LinuxSeccomp) -> Vec<[u64; 6]> {
+    let mut samples = Vec::new();
+    for argument in profile.syscalls().iter().flatten().flat_map(|rule| rule.args().iter().flatten()) {
+        let (value, second) = (argument.value(), argument.value_two().unwrap_or(0));
+        for value in [value, value.wrapping_sub(1), value.wrapping_add(1), value ^ 1 << 32, !value, second] {
+            for others in [0, u64::MAX] {
+                let mut sample = [others; 6];
+                sample[argument.index()] = value;
+                samples.push(sample);
+            }
+        }
+    }
+    samples.sort_unstable();
+    samples.dedup();
+    samples
+}
+
 #[test]
 fn the_default_profile_means_what_it_says() {
     let samples = [
@@ -174,8 +192,19 @@ fn the_default_profile_means_what_it_says() {
     for native in [Architecture::X86_64, Architecture::Aarch64] {
         for capabilities in [types::capability::DEFAULT, 0, u64::MAX] {
             let profile = profile::default(capabilities, native);
+            let asks = |rule: &&LinuxSyscall| rule.args().as_ref().is_some_and(|arguments| !arguments.is_empty());
+            let compared = profile.syscalls().iter().flatten().filter(asks).flat_map(|rule| rule.names());
+            let compared: std::collections::HashSet<u32> = compared
+                .flat_map(|name| Architecture::ALL.map(|architecture| super::table::number(name, architecture)))
+                .flatten()
+                .collect();
+            let around = around(&profile);
+            assert!(around.len() > 20 && compared.len() > 3);
             let calls = TOKENS.iter().flat_map(|token| numbers().map(move |number| (*token, number)));
-            let calls = calls.flat_map(|(token, number)| samples.map(|arguments| Call { number, token, arguments }));
+            let calls = calls.flat_map(|(token, number)| {
+                let more = if compared.contains(&number) { &around[..] } else { &[] };
+                samples.iter().chain(more).map(move |arguments| Call { number, token, arguments: *arguments })
+            });
             agree(&profile, native, calls);
         }
     }
