@@ -37,6 +37,8 @@ pub struct Engine {
     store: OnceCell<Store>,
     boot: OnceCell<String>,
     facts: OnceCell<Facts>,
+    /// The kernel has a packet filter: asked only where it matters.
+    pub(crate) filtered: OnceCell<bool>,
     configuration: crate::configuration::Cell,
     /// Lines about what happened that are still to be written.
     pub(crate) events: RefCell<Vec<u8>>,
@@ -76,6 +78,7 @@ impl Engine {
             store: OnceCell::new(),
             boot: OnceCell::new(),
             facts: OnceCell::new(),
+            filtered: OnceCell::new(),
             configuration: Default::default(),
             events: RefCell::default(),
         })

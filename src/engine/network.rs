@@ -89,8 +89,9 @@ impl Engine {
     pub fn network_inspect(&self, name: &str) -> Result<Value, Fault> {
         let definition = self.networks().find(name).map_err(fault::network)?;
         let none = (definition.clone(), Vec::new());
-        let (present, holdings) =
-            self.present_ground(none, |ground| Ok((ground.network(&definition)?, ground.holdings())))?;
+        let (present, holdings) = self.present_ground(definition.is_bridge(), none, |ground| {
+            Ok((ground.network(&definition)?, ground.holdings()))
+        })?;
         Ok(described(&present, &holdings))
     }
 
@@ -124,7 +125,7 @@ impl Engine {
         }
         self.networks().remove(&definition.name).map_err(fault::network)?;
         self.tell_of("network", "remove", "", &definition.name);
-        self.present_ground((), |ground| ground.take_down(&definition.name))
+        self.present_ground(definition.is_bridge(), (), |ground| ground.take_down(&definition.name))
     }
 
     fn used_networks(&self) -> Result<Vec<String>, Fault> {
@@ -212,7 +213,7 @@ impl Engine {
         asked: &Attachment,
         definition: &Definition,
     ) -> Result<(), Fault> {
-        if !self.host()?.in_user_namespace {
+        if !self.is_routed(definition.is_bridge())? {
             return self.ground()?.connect(&record.id, asked, definition).map_err(fault::network);
         }
         let begun = self.rejoin_router(config)?;
@@ -221,7 +222,8 @@ impl Engine {
     }
 
     fn leave_now(&self, record: &Record, config: &Config, network: &str) -> Result<(), Fault> {
-        if !self.host()?.in_user_namespace {
+        let there = || self.routed(|ground| ground.holding(&record.id)).is_some();
+        if !self.host()?.in_user_namespace && !there() {
             return self.ground()?.disconnect(&record.id, network).map_err(fault::network);
         }
         let begun = self.rejoin_router(config)?;
@@ -241,7 +243,11 @@ impl Engine {
     /// Makes what somebody else took away from bridges, rules and ports anew.
     pub fn network_reload(&self) -> Result<(), Fault> {
         self.host()?;
-        self.present_ground((), |ground| ground.reload())
+        let routed = self.routed(|ground| Some(ground.reload().map_err(fault::network))).unwrap_or(Ok(()));
+        if self.host()?.in_user_namespace {
+            return routed;
+        }
+        self.ground()?.reload().map_err(fault::network).and(routed)
     }
 
     /// Changes the servers of a network.
@@ -268,7 +274,7 @@ impl Engine {
             }
         }
         definitions.write(&definition).map_err(fault::network)?;
-        self.present_ground((), |ground| ground.redefine(&definition))
+        self.present_ground(definition.is_bridge(), (), |ground| ground.redefine(&definition))
     }
 }
 

@@ -1,14 +1,15 @@
 //! Networks of users without root, behind the user's router: private ones of one container, and bridges, which are in the
-//! router as root's are on the host. The router's process publishes the ports of both.
+//! router as root's are on the host. The router's process publishes the ports of both. Where the kernel has no packet
+//! filter, root's bridges are in a router too: nothing could be published or passed on from them on the host.
 //!
 //! Its process and records are in `RUNROOT/network`, see [`usernet`]; what containers hold in bridges is in
-//! `RUNROOT/networks`, see [`network::ground`]; what a run got is in `network` of its directory.
+//! `RUNROOT/networks` (root's in `RUNROOT/routed`), see [`network::ground`]; what a run got is in `network` of its directory.
 
 use crate::container::config::Config;
 use crate::database::Record;
 use crate::{Engine, fault, rootless};
 use monitor::record::Running;
-use network::{Allotment, Ground, Holding};
+use network::{Allotment, Ground};
 use ops::{Fault, Kind};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -35,11 +36,14 @@ const FILE: &str = "network";
 const MISSING: &str = "no-network";
 /// Name of the file that says there what the kernel lacks for the best one.
 const LACKING: &str = "lacking-network";
+/// Why root's bridges are behind a router.
+pub(crate) const UNFILTERED: &str =
+    "this kernel has no packet filter (CONFIG_NF_TABLES), so bridges are behind a router";
 
 impl Engine {
     /// Starts what the container's network needs; `None` if it needs no router.
     pub(crate) fn begin_network(&self, config: &Config) -> Result<Option<Begun>, Fault> {
-        let bridged = !config.attachments.is_empty() && self.host()?.in_user_namespace;
+        let bridged = !config.attachments.is_empty() && self.are_routed(config)?;
         let options = match &config.private_network {
             Some(options) => options.clone(),
             None if bridged => Options::default(),
@@ -54,6 +58,28 @@ impl Engine {
                 Ok(None)
             }
             other => other.map(Some).map_err(failed),
+        }
+    }
+
+    /// Whether a container's networks are behind a router. One that is of the host's own and one that is not cannot be
+    /// had together.
+    fn are_routed(&self, config: &Config) -> Result<bool, Fault> {
+        if self.host()?.in_user_namespace || self.is_filtered() {
+            return Ok(self.host()?.in_user_namespace);
+        }
+        let definitions = self.networks();
+        let all = config.attachments.iter().map(|a| definitions.find(&a.network).map_err(fault::network));
+        let all = all.collect::<Result<Vec<_>, Fault>>()?;
+        match all.iter().find(|network| !network.is_bridge()) {
+            None => Ok(true),
+            Some(_) if !all.iter().any(|network| network.is_bridge()) => Ok(false),
+            Some(other) => Err(Fault::new(
+                Kind::Unsupported,
+                format!(
+                    "network {:?} of driver {} cannot be had beside a bridge: {UNFILTERED}",
+                    other.name, other.driver
+                ),
+            )),
         }
     }
 
@@ -134,7 +160,8 @@ impl Engine {
 
     /// What containers hold in the router's bridges.
     fn holdings(&self) -> PathBuf {
-        self.settings.run_root.join("networks")
+        // Those that are on the host's own network may be beside.
+        self.settings.run_root.join(if self.settings.uid == 0 { "routed" } else { "networks" })
     }
 
     /// Ties the parked process of a container to the router, and opens its ports. If that fails the process is ended.
@@ -237,10 +264,10 @@ impl Engine {
         }
     }
 
-    /// What a container that runs holds in the router's bridges.
-    pub(crate) fn routed_holding(&self, id: &Id) -> Option<Holding> {
+    /// What the ground of the router tells, if there is one.
+    pub(crate) fn routed<T: Send>(&self, look: impl FnOnce(&Ground) -> Option<T> + Send) -> Option<T> {
         let stack = self.router()?;
-        self.on_routed_ground(&stack, |ground| Ok(ground.holding(id))).ok()?
+        self.on_routed_ground(&stack, |ground| Ok(look(ground))).ok()?
     }
 }
 

@@ -277,7 +277,7 @@ pub(crate) fn settle_later(link: &Link, before: Option<Subnet>, namespace: Borro
     inside(namespace, within).map_err(Error::Socket)?
 }
 
-/// Whether networks can be made in this namespace, without making any: the kernel looks for the kind of link before it
+/// Whether bridges can be made in this namespace, without making any: the kernel looks for the kind of link before it
 /// refuses a packet size of 1, which no kind has.
 pub fn available() -> Result<(), Error> {
     let mut socket = Socket::open(Family::Route).map_err(Error::Socket)?;
@@ -301,10 +301,14 @@ pub fn available() -> Result<(), Error> {
             }
         }
     }
-    match sys::nftables::open() {
-        Err(Errno::PROTONOSUPPORT) => Err(Error::Kernel { what: "packet filters (CONFIG_NETFILTER_NETLINK)" }),
-        other => other.map(drop).map_err(Error::Socket),
-    }
+    Ok(())
+}
+
+/// Whether the kernel has a packet filter, without which nothing can be published or passed on from bridges.
+pub fn is_filtered() -> bool {
+    let asked = sys::nftables::open().and_then(|mut socket| sys::nftables::ask_for_generation(&mut socket));
+    // Of a kernel that has one and does not let us it is told when it is needed.
+    !matches!(asked, Err(Errno::PROTONOSUPPORT | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOENT))
 }
 
 fn step(what: &str, refusal: Refusal) -> Error {

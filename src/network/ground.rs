@@ -396,8 +396,10 @@ impl Ground {
         for step in all.iter().flat_map(plan::raise) {
             kernel.carry_out(&step)?;
         }
-        kernel.batch(firewall::nothing(), "take the packet filter down")?;
-        kernel.batch(firewall::rules(&all), "set up the packet filter")?;
+        if all.iter().any(Definition::is_bridge) {
+            kernel.batch(firewall::nothing(), "take the packet filter down")?;
+            kernel.batch(firewall::rules(&all), "set up the packet filter")?;
+        }
         for holding in &locked.state.holdings {
             for step in plan::publish(holding, &locked.state.networks) {
                 kernel.carry_out(&step)?;

@@ -26,7 +26,7 @@ mod lease;
 mod names;
 mod plan;
 
-pub use carry::available;
+pub use carry::{available, is_filtered};
 pub use definition::{Definition, Definitions};
 pub use dhcp::Lease;
 pub use ground::{Allotment, Ground, Wanted};

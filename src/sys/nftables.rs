@@ -462,6 +462,14 @@ pub fn open() -> Result<Socket> {
     Socket::open(Part::Netfilter)
 }
 
+/// Asks the kernel which state of its rules this is, only to see whether it has any: an error if it knows no such thing.
+pub fn ask_for_generation(socket: &mut Socket) -> Result<()> {
+    const GET_GENERATION: u16 = 16;
+    let mut request = Requests::new();
+    request.add(NFNL_SUBSYS_NFTABLES | GET_GENERATION, 0, &[0; 4], |_| ());
+    socket.ask(request, false, |_, _| ())
+}
+
 /// The elements of a set or map; `ENOENT` if it is not there.
 pub fn elements(socket: &mut Socket, family: Family, table: &str, set: &str) -> Result<Vec<Element>> {
     let mut request = Requests::new();

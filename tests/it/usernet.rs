@@ -137,7 +137,7 @@ pub fn what_was_killed_is_there_again_in(world: &World) {
 }
 
 /// The processes that serve the containers of a home, or stand by to do so, by the beginning of their name.
-fn stack(home: &crate::home::Home, name: &str) -> Vec<rustix::process::Pid> {
+pub fn stack(home: &crate::home::Home, name: &str) -> Vec<rustix::process::Pid> {
     let read = |pid: &i32, file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let is_it = |pid: &i32| read(pid, "cmdline").starts_with("monopod-network") && read(pid, "comm").starts_with(name);
     home.processes().into_iter().filter(is_it).filter_map(rustix::process::Pid::from_raw).collect()
@@ -195,7 +195,8 @@ pub fn datagrams_find_their_way_both_ways_in(world: &World) {
     let knows = "--address=/thing.example/203.0.113.5";
     let _server = world.serve(world.far(&["dnsmasq", "-k", "-R", "-h", knows, "-u", "root", "-x", ""]));
     world.until(|| world.near(&["dig", "+short", "+tries=1", "+time=2", &format!("@{FAR}"), "thing.example"]));
-    for to in [FAR, FAR_6] {
+    // Root's default network is of version 4 alone.
+    for to in [FAR, FAR_6].into_iter().take(if world.home.who == Who::Me { 1 } else { 2 }) {
         let out = home.sh(&[], &format!("nslookup -type=a thing.example {to}")).quiet();
         assert!(out.contains("203.0.113.5"), "{out}");
     }
@@ -234,6 +235,9 @@ pub fn containers_meet_in_bridges_and_reach_the_world_from_there_in(world: &Worl
     let own = own.split('/').next().unwrap();
     assert!(own.starts_with("10.88.") && own != address, "{own}");
     assert_eq!(said.replace("::ffff:", "").replace(['[', ']'], ""), format!("{HOST}\n{own}"));
+    if world.home.who == Who::Me {
+        return;
+    }
     // A private container is in no bridge, and cannot reach one.
     assert_eq!(home.sh(&[], &format!("timeout 3 wget -qO- http://{address}/cgi-bin/who 2>/dev/null; :")).ok(), "");
 }

@@ -65,6 +65,8 @@ pub struct Facts {
     pub networks: BTreeMap<String, network::Definition>,
     /// Why there can be no bridges here; `None`: there can.
     pub no_bridges: Option<String>,
+    /// There is no packet filter: bridges are behind a router, as those of an ordinary user.
+    pub unfiltered: bool,
     /// Free ports of the host, in the order in which they are needed.
     pub free_ports: Vec<u16>,
     /// Mounts of the containers named by `--volumes-from`.

@@ -189,7 +189,9 @@ impl Engine {
         meanwhile: impl FnOnce() -> Result<(), Fault>,
     ) -> Result<Session, Fault> {
         let mut handle = monitor::spawn(launch).map_err(fault::monitor)?;
-        crate::rootless::add_member(&self.settings, handle.pid)?;
+        if self.settings.uid != 0 || launch.hold.is_some() {
+            crate::rootless::add_member(&self.settings, handle.pid)?;
+        }
         meanwhile()?;
         match handle.client.receive().map_err(fault::monitor)? {
             Some(Frame::Ready { pid }) if exec.is_none() && !config.life.is_plain() => {

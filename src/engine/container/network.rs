@@ -51,6 +51,7 @@ impl Engine {
             facts.no_bridges = network::available().err().map(|e| fault::network(e).to_string());
         }
         if asked.publish_all || !asked.publish.is_empty() {
+            facts.unfiltered = !facts.rootless && !self.is_filtered();
             let exposed = super::resolve::networks::exposed(asked, image)?;
             for port in super::resolve::networks::wanted(asked, &exposed)?.iter().filter(|p| p.host == 0) {
                 let mut free = network::ground::ports::free(port.host_ip, port.count, port.protocol);
@@ -101,13 +102,25 @@ impl Engine {
         }
     }
 
-    /// Does something with what is there now; `none` where a user without root has no router, and so no bridges.
+    /// Whether the kernel has a packet filter; without one root's bridges are behind a router, as other users' are.
+    pub(crate) fn is_filtered(&self) -> bool {
+        *self.filtered.get_or_init(network::is_filtered)
+    }
+
+    /// Whether such networks are behind a router.
+    pub(crate) fn is_routed(&self, bridges: bool) -> Result<bool, Fault> {
+        Ok(self.host()?.in_user_namespace || (bridges && !self.is_filtered()))
+    }
+
+    /// Does something with what is there now of `bridges` or other networks; `none` where these are behind a router that is
+    /// not there.
     pub(crate) fn present_ground<T: Send>(
         &self,
+        bridges: bool,
         none: T,
         work: impl FnOnce(&Ground) -> Result<T, network::Error> + Send,
     ) -> Result<T, Fault> {
-        match self.host()?.in_user_namespace {
+        match self.is_routed(bridges)? {
             false => work(&self.ground()?).map_err(fault::network),
             true => match self.router() {
                 Some(stack) => self.on_routed_ground(&stack, work),
@@ -133,9 +146,8 @@ impl Engine {
     /// Takes back what a container holds in networks. What cannot be taken back now is by the next command that needs a
     /// network: it sees that the process is gone, and says why it cannot.
     pub(crate) fn release_networks(&self, id: &Id) {
-        if self.host().is_ok_and(|host| host.in_user_namespace) {
-            self.release_routed(id);
-        } else {
+        self.release_routed(id);
+        if self.host().is_ok_and(|host| !host.in_user_namespace) {
             let _ = self.ground().map(|ground| ground.release(id));
         }
     }
@@ -151,14 +163,17 @@ impl Engine {
 
     /// What a container that runs holds in networks, with their definitions.
     pub(crate) fn present_allotment(&self, record: &Record) -> Option<Allotment> {
-        self.present_ground(None, |ground| Ok(ground.allotment(&record.id))).ok()?
+        match self.routed(|ground| ground.allotment(&record.id)) {
+            None if !self.host().ok()?.in_user_namespace => self.ground().ok()?.allotment(&record.id),
+            routed => routed,
+        }
     }
 
     /// What a container that runs holds in networks.
     pub(crate) fn holding(&self, record: &Record) -> Option<Holding> {
-        match self.host().ok()?.in_user_namespace {
-            true => self.routed_holding(&record.id),
-            false => self.ground().ok()?.holding(&record.id),
+        match self.routed(|ground| ground.holding(&record.id)) {
+            None if !self.host().ok()?.in_user_namespace => self.ground().ok()?.holding(&record.id),
+            routed => routed,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `info` and `version`: the host, the store, and what was chosen on this host and why.
 
 use crate::Engine;
+use crate::private_network::UNFILTERED;
 use ops::Fault;
 use ops::container::{List, Status};
 use ops::host::{Info, Version};
@@ -45,7 +46,7 @@ impl Engine {
             ranges.iter().map(|r| json!({ "container_id": r.container, "host_id": r.host, "size": r.size })).collect()
         };
         let native = Platform::native();
-        let backend = network_backend(host.in_user_namespace, self.missing_network(), self.lacking_network());
+        let backend = self.network_backend()?;
         let document = json!({
             "host": {
                 "arch": native.architecture,
@@ -137,16 +138,6 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// How networks are made, and if they are not, why.
-fn network_backend(rootless: bool, missing: String, lacking: String) -> (&'static str, String) {
-    match network::available() {
-        _ if !missing.is_empty() => ("none", missing),
-        _ if rootless => ("monopod", lacking),
-        Ok(()) => ("monopod", String::new()),
-        Err(error) => ("none", crate::fault::network(error).to_string()),
-    }
-}
-
 fn distribution() -> (String, String) {
     let release = text("/etc/os-release");
     let value = |key: &str| {
@@ -156,6 +147,24 @@ fn distribution() -> (String, String) {
             .unwrap_or_else(|| "unknown".to_owned())
     };
     (value("ID="), value("VERSION_ID="))
+}
+
+impl Engine {
+    /// How networks are made, and if they are not, or not as well as could be, why.
+    fn network_backend(&self) -> Result<(&'static str, String), Fault> {
+        let missing = self.missing_network();
+        if !missing.is_empty() {
+            return Ok(("none", missing));
+        }
+        if self.host()?.in_user_namespace {
+            return Ok(("monopod", self.lacking_network()));
+        }
+        Ok(match network::available() {
+            Err(error) => ("none", crate::fault::network(error).to_string()),
+            Ok(()) if self.is_filtered() => ("monopod", String::new()),
+            Ok(()) => ("monopod", UNFILTERED.to_owned()),
+        })
+    }
 }
 
 /// As Go prints a duration: `2h 3m 4.00s`.

@@ -150,12 +150,16 @@ pub fn ports(
 ) -> Result<(Vec<Published>, Exposed), Fault> {
     let exposed = exposed(asked, image)?;
     let mut published = wanted(asked, &exposed)?;
-    if let Some(port) = published.iter().find(|p| facts.rootless && p.protocol == Protocol::Sctp) {
-        return Err(Fault::new(
-            Kind::Unsupported,
-            format!("port {}/sctp cannot be published by an ordinary user", port.container),
-        )
-        .hint("publish tcp or udp, use --network host, or run as root"));
+    let routed = facts.rootless || facts.unfiltered;
+    if let Some(port) = published.iter().find(|p| routed && p.protocol == Protocol::Sctp) {
+        let (why, way_out) = match facts.rootless {
+            true => ("by an ordinary user", "or run as root"),
+            false => ("without a packet filter", "or a kernel with CONFIG_NF_TABLES"),
+        };
+        let what = format!("port {}/sctp cannot be published {why}", port.container);
+        return Err(
+            Fault::new(Kind::Unsupported, what).hint(format!("publish tcp or udp, use --network host, {way_out}"))
+        );
     }
     if !published.is_empty() && !own_network {
         return match (asked.networks.first().map(String::as_str), &facts.no_bridges) {
