@@ -2,8 +2,9 @@
 """Prints which functions of a program are met, in the order of first use: build/first-use.py ADDRESSES PROGRAM [ARG...]
 
 ADDRESSES is a file with one hexadecimal address a line, the first byte of a function each. A breakpoint is put on all of
-them, in the program and in all processes of the same file that it starts, and taken away when it is met. Runs as the
-user who may trace the program; x86-64 only. build/used-first.sh calls it.
+them, in the program and in all processes of the same file that it starts, and taken away when it is met. Each line of the
+output is an address and `self`, or `other` if only processes that the program started met the function. Runs as the user
+who may trace the program; x86-64 only. build/used-first.sh calls it.
 """
 import ctypes
 import os
@@ -41,6 +42,11 @@ def arm(pid):
             memory.write(b"\xcc")
 
 
+def process(thread):
+    with open(f"/proc/{thread}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Tgid:"))
+
+
 def is_ours(pid):
     try:
         return os.stat(f"/proc/{pid}/exe").st_size == size
@@ -50,7 +56,7 @@ def is_ours(pid):
 
 addresses = {int(line, 16) for line in open(sys.argv[1])}
 size = os.stat(sys.argv[2]).st_size
-originals, met = {}, {}
+originals, met, own = {}, {}, set()
 first = os.fork()
 if first == 0:
     os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
@@ -78,6 +84,8 @@ while True:
         arm(pid)
     elif number == signal.SIGTRAP and event == 0 and (at := rip(pid) - 1) in originals:
         met.setdefault(at)
+        if process(pid) == first:
+            own.add(at)
         with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
             memory.seek(at)
             memory.write(originals[at])
@@ -86,5 +94,5 @@ while True:
         passed = number
     ptrace(CONT, pid, 0, passed)
 for address in met:
-    print(f"{address:016x}")
+    print(f"{address:016x}", "self" if address in own else "other")
 sys.exit(code)

@@ -1,5 +1,6 @@
 //! Tells the linker to put the functions that `run` needs side by side, as listed in `used-first.ld`: the kernel maps 64 KiB
-//! or more around every page of code that is touched, so scattered functions cost memory (3 MB of 7.5) and page faults.
+//! or more around every page of code that is touched, and newer ones whole folios of their page cache, so scattered functions cost
+//! memory (3 MB of 7.5) and page faults. The listed ones are a segment of their own, beyond which none of that reaches.
 //!
 //! Names that are gone, and functions that are not listed, do no harm: those stand where they always stood.
 //!
