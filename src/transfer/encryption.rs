@@ -414,7 +414,7 @@ fn unwrap(message: &[u8], keys: &[rsa::PrivateKey]) -> Outcome<Option<Vec<u8>>> 
 }
 
 fn private(pem: &[u8]) -> Outcome<rsa::PrivateKey> {
-    let read = |title: &str| crate::trust::pem(pem, title);
+    let read = |title: &str| crate::trust::first_pem(pem, title);
     if let Ok(der) = read("RSA PRIVATE KEY") {
         return rsa::PrivateKey::from_pkcs1_der(&der).map_err(|e| e.to_string());
     }
@@ -426,7 +426,7 @@ fn private(pem: &[u8]) -> Outcome<rsa::PrivateKey> {
 }
 
 fn public(pem: &[u8]) -> Outcome<rsa::PublicKey> {
-    let read = |title: &str| crate::trust::pem(pem, title);
+    let read = |title: &str| crate::trust::first_pem(pem, title);
     if let Ok(der) = read("RSA PUBLIC KEY") {
         return rsa::PublicKey::from_pkcs1_der(&der).map_err(|e| e.to_string());
     }

@@ -8,28 +8,27 @@
 //!
 //! Must not know: where signatures are kept.
 
+mod certificate;
 mod der;
 mod identity;
+mod judge;
 mod lookaside;
 pub mod openpgp;
 mod pem;
 mod private_key;
+mod rekor;
 mod rules;
 mod shelved;
 mod signature;
 mod sigstore;
 
 use crate::{Error, Result, Source};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 pub use lookaside::Lookaside;
-use openpgp::Keyring;
-pub use pem::first as pem;
+pub use pem::first as first_pem;
 pub use private_key::PrivateKey;
-use rules::{Requirement, Rules, Sigstore, Simple};
+use rules::{Requirement, Rules};
 pub use shelved::{keep, kept};
 pub use signature::{LARGEST as LARGEST_SIGNATURE, MOST, SIGSTORE_KIND, SIMPLE_KIND, Signature, named, payload};
-use sigstore::Key;
 pub use sigstore::{attachment, of_manifest, tag};
 use std::path::{Path, PathBuf};
 use types::{Digest, Reference};
@@ -243,92 +242,6 @@ impl Policy {
             subject.scopes.iter().map(String::as_str).chain([""]).find_map(|scope| known.0.get(scope))
         });
         found.unwrap_or(&self.rules.default)
-    }
-}
-
-/// The first of `outcomes` that accepts decides; otherwise the last reason.
-fn any(outcomes: impl Iterator<Item = std::result::Result<(), String>>) -> std::result::Result<(), String> {
-    let mut why = None;
-    for outcome in outcomes {
-        match outcome {
-            Ok(()) => return Ok(()),
-            Err(told) => why = Some(told),
-        }
-    }
-    Err(why.map_or_else(
-        || "a signature was required, but no signature exists".into(),
-        |why| format!("none of its signatures is accepted: {why}"),
-    ))
-}
-
-impl Simple {
-    fn judge(
-        &self,
-        found: &[Signature],
-        subject: &Subject,
-        manifest: &Digest,
-    ) -> Result<std::result::Result<(), String>> {
-        let keys = self.read()?;
-        Ok(any(found.iter().filter_map(|signature| match signature {
-            Signature::Simple(message) => Some(
-                signature::verify_simple(message, &keys, manifest)
-                    .and_then(|name| identity::check(self.signed_identity.as_ref(), &name, subject.name.as_ref())),
-            ),
-            Signature::Sigstore(_) => None,
-        })))
-    }
-
-    fn read(&self) -> Result<Keyring> {
-        let mut keys = Keyring::default();
-        let parse = |name: &str, bytes: &[u8]| {
-            let bad = |why| Error::Document { what: "key", name: name.into(), why };
-            Keyring::parse(bytes).map_err(bad)
-        };
-        for path in self.key_path.iter().chain(self.key_paths.iter().flatten()) {
-            let bytes = limited(path).map_err(|source| Error::File { action: "read", path: path.clone(), source })?;
-            keys.extend(parse(&path.display().to_string(), &bytes)?);
-        }
-        if let Some(data) = &self.key_data {
-            let name = "keyData of the policy";
-            let bytes = STANDARD.decode(data.trim());
-            let bytes = bytes.map_err(|_| Error::Document {
-                what: "key",
-                name: name.into(),
-                why: "it is not base64".into(),
-            })?;
-            keys.extend(parse(name, &bytes)?);
-        }
-        Ok(keys)
-    }
-}
-
-impl Sigstore {
-    fn judge(
-        &self,
-        found: &[Signature],
-        subject: &Subject,
-        manifest: &Digest,
-    ) -> Result<std::result::Result<(), String>> {
-        let keys = self.read()?;
-        Ok(any(found.iter().filter_map(|signature| match signature {
-            Signature::Sigstore(signature) => Some(
-                signature::verify_sigstore(signature, &keys, manifest)
-                    .and_then(|name| identity::check(self.signed_identity.as_ref(), &name, subject.name.as_ref())),
-            ),
-            Signature::Simple(_) => None,
-        })))
-    }
-
-    fn read(&self) -> Result<Vec<Key>> {
-        let mut keys = Vec::new();
-        for path in self.key_path.iter().chain(self.key_paths.iter().flatten()) {
-            let bytes = limited(path).map_err(|source| Error::File { action: "read", path: path.clone(), source })?;
-            keys.push(Key::parse(&path.display().to_string(), &bytes)?);
-        }
-        for data in self.key_data.iter().chain(self.key_datas.iter().flatten()) {
-            keys.push(Key::parse_base64("keyData of the policy", data)?);
-        }
-        Ok(keys)
     }
 }
 

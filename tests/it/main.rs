@@ -25,6 +25,7 @@ mod hostile;
 mod hostile_registry;
 mod image;
 mod inspect;
+mod keyless;
 mod lent;
 mod life;
 mod lifecycle;

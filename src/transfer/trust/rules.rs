@@ -46,7 +46,7 @@ pub struct Simple {
     pub signed_identity: Option<Identity>,
 }
 
-/// A signature of sigstore by one of these keys, of the identity.
+/// A signature of sigstore by one of these keys, or by somebody with a certificate, of the identity.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Sigstore {
@@ -54,7 +54,45 @@ pub struct Sigstore {
     pub key_paths: Option<Vec<PathBuf>>,
     pub key_data: Option<String>,
     pub key_datas: Option<Vec<String>>,
+    pub fulcio: Option<Fulcio>,
+    pub pki: Option<Pki>,
+    pub rekor_public_key_path: Option<PathBuf>,
+    pub rekor_public_key_paths: Option<Vec<PathBuf>>,
+    pub rekor_public_key_data: Option<String>,
+    pub rekor_public_key_datas: Option<Vec<String>>,
     pub signed_identity: Option<Identity>,
+}
+
+/// Whoever a Fulcio server has given a certificate for minutes: who it is, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fulcio {
+    #[serde(rename = "caPath")]
+    pub ca_path: Option<PathBuf>,
+    #[serde(rename = "caData")]
+    pub ca_data: Option<String>,
+    #[serde(rename = "oidcIssuer")]
+    pub issuer: String,
+    #[serde(rename = "subjectEmail")]
+    pub email: String,
+}
+
+/// Whoever has a certificate of one's own authorities.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pki {
+    #[serde(rename = "caRootsPath")]
+    pub roots_path: Option<PathBuf>,
+    #[serde(rename = "caRootsData")]
+    pub roots_data: Option<String>,
+    #[serde(rename = "caIntermediatesPath")]
+    pub intermediates_path: Option<PathBuf>,
+    #[serde(rename = "caIntermediatesData")]
+    pub intermediates_data: Option<String>,
+    #[serde(rename = "subjectEmail")]
+    pub email: Option<String>,
+    #[serde(rename = "subjectHostname")]
+    pub hostname: Option<String>,
 }
 
 /// Which name a signature must be of.
@@ -99,7 +137,6 @@ impl Rules {
 
 impl Requirement {
     fn check(&self) -> Result<(), String> {
-        let given = |flags: &[bool]| flags.iter().filter(|given| **given).count();
         match self {
             Requirement::Anything(_) | Requirement::Reject(_) => Ok(()),
             Requirement::Simple(simple) => {
@@ -113,19 +150,85 @@ impl Requirement {
                 }
                 Ok(())
             }
-            Requirement::Sigstore(sigstore) => {
-                let keys = [
-                    sigstore.key_path.is_some(),
-                    sigstore.key_paths.is_some(),
-                    sigstore.key_data.is_some(),
-                    sigstore.key_datas.is_some(),
-                ];
-                if given(&keys) != 1 {
-                    return Err("exactly one of keyPath, keyPaths, keyData and keyDatas is needed".into());
-                }
-                Ok(())
-            }
+            Requirement::Sigstore(sigstore) => sigstore.check(),
         }
+    }
+}
+
+/// How many of these are given.
+fn given(flags: &[bool]) -> usize {
+    flags.iter().filter(|given| **given).count()
+}
+
+impl Sigstore {
+    fn check(&self) -> Result<(), String> {
+        let authors = [
+            self.key_path.is_some(),
+            self.key_paths.is_some(),
+            self.key_data.is_some(),
+            self.key_datas.is_some(),
+            self.fulcio.is_some(),
+            self.pki.is_some(),
+        ];
+        if given(&authors) != 1 {
+            return Err("exactly one of keyPath, keyPaths, keyData, keyDatas, fulcio and pki is needed".into());
+        }
+        let logs = [
+            self.rekor_public_key_path.is_some(),
+            self.rekor_public_key_paths.is_some(),
+            self.rekor_public_key_data.is_some(),
+            self.rekor_public_key_datas.is_some(),
+        ];
+        let four = "rekorPublicKeyPath, rekorPublicKeyPaths, rekorPublicKeyData and rekorPublicKeyDatas";
+        let lists = [&self.key_datas, &self.rekor_public_key_datas];
+        let files = [&self.key_paths, &self.rekor_public_key_paths];
+        if lists.into_iter().flatten().any(Vec::is_empty) || files.into_iter().flatten().any(Vec::is_empty) {
+            return Err("a list of keys is empty".into());
+        }
+        match (given(&logs), &self.fulcio, &self.pki) {
+            (2.., ..) => Err(format!("at most one of {four} can be used")),
+            (0, Some(_), _) => Err(format!("fulcio needs one of {four}: it tells when something was signed")),
+            (1, _, Some(_)) => Err(format!("{four} cannot be used with pki")),
+            (_, Some(fulcio), _) => fulcio.check(),
+            (_, _, Some(pki)) => pki.check(),
+            _ => Ok(()),
+        }
+    }
+
+    /// True if a log is demanded.
+    pub fn is_logged(&self) -> bool {
+        self.rekor_public_key_path.is_some()
+            || self.rekor_public_key_paths.is_some()
+            || self.rekor_public_key_data.is_some()
+            || self.rekor_public_key_datas.is_some()
+    }
+}
+
+impl Fulcio {
+    fn check(&self) -> Result<(), String> {
+        if given(&[self.ca_path.is_some(), self.ca_data.is_some()]) != 1 {
+            return Err("fulcio needs exactly one of caPath and caData".into());
+        }
+        if self.issuer.is_empty() || self.email.is_empty() {
+            return Err("fulcio needs an oidcIssuer and a subjectEmail that are not empty".into());
+        }
+        Ok(())
+    }
+}
+
+impl Pki {
+    fn check(&self) -> Result<(), String> {
+        if given(&[self.roots_path.is_some(), self.roots_data.is_some()]) != 1 {
+            return Err("pki needs exactly one of caRootsPath and caRootsData".into());
+        }
+        if given(&[self.intermediates_path.is_some(), self.intermediates_data.is_some()]) > 1 {
+            return Err("pki takes at most one of caIntermediatesPath and caIntermediatesData".into());
+        }
+        let is_said = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if !is_said(&self.email) && !is_said(&self.hostname) {
+            return Err("pki needs a subjectEmail or a subjectHostname".into());
+        }
+        Ok(())
     }
 }
 

@@ -35,6 +35,8 @@ const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 pub struct Key {
     algorithm: &'static dyn sign::VerificationAlgorithm,
     bytes: Vec<u8>,
+    elliptic: bool,
+    der: Vec<u8>,
 }
 
 impl Key {
@@ -45,12 +47,6 @@ impl Key {
         Key::of(&der).ok_or_else(|| {
             bad("it is no key for ECDSA on the curves P-256 or P-384, Ed25519 or RSA, and others are not supported")
         })
-    }
-
-    /// The same in base64 once more.
-    pub fn parse_base64(name: &str, data: &str) -> Result<Key> {
-        let bad = |_| Error::Document { what: "key", name: name.into(), why: "it is not base64".into() };
-        Key::parse(name, &STANDARD.decode(data.trim()).map_err(bad)?)
     }
 
     /// The key of a `SubjectPublicKeyInfo` (RFC 5280).
@@ -68,7 +64,17 @@ impl Key {
             (ED25519, _) => &sign::ED25519,
             _ => return None,
         };
-        outer.is_empty().then_some(Key { algorithm, bytes })
+        outer.is_empty().then(|| Key { algorithm, bytes, elliptic: kind == EC, der: der.to_vec() })
+    }
+
+    /// True if it is for ECDSA.
+    pub fn is_elliptic(&self) -> bool {
+        self.elliptic
+    }
+
+    /// Its `SubjectPublicKeyInfo`.
+    pub fn der(&self) -> &[u8] {
+        &self.der
     }
 
     /// True if the key has signed `payload`.

@@ -1,6 +1,8 @@
 //! Policies read, scopes found, signatures verified.
 
 use super::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 
@@ -69,6 +71,13 @@ fn what_is_not_understood_is_an_error() {
         r#"{"default":[{"type":"sigstoreSigned"}]}"#.into(),
         r#"{"default":[{"type":"sigstoreSigned","keyData":"","keyPath":"/x"}]}"#.into(),
         r#"{"default":[{"type":"sigstoreSigned","keyData":"","fulcio":{}}]}"#.into(),
+        r#"{"default":[{"type":"sigstoreSigned","keyPaths":[]}]}"#.into(),
+        r#"{"default":[{"type":"sigstoreSigned","keyPath":"/x","rekorPublicKeyPath":"/x","rekorPublicKeyData":""}]}"#
+            .into(),
+        r#"{"default":[{"type":"sigstoreSigned","pki":{"caRootsPath":"/x","subjectEmail":"m"},"rekorPublicKeyPath":"/x"}]}"#
+            .into(),
+        r#"{"default":[{"type":"sigstoreSigned","pki":{"caRootsPath":"/x"}}]}"#.into(),
+        r#"{"default":[{"type":"sigstoreSigned","pki":{"subjectEmail":"m"}}]}"#.into(),
         r#"{"default":[{"type":"sigstoreSigned","keyData":"","signedIdentity":{"type":"matchAll"}}]}"#.into(),
         format!(r#"{{"default":{yes},"more":1}}"#),
         format!(r#"{{"default":{yes},"transports":{{"docker":{{"a":{yes},"a":{yes}}}}}}}"#),
