@@ -4,10 +4,10 @@
 //! (CVE-2022-0811). The file is found below the procfs that was just mounted, without links or other mounts.
 
 use crate::error::Error;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use sys::clone::{NEW_IPC, NEW_NET, NEW_USER, NEW_UTS};
 
 /// Writes them. `own` are the kinds of namespaces that the container does not share with the runtime, `domain` is the domain name
@@ -44,11 +44,35 @@ fn write_one(proc: BorrowedFd<'_>, path: &str, value: &str) -> Result<(), Errno>
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let fd = match rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve) {
-        // Kernels before 5.6, or a filter of the host's; the procfs is our own and has no links there.
-        Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(proc, path, flags | OFlags::NOFOLLOW, Mode::empty())?,
+        // Kernels before 5.6, or a filter of the host's.
+        Err(Errno::NOSYS | Errno::PERM) => step_by_step(proc, path, flags)?,
         other => other?,
     };
     rustix::io::write(&fd, value.as_bytes()).map(drop)
+}
+
+/// Opens a file of the procfs, each part of its path by itself: none is a link, or of something mounted over it (CVE-2025-52881).
+fn step_by_step(proc: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let device = rustix::fs::fstat(proc)?.st_dev;
+    let mut here = rustix::io::fcntl_dupfd_cloexec(proc, 3)?;
+    let mut names = path.split('/').peekable();
+    while let Some(name) = names.next() {
+        let way = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let next = rustix::fs::openat(&here, name, way, Mode::empty())?;
+        let status = rustix::fs::fstat(&next)?;
+        if FileType::from_raw_mode(status.st_mode) == FileType::Symlink {
+            return Err(Errno::LOOP);
+        }
+        if status.st_dev != device {
+            return Err(Errno::XDEV);
+        }
+        if names.peek().is_none() {
+            // Nobody else is in this mount namespace yet: it is what was looked at.
+            return rustix::fs::openat(&here, name, flags | OFlags::NOFOLLOW, Mode::empty());
+        }
+        here = next;
+    }
+    Err(Errno::INVAL)
 }
 
 /// `sys/net/ipv4/ip_forward` for `net.ipv4.ip_forward`. As sysctl(8): whichever of `.` and `/` comes first is the separator,

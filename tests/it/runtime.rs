@@ -519,6 +519,48 @@ fn a_killed_deletion_can_be_repeated() {
     }
 }
 
+/// So does every other command: the container is in a state that is told, and goes.
+#[test]
+fn a_killed_command_leaves_a_state_that_is_told() {
+    let Some(bench) = Bench::new() else { return };
+    bench.specify("sleep 1000", |_| ());
+    const STEPS: u32 = 6;
+    let cases: [(&[&[&str]], &[&str], &[&str]); 7] = [
+        (&[&["create", "one"]], &["start", "one"], &["created", "running"]),
+        (&[], &["run", "-d", "one"], &["creating", "created", "running", "stopped"]),
+        (&[&["run", "-d", "one"]], &["exec", "-d", "one", "sleep", "1000"], &["running"]),
+        (&[&["run", "-d", "one"]], &["pause", "one"], &["running", "paused"]),
+        (&[&["run", "-d", "one"], &["pause", "one"]], &["resume", "one"], &["running", "paused"]),
+        (&[&["run", "-d", "one"]], &["update", "--pids-limit", "9", "one"], &["running"]),
+        (&[&["run", "-d", "one"]], &["kill", "--all", "one", "KILL"], &["running", "stopped"]),
+    ];
+    for (before, words, states) in cases {
+        let mut whole = std::time::Duration::ZERO;
+        for step in 0..=STEPS {
+            before.iter().for_each(|words| drop(bench.run(words).ok()));
+            let begun = Instant::now();
+            let mut child = bench.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            if step == 0 {
+                // As long as it takes.
+                child.wait().unwrap();
+                whole = begun.elapsed();
+            } else {
+                std::thread::sleep(whole * (step - 1) / STEPS);
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            let listed: Value = serde_json::from_str(&bench.run(&["list", "-f", "json"]).ok()).unwrap();
+            let told = listed[0]["status"].as_str();
+            let is_there = !before.is_empty() || step == 0;
+            assert!(told.map_or(!is_there, |status| states.contains(&status)), "{words:?} {step}: {listed}");
+            bench.run(&["delete", "-f", "one"]).ok();
+            assert_eq!(bench.run(&["list", "-q"]).ok(), "", "{words:?} {step}");
+            bench.home.until("no process is left", || bench.home.processes().is_empty());
+            assert!(bench.groups().is_empty(), "{words:?} {step}: {:?}", bench.groups());
+        }
+    }
+}
+
 #[test]
 fn a_user_without_root() {
     let Some(bench) = Bench::new() else { return };

@@ -26,7 +26,25 @@ pub const TESTS: &[(&str, fn())] = &[
     ("cve_2026_55686_a_working_directory_made_behind_a_link", cve_2026_55686_a_working_directory_made_behind_a_link),
     ("cve_2022_0811_parameters_of_own_namespaces_only", cve_2022_0811_parameters_of_own_namespaces_only),
     ("cve_2024_9676_account_files_without_end", cve_2024_9676_account_files_without_end),
+    ("none_of_it_where_openat2_is_refused", none_of_it_where_openat2_is_refused),
 ];
+
+/// The walk that stands in for openat2(2) leads nowhere else.
+fn none_of_it_where_openat2_is_refused() {
+    for test in [
+        cve_2019_19921_and_cve_2023_27561_a_procfs_elsewhere,
+        cve_2021_30465_a_destination_swapped_while_mounting,
+        cve_2024_45310_no_empty_files_on_the_host,
+        cve_2025_31133_masks_are_of_the_hosts_null,
+        cve_2025_52565_a_console_that_is_a_link,
+        cve_2025_52881_a_parameter_redirected,
+        cve_2026_41579_a_dev_that_is_a_link,
+        cve_2026_55686_a_working_directory_made_behind_a_link,
+        cve_2024_9676_account_files_without_end,
+    ] {
+        crate::hosts::without_openat2(test);
+    }
+}
 
 /// Swaps two names over and over, in a process of its own, until it is dropped.
 struct Swapper(Pid);
