@@ -7,6 +7,7 @@ use ops::container::{Resources, Status, Update, Usage};
 use ops::life::Restart;
 use ops::{Fault, Kind};
 use runtime::cgroup::{Group, Host};
+use std::io::Read;
 use types::Id;
 
 impl Engine {
@@ -135,17 +136,23 @@ fn measure(usage: &mut Usage, running: &Running, host: &Host) {
     usage.started = running.started_ns;
     usage.network = network(running.pid);
     let Some(group) = running.cgroup.as_deref().and_then(|path| Group::open(host, path).ok()) else { return };
-    let statistics = group.statistics();
-    usage.cpu = statistics.cpu.usage.total;
-    usage.memory = statistics.memory.in_use();
-    usage.memory_limit = statistics.memory.limit().map_or(usage.memory_limit, |limit| limit.min(usage.memory_limit));
-    usage.block = statistics.block_io.moved();
-    usage.pids = statistics.pids.current.or_else(|| Some(group.pids().len() as u64));
+    let used = group.usage();
+    usage.cpu = used.cpu;
+    usage.memory = used.memory;
+    usage.memory_limit = used.memory_limit.map_or(usage.memory_limit, |limit| limit.min(usage.memory_limit));
+    usage.block = used.block;
+    usage.pids = used.pids;
 }
 
 /// Bytes received and sent by all interfaces but the loopback's, in the process's network namespace.
 fn network(pid: i32) -> (u64, u64) {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
+    // Read at once: without a size to be asked for, it would be read in small pieces.
+    let mut text = String::with_capacity(4096);
+    if let Ok(mut file) = std::fs::File::open(format!("/proc/{pid}/net/dev"))
+        && file.read_to_string(&mut text).is_err()
+    {
+        text.clear();
+    }
     let (mut received, mut sent) = (0, 0);
     for (name, numbers) in text.lines().filter_map(|line| line.split_once(':')) {
         if name.trim() != "lo" {

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -232,6 +233,10 @@ pub(super) fn processes(directory: &Path) -> Vec<i32> {
         other => other.unwrap_or_default(),
     };
     let mut pids: Vec<i32> = own.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect();
+    // A directory that two names lead to, its own and its `.`, has none below it.
+    if fs::metadata(directory).is_ok_and(|directory| directory.nlink() == 2) {
+        return pids;
+    }
     let Ok(entries) = fs::read_dir(directory) else { return pids };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|kind: fs::FileType| kind.is_dir()) {

@@ -29,6 +29,7 @@ mod statistics;
 mod systemd;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use convert::{cpu_weight, io_weight, swap_max};
 pub use devices::{BadRule, with_defaults};
@@ -42,3 +43,4 @@ pub use statistics::{
     Throttling,
 };
 pub use systemd::BusError;
+pub use usage::Usage;

@@ -6,6 +6,8 @@
 //! Must not know: what is shown of it, and how often.
 
 use super::group::Group;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fs;
@@ -231,23 +233,9 @@ pub struct Stall {
 }
 
 impl Memory {
-    /// Bytes in use without page cache that could go: what engines show. `None` where nothing counts.
-    pub fn in_use(&self) -> Option<u64> {
-        let idle = self.raw.get("total_inactive_file").or(self.raw.get("inactive_file"));
-        Some(self.usage.usage?.saturating_sub(idle.copied().unwrap_or(0)))
-    }
-
     /// The limit of memory, if there is one.
     pub fn limit(&self) -> Option<u64> {
         self.usage.limit.filter(|limit| *limit != u64::MAX)
-    }
-}
-
-impl BlockIo {
-    /// Bytes of all devices, read and written.
-    pub fn moved(&self) -> (u64, u64) {
-        let sum = |op: &str| self.bytes.iter().filter(|a| a.op == op).map(|a| a.value).sum();
-        (sum("Read"), sum("Write"))
     }
 }
 
@@ -272,30 +260,7 @@ impl Group {
 
     /// What the living processes say, for what no controller counts.
     fn ask_processes(&self, all: &mut Statistics) {
-        let (mut kernel, mut user, mut memory, mut threads) = (0, 0, 0, 0);
-        for pid in self.pids() {
-            let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-            // After the name, which may hold anything: proc_pid_stat(5), fields 14 to 17 and 20.
-            let fields: Vec<u64> = stat
-                .rsplit_once(')')
-                .map(|(_, rest)| rest.split_ascii_whitespace().map(|f| f.parse().unwrap_or(0)).collect())
-                .unwrap_or_default();
-            let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0);
-            user += ticks(field(14) + field(16));
-            kernel += ticks(field(15) + field(17));
-            threads += field(20);
-            // Its part of what is shared, where that may be seen.
-            let rollup = Path::new("/proc").join(pid.to_string());
-            let shared = fs::read_to_string(rollup.join("smaps_rollup")).ok();
-            let shared = shared.and_then(|text| {
-                let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-                line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-            });
-            memory += match shared {
-                Some(kilobytes) => kilobytes << 10,
-                None => field(24) * rustix::param::page_size() as u64,
-            };
-        }
+        let Told { kernel, user, memory, threads } = self.told();
         if all.cpu.usage.total.is_none() {
             let usage = CpuUsage {
                 total: Some(kernel + user),
@@ -308,6 +273,39 @@ impl Group {
         all.memory.usage.usage.get_or_insert(memory);
         all.pids.current.get_or_insert(threads);
     }
+
+    /// What the living processes say.
+    pub(super) fn told(&self) -> Told {
+        let (mut kernel, mut user, mut memory, mut threads) = (0, 0, 0, 0);
+        for pid in self.pids() {
+            let stat = text(&Path::new("/proc").join(format!("{pid}/stat")));
+            // After the name, which may hold anything: proc_pid_stat(5), fields 14 to 17 and 20.
+            let fields: Vec<u64> = stat
+                .rsplit_once(')')
+                .map(|(_, rest)| rest.split_ascii_whitespace().map(|f| f.parse().unwrap_or(0)).collect())
+                .unwrap_or_default();
+            let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0);
+            user += ticks(field(14) + field(16));
+            kernel += ticks(field(15) + field(17));
+            threads += field(20);
+            // Its part of what is shared, where that may be seen.
+            let rollup = text(&Path::new("/proc").join(format!("{pid}/smaps_rollup")));
+            let shared = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+            memory += match shared.and_then(|size| size.trim().strip_suffix(" kB")?.parse::<u64>().ok()) {
+                Some(kilobytes) => kilobytes << 10,
+                None => field(24) * rustix::param::page_size() as u64,
+            };
+        }
+        Told { kernel, user, memory, threads }
+    }
+}
+
+/// What living processes say of themselves: nanoseconds, bytes, threads.
+pub(super) struct Told {
+    pub kernel: u64,
+    pub user: u64,
+    pub memory: u64,
+    pub threads: u64,
 }
 
 fn version_2(files: Files, all: &mut Statistics) {
@@ -451,7 +449,7 @@ fn version_1(controller: &str, files: Files, all: &mut Statistics) {
 }
 
 /// `8:0 Read 1024` for each device and kind of access, and sums, which are left out.
-fn accesses(text: &str) -> Vec<Access> {
+pub(super) fn accesses(text: &str) -> Vec<Access> {
     let access = |line| {
         let (major, minor, rest) = device(line)?;
         let (op, value) = rest.rsplit_once(' ').unwrap_or(("", rest));
@@ -462,7 +460,7 @@ fn accesses(text: &str) -> Vec<Access> {
 }
 
 /// The numbers of the device at the start of a line, and the rest.
-fn device(line: &str) -> Option<(u64, u64, &str)> {
+pub(super) fn device(line: &str) -> Option<(u64, u64, &str)> {
     let (device, rest) = line.split_once(' ')?;
     let (major, minor) = device.split_once(':')?;
     Some((major.parse().ok()?, minor.parse().ok()?, rest.trim()))
@@ -477,30 +475,47 @@ fn or_zero<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S
     serializer.serialize_u64(value.unwrap_or(0))
 }
 
+/// The text of a small file of the kernel's; empty if there is none. It is asked for no size, which such files do not have, and
+/// read in as few calls as can be: there are many of them.
+pub(super) fn text(path: &Path) -> String {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return String::new() };
+    let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        match rustix::io::read(&file, &mut part) {
+            Err(Errno::INTR) => {}
+            // What was gone half-way says nothing.
+            Err(_) => return String::new(),
+            Ok(0) => return String::from_utf8(bytes).unwrap_or_default(),
+            Ok(count) => bytes.extend_from_slice(&part[..count]),
+        }
+    }
+}
+
 /// The files of a group's directory.
 #[derive(Clone, Copy)]
-struct Files<'a>(&'a Path);
+pub(super) struct Files<'a>(pub(super) &'a Path);
 
 impl Files<'_> {
-    fn text(&self, file: &str) -> String {
-        fs::read_to_string(self.0.join(file)).unwrap_or_default()
+    pub(super) fn text(&self, file: &str) -> String {
+        text(&self.0.join(file))
     }
 
     fn line(&self, file: &str) -> Option<String> {
         Some(self.text(file).trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    fn number(&self, file: &str) -> Option<u64> {
+    pub(super) fn number(&self, file: &str) -> Option<u64> {
         self.line(file)?.parse().ok()
     }
 
     /// A number, or `max`.
-    fn limit(&self, file: &str) -> Option<u64> {
+    pub(super) fn limit(&self, file: &str) -> Option<u64> {
         self.line(file).and_then(|text| if text == "max" { Some(u64::MAX) } else { text.parse().ok() })
     }
 
     /// Lines of a name and a number.
-    fn table(&self, file: &str) -> BTreeMap<String, u64> {
+    pub(super) fn table(&self, file: &str) -> BTreeMap<String, u64> {
         let pair =
             |line: &str| line.split_once(' ').and_then(|(name, n)| Some((name.to_owned(), n.trim().parse().ok()?)));
         self.text(file).lines().filter_map(pair).collect()

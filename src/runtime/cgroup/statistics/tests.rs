@@ -1,5 +1,6 @@
 //! Files of both versions, and what is told of them.
 
+use super::super::usage::Usage;
 use super::*;
 use serde_json::json;
 
@@ -52,8 +53,10 @@ fn version_2_is_told_as_runc_tells_it() {
     );
     let group = Group { path: "/x".into(), unified: Some(path), legacy: Vec::new() };
     let all = group.statistics();
-    assert_eq!((all.memory.in_use(), all.memory.limit(), all.memory.oom_kills), (Some(19_000), None, 1));
-    assert_eq!(all.block_io.moved(), (10, 20));
+    let shown =
+        Usage { cpu: Some(1_500_000), memory: Some(19_000), memory_limit: None, block: (10, 20), pids: Some(7) };
+    assert_eq!(group.usage(), shown);
+    assert_eq!((all.memory.limit(), all.memory.oom_kills), (None, 1));
     let access = |op: &str, value: u64| json!({"major": 8, "minor": 0, "op": op, "value": value});
     let calm = json!({"avg10": 0.0, "avg60": 0.0, "avg300": 0.0, "total": 1});
     assert_eq!(
@@ -119,10 +122,13 @@ fn version_1_is_told_the_same_way() {
     };
     assert_eq!(all.cpu.usage, usage);
     assert_eq!(all.cpu.throttling.throttled_time, Some(7000));
-    assert_eq!((all.memory.in_use(), all.memory.limit(), all.memory.oom_kills), (Some(19_000), None, 2));
+    let shown =
+        Usage { cpu: Some(1_500_000), memory: Some(19_000), memory_limit: None, block: (10, 20), pids: Some(7) };
+    assert_eq!(group.usage(), shown);
+    assert_eq!((all.memory.limit(), all.memory.oom_kills), (None, 2));
     assert_eq!(all.memory.usage.limit, Some(u64::MAX));
     assert_eq!(all.memory.cache, Some(8192));
     assert_eq!(all.pids, Pids { current: Some(7), limit: None });
-    assert_eq!((all.block_io.moved(), all.block_io.bytes.len()), ((10, 20), 2));
+    assert_eq!(all.block_io.bytes.len(), 2);
     assert_eq!(all.huge_pages["2MB"], HugePages { usage: 0, max: Some(9), hits: 1 });
 }
