@@ -3,6 +3,7 @@
 use crate::changes::{Kind, walk};
 use crate::{Mounts, Result, Store};
 use rustix::fs::{self, AtFlags, FileType};
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -18,19 +19,28 @@ pub struct SnapshotSize {
 }
 
 impl Store {
-    /// How large the files of a container are; nothing at all if it has no snapshot yet. The container may run.
+    /// How large the files of a container are; nothing at all if it has no snapshot yet, or none any more: somebody may be
+    /// removing it, or have been killed while they did. The container may run.
     pub fn snapshot_size(&self, container: &Id) -> Result<SnapshotSize> {
         let Some(snapshot) = self.snapshot(container)? else { return Ok(SnapshotSize::default()) };
-        match snapshot.mounts {
+        let (Mounts::Overlay { upper: own, .. } | Mounts::Directory(own)) = &snapshot.mounts;
+        match self.measured(container, &snapshot.mounts) {
+            Err(_) if fs::lstat(own).err() == Some(Errno::NOENT) => Ok(SnapshotSize::default()),
+            other => other,
+        }
+    }
+
+    fn measured(&self, container: &Id, mounts: &Mounts) -> Result<SnapshotSize> {
+        match mounts {
             Mounts::Overlay { upper, .. } => {
-                let written = sum(&upper, |_| true)?;
+                let written = sum(upper, |_| true)?;
                 Ok(SnapshotSize { written, whole: written + self.size_below(container)? })
             }
             Mounts::Directory(root) => {
                 let changed = self.changes(container)?.into_iter().filter(|change| change.kind != Kind::Deleted);
                 let changed: HashSet<Vec<u8>> = changed.map(|change| change.path).collect();
-                let written = sum(&root, |path| changed.contains(path))?;
-                Ok(SnapshotSize { written, whole: sum(&root, |_| true)? })
+                let written = sum(root, |path| changed.contains(path))?;
+                Ok(SnapshotSize { written, whole: sum(root, |_| true)? })
             }
         }
     }

@@ -14,6 +14,7 @@ mod conmon;
 mod copies;
 mod debian;
 mod encryption;
+mod endurance;
 mod engines;
 mod events;
 mod exec;
