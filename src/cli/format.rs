@@ -40,26 +40,27 @@ impl Format {
 
     /// What is printed about `rows`; `columns` has the headings.
     pub fn print(&self, rows: &[Value], columns: &[Column], no_heading: bool) -> Result<String, Failure> {
-        let (template, heading) = match self {
+        let (template, table) = match self {
             Format::Json => return Ok(format!("{}\n", indented(rows, b"  "))),
-            Format::Rows { template, heading } => (template, *heading && !no_heading),
+            Format::Rows { template, heading } => (template, *heading),
         };
         let titles: Value = columns.iter().map(|(field, title)| (field.to_string(), Value::from(*title))).collect();
         let mut text = String::new();
-        for row in heading.then_some(&titles).into_iter().chain(rows) {
+        for row in (table && !no_heading).then_some(&titles).into_iter().chain(rows) {
             text.push_str(&template.print(row).map_err(failure)?);
             if !text.ends_with('\n') {
                 text.push('\n');
             }
         }
-        Ok(align(&text))
+        // Only a table has columns: elsewhere a tab is a tab, at which scripts cut.
+        Ok(if table { align(&text) } else { text })
     }
 }
 
 /// One document through a template, and a line end.
 pub fn document(verb: &str, template: &str, value: &Value) -> Result<String, Failure> {
     let text = Template::parse(verb, &unescape(template)).and_then(|t| t.print(value)).map_err(failure)?;
-    Ok(align(&if text.ends_with('\n') { text } else { format!("{text}\n") }))
+    Ok(if text.ends_with('\n') { text } else { format!("{text}\n") })
 }
 
 /// A table with headings, of rows of cells; for people on a terminal the headings stand out.
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn rows() {
         assert_eq!(print("{{.ID}} {{.Names}}"), "abc web\ndef db\n");
-        assert_eq!(print("{{.ID}}\\t{{.Names}}"), "abc         web\ndef         db\n");
+        assert_eq!(print("{{.ID}}\\t{{.Names}}"), "abc\tweb\ndef\tdb\n");
         assert_eq!(print("table {{.ID}} {{.Names}}"), "CONTAINER ID  NAMES\nabc           web\ndef           db\n");
         assert_eq!(print("table {{.ID}}\\t{{.Names}}"), "CONTAINER ID  NAMES\nabc           web\ndef           db\n");
         assert!(print("json").starts_with("[\n  {\n    \"ID\": \"abc\""));

@@ -211,10 +211,10 @@ impl Program {
         Engine::open(settings).map_err(plain)
     }
 
-    /// A warning on standard error, unless `--log-level` is above it.
+    /// A warning on standard error, unless `--log-level` is above it: as Podman does, without a word before it.
     pub fn warn(&self, message: &str) {
         if !matches!(self.globals.log_level.as_deref(), Some("error" | "fatal" | "panic")) {
-            note(&format!("Warning: {message}"));
+            note(message);
         }
     }
 }

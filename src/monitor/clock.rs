@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// The exit code of a probe whose container is still starting up: the next one is due after [`Probe::startup_ms`].
 pub const STARTING_UP: i32 = 64;
 
+/// The exit code of a container that was killed because its time was over, as conmon has it.
+pub const OUT_OF_TIME: i32 = 255;
+const KILLED: i32 = 128 + 9;
+
 /// A run that lasted so long begins with the shortest pause anew.
 const LASTING: Duration = Duration::from_secs(10);
 /// The pause before the second restart in a row; each later one is twice as long.
@@ -97,6 +101,13 @@ impl Ticks {
             self.limit = None;
         }
         over
+    }
+
+    /// The exit code of a container whose first process ended with `code`.
+    #[inline(never)]
+    pub fn code(&self, clock: &Clock, code: i32) -> i32 {
+        let killed = code == KILLED && clock.limit.is_some() && self.limit.is_none();
+        if killed { OUT_OF_TIME } else { code }
     }
 
     /// Told of every child that ended.
@@ -199,7 +210,9 @@ mod tests {
         ticks.reaped(&clock, 7, 0);
         assert!(ticks.left().unwrap() > Duration::from_secs(50));
         ticks.limit = Some(Instant::now());
+        assert_eq!(ticks.code(&clock, 137), 137);
         assert!(ticks.tick(&clock) && !ticks.tick(&clock), "once");
+        assert_eq!((ticks.code(&clock, 137), ticks.code(&clock, 3)), (255, 3));
         let _ = rustix::process::waitpid(rustix::process::Pid::from_raw(pid), rustix::process::WaitOptions::empty());
     }
 }

@@ -282,7 +282,10 @@ impl Run {
             }
             worker_ended |= pid == self.worker;
             match &self.running {
-                Some(running) if running.pid == pid => self.code = Some(code),
+                Some(running) if running.pid == pid => {
+                    let clock = &self.launch.clock;
+                    self.code = Some(self.ticks.as_ref().map_or(code, |ticks| ticks.code(clock, code)));
+                }
                 Some(_) => {}
                 None => self.early.push((pid, code)),
             }

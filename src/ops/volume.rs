@@ -59,6 +59,8 @@ pub struct Volume {
     pub anonymous: bool,
     /// No container has used it yet: the first brings what its image has there.
     pub needs_copy: bool,
+    /// It takes its owner of the next container that uses it.
+    pub needs_owner: bool,
     /// Owner that was asked for.
     pub uid: Option<u32>,
     /// Group that was asked for.

@@ -5,6 +5,15 @@ use crate::Invalid;
 /// Bytes of a flag's value: a number with an optional unit b, k, m, g, t, p (powers of 1024; `kb`, `kib` mean the
 /// same), as Docker's `RAMInBytes`.
 pub fn parse(text: &str) -> Result<u64, Invalid> {
+    of_base(text, 1024.0)
+}
+
+/// The same with powers of 1000, as Docker's `FromHumanSize`: sizes of logs.
+pub fn parse_decimal(text: &str) -> Result<u64, Invalid> {
+    of_base(text, 1000.0)
+}
+
+fn of_base(text: &str, base: f64) -> Result<u64, Invalid> {
     let invalid = || Invalid::new("size", text, "expected a number with an optional unit b, k, m, g, t or p");
     let lower = text.trim().to_ascii_lowercase();
     let end = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
@@ -18,7 +27,7 @@ pub fn parse(text: &str) -> Result<u64, Invalid> {
         "p" | "pb" | "pib" => 5,
         _ => return Err(invalid()),
     };
-    let bytes = number * 1024f64.powi(power);
+    let bytes = number * base.powi(power);
     if bytes.is_finite() && bytes < 9.2e18 { Ok(bytes as u64) } else { Err(invalid()) }
 }
 
@@ -50,6 +59,7 @@ mod tests {
         for (text, bytes) in [("64m", 64 << 20), ("1.5g", 3 << 29), ("10", 10), ("2KiB", 2048), ("1 kb", 1024)] {
             assert_eq!(parse(text).unwrap(), bytes, "{text}");
         }
+        assert_eq!(parse_decimal("3.019m").unwrap(), 3_019_000);
         for text in ["", "m", "-1", "5x", "1e9g", "999999999999p"] {
             assert!(parse(text).is_err(), "{text}");
         }

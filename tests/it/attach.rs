@@ -3,6 +3,15 @@
 use crate::home::Home;
 
 #[test]
+fn who_sees_nothing_of_it_is_told_its_name() {
+    let home = Home::new();
+    home.load();
+    let run = ["run", "--name", "one", "--network", "none", "--attach", "stdin", "busybox", "echo", "unseen"];
+    let id = home.run(&run).quiet();
+    assert_eq!(home.inspect("one", "{{.Id}}"), id);
+}
+
+#[test]
 fn attach_hears_what_comes_and_gives_the_exit_code() {
     let home = Home::new();
     home.load();

@@ -49,6 +49,10 @@ fn inspect_tells_what_was_decided() {
     assert_eq!(one["Config"]["WorkingDir"], "/etc");
     assert!(one["Config"]["Env"].as_array().unwrap().contains(&"A=b".into()));
     assert_eq!(one["ImageName"], "localhost/busybox:latest");
+    assert_eq!(one["ImageDigest"], home.inspect("busybox", "{{.Digest}}").as_str());
+    // Where no table is asked for, a tab is a tab, at which scripts cut.
+    assert_eq!(home.run(&["ps", "--format", "{{.Names}}\\t{{.State}}"]).quiet(), "one\trunning");
+    assert_eq!(home.inspect("one", "{{.Name}}\\t{{.State.Status}}"), "one\trunning");
     assert_eq!(home.inspect("one", "{{.Name}} {{.State.Status}}"), "one running");
     assert_eq!(home.inspect(&id[..10], "{{.Id}}"), id);
     let image: Value = serde_json::from_str(&home.run(&["inspect", "--type", "image", "busybox"]).quiet()).unwrap();

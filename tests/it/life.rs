@@ -28,6 +28,8 @@ fn a_policy_starts_again_what_failed() {
     assert_eq!(home.inspect("fine", "{{.RestartCount}}"), "0");
     assert_eq!(home.run(&["ps", "-aq", "--filter", "restart-policy=on-failure"]).ok().lines().count(), 2);
     assert_eq!(home.run(&["ps", "-aq", "--filter", "restart-policy=always"]).ok(), "");
+    assert_eq!(home.run(&["ps", "-aq", "--filter", "restart-policy=none"]).ok(), "");
+    home.run(&["ps", "--filter", "restart-policy=fake"]).fails(125, &["fake", "unless-stopped"]);
     // A start by somebody counts anew.
     home.run(&["start", "three"]).quiet();
     home.until("all attempts were made again", || home.run(&["logs", "three"]).ok().lines().count() == 8);
@@ -205,7 +207,8 @@ fn a_container_has_its_time_and_says_where_it_is() {
     start(&home, "one", &[&["--timeout", "1"], &files[..]].concat(), "sleep 1000");
     assert_eq!(std::fs::read_to_string(&pid).unwrap(), home.inspect("one", "{{.State.Pid}}"));
     assert_eq!(std::fs::read_to_string(&monitor).unwrap(), home.inspect("one", "{{.State.ConmonPid}}"));
-    assert_eq!(home.run(&["wait", "one"]).ok(), "137");
+    assert_eq!(home.run(&["wait", "one"]).ok(), "255");
+    home.run(&["run", "--rm", "--network", "none", "--timeout", "1", "busybox", "sleep", "1000"]).code(255);
     home.run(&["rm", "one"]).ok();
     assert!(!pid.exists() && !monitor.exists());
 }

@@ -60,6 +60,34 @@ fn a_volume_outlasts_its_containers() {
 }
 
 #[test]
+fn a_volume_that_is_still_empty_is_filled_later() {
+    let home = Home::new();
+    home.load();
+    let needs = || home.run(&["volume", "inspect", "-f", "{{.NeedsCopyUp}} {{.NeedsChown}}", "data"]).quiet();
+    home.run(&["volume", "create", "data"]).quiet();
+    assert_eq!(needs(), "true true");
+    home.run(&["run", "--rm", "-v", "data:/nothing", "busybox", "true"]).quiet();
+    assert_eq!(needs(), "true false");
+    home.run(&["run", "--rm", "-v", "data:/etc", "busybox", "test", "-s", "/etc/passwd"]).quiet();
+    assert_eq!(needs(), "false false");
+    home.run(&["volume", "create", "own"]).quiet();
+    home.run(&["run", "--rm", "-v", "own:/nothing", "busybox", "touch", "/nothing/mine"]).quiet();
+    assert_eq!(
+        home.run(&["run", "--rm", "-v", "own:/etc", "busybox", "ls", "-A", "/etc"])
+            .quiet()
+            .lines()
+            .filter(|f| *f == "passwd")
+            .count(),
+        0
+    );
+    let bogus = ["volume", "create", "-o", "type=bind", "-o", "device=/no/such", "bogus"];
+    home.run(&bogus).fails(125, &["/no/such", "no such file or directory"]);
+    home.run(&["run", "--rm", "-v", "data:/d", "-v", "data:/d", "busybox", "true"]).quiet();
+    home.run(&["run", "--rm", "-v", "data:/d", "-v", "own:/d", "busybox"])
+        .fails(125, &["/d: duplicate mount destination"]);
+}
+
+#[test]
 fn anonymous_ones_go_with_their_container() {
     for who in [Who::Me, Who::Subuid, Who::Single] {
         let Some(home) = Home::of(who) else { continue };

@@ -161,7 +161,7 @@ fn details(usage: &DiskUsage) -> String {
         .map(|ContainerUsage { container, volumes }| {
             vec![
                 container.id.short().to_owned(),
-                container.image.clone(),
+                container.image_id.get(..12).unwrap_or(&container.image_id).to_owned(),
                 container.command.join(" "),
                 volumes.to_string(),
                 human(container.size.map_or(0, |size| size.written)),

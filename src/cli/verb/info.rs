@@ -47,11 +47,28 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     }
     let text = match asked.format.as_deref() {
         Some("json") => format!("{}\n", indented(&info, b"  ")),
-        Some(template) => document("info", template, &info)?,
+        Some(template) => {
+            alias(&mut info);
+            document("info", template, &info)?
+        }
         None => yaml(&info),
     };
     print(&text)?;
     Ok(0)
+}
+
+/// Adds what templates call by another name than the document: Podman's fields, where they differ from their keys in JSON by
+/// more than their letters' case.
+fn alias(info: &mut Value) {
+    for (section, key, name) in
+        [("/host", "cgroupVersion", "CgroupsVersion"), ("/host/security", "capabilities", "DefaultCapabilities")]
+    {
+        if let Some(section) = info.pointer_mut(section)
+            && let Some(value) = section.get(key).cloned()
+        {
+            section[name] = value;
+        }
+    }
 }
 
 /// The document as YAML, in blocks.

@@ -79,7 +79,7 @@ fn execute(program: &Program, asked: Asked, mut arguments: Vec<String>) -> Resul
         return Err(Failure::new("specify at least one container name or ID to log"));
     }
     if asked.color && arguments.len() == 1 && !asked.names {
-        program.warn("--color tells containers apart: it shows with several containers or with --names");
+        program.warn("Warning: --color tells containers apart: it shows with several containers or with --names");
     }
     let several = arguments.len() > 1;
     let mut sources = Vec::new();

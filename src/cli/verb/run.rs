@@ -42,6 +42,7 @@ pub const VERB: Verb<Asked> = Verb {
 fn execute(program: &Program, mut asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
     let mut request = asked.finish(program, arguments)?;
     let streams = streams(&asked, &mut request)?;
+    let shows = streams.output || streams.errors;
     let engine = program.engine()?;
     let created = create(program, &engine, &request, asked.quiet)?;
     let carrier = match start(&engine, &created, asked.detach, streams) {
@@ -58,7 +59,13 @@ fn execute(program: &Program, mut asked: Asked, arguments: Vec<String>) -> Resul
             print(&format!("{}\n", created.id))?;
             Ok(0)
         }
-        Some(carrier) => stay(&engine, &created.id, carrier),
+        Some(carrier) => {
+            // Nobody sees what it writes: all that is said of it is its name.
+            if !shows {
+                print(&format!("{}\n", created.id))?;
+            }
+            stay(&engine, &created.id, carrier)
+        }
     }
 }
 

@@ -54,7 +54,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
         match engine.stop(&request).map_err(plain)? {
             Some(stopped) => {
                 if let Some(warning) = stopped.warning {
-                    program.warn(&warning);
+                    program.warn(&format!("Warning: {warning}"));
                 }
                 print(&format!("{name}\n"))
             }

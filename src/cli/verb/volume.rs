@@ -167,7 +167,7 @@ pub fn object(volume: &Volume) -> Value {
         "Anonymous": volume.anonymous,
         "MountCount": u32::from(volume.mounted),
         "NeedsCopyUp": volume.needs_copy,
-        "NeedsChown": volume.needs_copy,
+        "NeedsChown": volume.needs_owner,
     })
 }
 

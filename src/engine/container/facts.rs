@@ -47,6 +47,8 @@ pub struct Facts {
     pub proxies: Vec<String>,
     /// Containers named by `container:NAME` and `--requires`.
     pub containers: BTreeMap<String, Id>,
+    /// Nothing is mounted on the host's /dev/mqueue, and a container with its IPC namespace has nothing to be given.
+    pub no_message_queues: bool,
     /// The container that `--ipc container:NAME` names keeps its IPC namespace for itself.
     pub closed_ipc: bool,
     /// The user namespace that `--userns container:NAME` and `ns:PATH` name.

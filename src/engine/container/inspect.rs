@@ -1,7 +1,7 @@
 //! All about a container, in the shape of `podman inspect`. A key that Podman has and that says nothing here is left
 //! out or has Podman's own empty value; nothing is made up.
 
-use super::config::{Config, Mount, MountKind, Namespace, Seccomp, SecretPlace};
+use super::config::{Config, LogDriver, Mount, MountKind, Namespace, Seccomp, SecretPlace};
 use crate::Engine;
 use crate::database::Record;
 use monitor::record::Running;
@@ -40,6 +40,15 @@ impl Engine {
         Ok(document)
     }
 
+    /// The digest of the manifest of a container's image; empty if it has none, or the image is gone.
+    fn image_digest(&self, config: &Config) -> String {
+        if config.root_directory.is_some() {
+            return String::new();
+        }
+        let image = self.store().ok().and_then(|store| store.find_image(&config.image_id).ok());
+        image.map(|image| image.manifest.to_string()).unwrap_or_default()
+    }
+
     fn document(&self, record: &Record, config: &Config, status: Status, running: Option<&Running>) -> Value {
         let directory = self.container_directory(&record.id);
         let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
@@ -51,6 +60,7 @@ impl Engine {
             "Args": config.arguments.get(1..).unwrap_or_default(),
             "State": state(record, status, running),
             "Image": config.image_id,
+            "ImageDigest": self.image_digest(config),
             "ImageName": config.image,
             "Rootfs": config.root_directory.as_ref().map(|root| root.path.to_string_lossy()).unwrap_or_default(),
             "Pod": "",
@@ -121,9 +131,9 @@ impl Engine {
             "LogConfig": {
                 "Type": config.log.driver.name(),
                 "Config": null,
-                "Path": self.log_path(config).to_string_lossy(),
+                "Path": if config.log.driver != LogDriver::None { self.log_path(config).to_string_lossy().into_owned() } else { String::new() },
                 "Tag": config.log.tag,
-                "Size": format!("{}B", config.log.max_size),
+                "Size": types::size::human(config.log.max_size, 4).replace(' ', ""),
             },
             "NetworkMode": match (&spaces.network, &config.private_network) {
                 (Namespace::Private, Some(options)) => options.style.word().to_owned(),

@@ -4,6 +4,7 @@ use super::init::no_such;
 use crate::Engine;
 use crate::database::{Mark, Record};
 use ops::container::{List, Namespaces, Size, Status, Summary};
+use ops::life::Restart;
 use ops::{Fault, Kind};
 use types::Id;
 
@@ -154,7 +155,15 @@ impl Engine {
                 Filter::Volume(owned, users)
             }
             "network" => Filter::Network(owned),
-            "restart-policy" => Filter::Policy(owned),
+            "restart-policy" => Filter::Policy(match value {
+                // Podman's other word for it.
+                "none" | "" => Restart::No.name().to_owned(),
+                "no" | "on-failure" | "always" | "unless-stopped" => owned,
+                _ => {
+                    return Err(Fault::invalid(format!("{value:?} is not a valid restart policy"))
+                        .hint("use no, on-failure, always or unless-stopped"));
+                }
+            }),
             "health" => match value {
                 "starting" | "healthy" | "unhealthy" | "none" => Filter::Health(owned),
                 _ => {

@@ -329,7 +329,8 @@ fn log(asked: &Create) -> Result<Log, Fault> {
             Some(("path", path)) if path.starts_with('/') => log.path = Some(PathBuf::from(path)),
             Some(("path", path)) => return Err(Fault::invalid(format!("log path {path:?} must be absolute"))),
             Some(("max-size", "-1")) => log.max_size = 0,
-            Some(("max-size", text)) => log.max_size = size::parse(text)?,
+            // In powers of 1000, as Podman reads it here.
+            Some(("max-size", text)) => log.max_size = size::parse_decimal(text)?,
             Some(("tag", tag)) => log.tag = tag.to_owned(),
             _ => {
                 return Err(

@@ -143,10 +143,12 @@ impl Engine {
             self.volume_data(name)
         };
         // Somebody may have come first while we waited for the lock.
-        if self.database()?.volume(name)?.is_some_and(|row| row.needs_copy) {
+        if let Some(row) = self.database()?.volume(name)?.filter(|row| row.needs_copy) {
             let copy = !mount.no_copy && !row.options.contains_key("nocopy");
-            fill(&source, mount, &row, view, copy)?;
-            self.database()?.volume_is_filled(name)?;
+            let empty = fill(&source, mount, &row, view, copy)?;
+            if row.needs_owner || !empty {
+                self.database()?.volume_is_used(name, empty)?;
+            }
         }
         Ok(plain(source, mount))
     }
@@ -325,32 +327,37 @@ fn overlay(
     Ok(Realized { kind: "overlay".into(), source: "overlay".into(), options })
 }
 
-/// Brings what the image has at the mount's destination into a new volume that is empty; where it has nothing, the volume
-/// gets the container's user for its owner.
-fn fill(volume: &Path, mount: &Mount, row: &Row, view: &View<'_>, copy: bool) -> Result<(), Fault> {
+/// Brings what the image has at the mount's destination into a volume that is empty, and still is if that is nothing; where the
+/// image has no such place, a new volume gets the container's user for its owner. Returns true if the volume is empty.
+fn fill(volume: &Path, mount: &Mount, row: &Row, view: &View<'_>, copy: bool) -> Result<bool, Fault> {
     let fail = |what: &str, e: Errno| Fault::internal(format!("cannot {what} volume {}: {e}", row.name));
     let to = rustix::fs::open(volume, DIRECTORY, Mode::empty()).map_err(|e| fail("open", e))?;
-    if !sys::removal::names(to.as_fd()).map_err(|e| fail("list", e))?.is_empty() {
-        return Ok(());
+    let empty = || Ok(sys::removal::names(to.as_fd()).map_err(|e| fail("list", e))?.is_empty());
+    if !empty()? {
+        return Ok(false);
     }
     let root = Root::new(view.root()?.try_clone().map_err(Fault::internal)?);
-    let own =
-        row.uid.is_some() || row.gid.is_some() || options::words(&row.options).iter().any(|w| w.starts_with("uid="));
+    // Whose it is, is settled: by who made it, or by a container before.
+    let own = !row.needs_owner
+        || row.uid.is_some()
+        || row.gid.is_some()
+        || options::words(&row.options).iter().any(|w| w.starts_with("uid="));
     match root.resolve(mount.destination.as_bytes(), DIRECTORY) {
-        Ok(from) if copy => store::copy_tree(&from, &to, !own).map_err(fault::store),
-        Ok(from) if !own => store::take_attributes(&from, &to).map_err(fault::store),
-        Ok(_) => Ok(()),
+        Ok(from) if copy => store::copy_tree(&from, &to, !own).map_err(fault::store)?,
+        Ok(from) if !own => store::take_attributes(&from, &to).map_err(fault::store)?,
+        Ok(_) => {}
         // It is not there, or is no directory: the runtime says so.
-        Err(_) if own || options::needs_mount(&row.options) => Ok(()),
+        Err(_) if own || options::needs_mount(&row.options) => {}
         Err(_) => {
             let (uid, gid) = view.owner()?;
             match rustix::fs::fchown(&to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
                 // An id that is not mapped here, as with one id nothing else can be.
-                Ok(()) | Err(Errno::INVAL | Errno::PERM) => Ok(()),
-                Err(e) => Err(fail("give away", e)),
+                Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
+                Err(e) => return Err(fail("give away", e)),
             }
         }
     }
+    empty()
 }
 
 /// Gives `top` and all that is in it to an owner. No link is followed, and mounts in it are not entered by name.

@@ -40,6 +40,7 @@ impl Engine {
             can_raise_limits: !host.in_user_namespace && capabilities >> 24 & 1 == 1,
             controllers: controllers(),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            no_message_queues: !std::path::Path::new("/dev/mqueue").exists(),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.first() == Some(&b'Y')),
             thermal_throttle: thermal_throttle(),
             proxies: self.settings.proxies.clone(),

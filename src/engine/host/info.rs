@@ -47,6 +47,14 @@ impl Engine {
         };
         let native = Platform::native();
         let backend = self.network_backend()?;
+        // The monitor and the runtime are this same file.
+        let mut own = json!({
+            "package": "built in",
+            "path": std::env::current_exe().unwrap_or_default(),
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        let monitor = own.clone();
+        own["name"] = json!("monopod");
         let document = json!({
             "host": {
                 "arch": native.architecture,
@@ -54,6 +62,7 @@ impl Engine {
                 "cgroupManager": "cgroupfs",
                 "cgroupVersion": if controllers.version == 0 { "none".to_owned() } else { format!("v{}", controllers.version) },
                 "cgroupMissing": controllers.missing.iter().map(|(name, (why, fix))| (name.clone(), json!(format!("{why}; {fix}")))).collect::<serde_json::Map<_, _>>(),
+                "conmon": monitor,
                 "cpus": std::thread::available_parallelism().map_or(1, |n| n.get()),
                 "databaseBackend": "sqlite",
                 "eventLogger": if self.settings.events == ops::event::Backend::None { "none" } else { "file" },
@@ -66,7 +75,7 @@ impl Engine {
                 "memTotal": bytes("MemTotal:"),
                 "networkBackend": backend.0,
                 "networkMissing": backend.1,
-                "ociRuntime": { "name": "monopod", "package": "built in", "path": std::env::current_exe().unwrap_or_default(), "version": env!("CARGO_PKG_VERSION") },
+                "ociRuntime": own,
                 "os": "linux",
                 "pid": std::process::id(),
                 "security": {
@@ -84,7 +93,7 @@ impl Engine {
             },
             "store": self.store_info()?,
             "registries": {},
-            "plugins": { "log": ["k8s-file", "json-file", "none"], "network": [], "volume": [] },
+            "plugins": { "log": ["k8s-file", "json-file", "none"], "network": ["bridge", "macvlan", "ipvlan"], "volume": ["local"] },
             "version": { "APIVersion": API, "Version": env!("CARGO_PKG_VERSION"), "OsArch": native.to_string(), "Os": "linux" },
         });
         Ok(Info { document })
@@ -119,6 +128,7 @@ impl Engine {
             "graphRootAllocated": space.as_ref().map_or(0, |s| s.f_blocks * s.f_frsize),
             "graphRootUsed": space.as_ref().map_or(0, |s| s.f_blocks.saturating_sub(s.f_bfree) * s.f_frsize),
             "runRoot": self.settings.run_root,
+            "volumePath": self.settings.root.join("volumes"),
             "imageStore": { "number": images },
             "containerStore": {
                 "number": all.len(),

@@ -44,6 +44,15 @@ pub fn check(asked: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     if is_bind(&options) && !options.get("device").is_some_and(|device| device.starts_with('/')) {
         return Err(Fault::invalid("a volume that binds a directory needs its absolute path: device=/DIRECTORY"));
     }
+    if is_bind(&options)
+        && let Some(device) = options.get("device")
+        && let Err(error) = std::fs::metadata(device)
+        && error.kind() == std::io::ErrorKind::NotFound
+    {
+        return Err(Fault::invalid(format!(
+            "invalid volume option device for driver 'local': stat {device}: no such file or directory"
+        )));
+    }
     if options.get("type").is_some_and(|kind| !kind.is_empty()) && !is_memory && !options.contains_key("device") {
         return Err(Fault::invalid("a volume with a file system needs its device: device=…"));
     }

@@ -29,7 +29,7 @@ impl Engine {
         let reader = BufReader::with_capacity(1 << 18, from);
         store::spread::spread(open(&data)?, &data, b"", reader, how).map_err(fault::store)?;
         // It is not empty any more: what an image has in its place stays there.
-        self.database()?.volume_is_filled(name)
+        self.database()?.volume_is_used(name, false)
     }
 }
 

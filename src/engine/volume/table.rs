@@ -1,7 +1,7 @@
 //! The rows of volumes, and which container uses which.
 //!
 //! ```text
-//! volumes(name, created, labels, options, anonymous, needs_copy, uid, gid, removing)   labels and options are JSON
+//! volumes(name, created, labels, options, anonymous, needs_copy, uid, gid, removing)   labels and options are JSON; needs_copy is 1, or 2 once used
 //! volume_users(container, volume)                                                      `container` is containers.seq
 //! ```
 
@@ -34,8 +34,10 @@ pub struct Row {
     pub options: BTreeMap<String, String>,
     /// Made for one container.
     pub anonymous: bool,
-    /// No container has used it yet.
+    /// Nothing has come into it yet: what the image of the next container has there is to.
     pub needs_copy: bool,
+    /// No container has used it yet: it takes its owner of the next one.
+    pub needs_owner: bool,
     /// Owner that was asked for.
     pub uid: Option<u32>,
     /// Group that was asked for.
@@ -56,7 +58,7 @@ impl Database {
             json(&row.labels)?,
             json(&row.options)?,
             row.anonymous,
-            row.needs_copy,
+            needs(row.needs_copy, row.needs_owner),
             row.uid,
             row.gid
         ];
@@ -180,9 +182,10 @@ impl Database {
         change.map(drop).map_err(self.fail("write"))
     }
 
-    /// A container has used it: what its image had there has come.
-    pub fn volume_is_filled(&self, name: &str) -> Result<(), Fault> {
-        let change = self.lock().execute("UPDATE volumes SET needs_copy = 0 WHERE name = ?", [name]);
+    /// A container has used it. What its image had there has come, unless that was nothing: `empty`.
+    pub fn volume_is_used(&self, name: &str, empty: bool) -> Result<(), Fault> {
+        let values = params![needs(empty, false), name];
+        let change = self.lock().execute("UPDATE volumes SET needs_copy = ? WHERE name = ?", values);
         change.map(drop).map_err(self.fail("write"))
     }
 }
@@ -226,6 +229,18 @@ pub fn leave_volumes(change: &Transaction<'_>, container: i64, gone: &[String]) 
     Ok(())
 }
 
+/// The value of `needs_copy` of a volume that no container has used, and of one that is still empty all the same.
+const NEW: i64 = 1;
+const EMPTY: i64 = 2;
+
+fn needs(copy: bool, owner: bool) -> i64 {
+    match (copy, owner) {
+        (true, true) => NEW,
+        (true, false) => EMPTY,
+        (false, _) => 0,
+    }
+}
+
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let map = |text: String| serde_json::from_str(&text).unwrap_or_default();
     Ok(Row {
@@ -234,7 +249,8 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         labels: map(row.get(2)?),
         options: map(row.get(3)?),
         anonymous: row.get(4)?,
-        needs_copy: row.get(5)?,
+        needs_copy: row.get::<_, i64>(5)? != 0,
+        needs_owner: row.get::<_, i64>(5)? == NEW,
         uid: row.get(6)?,
         gid: row.get(7)?,
         removing: row.get(8)?,

@@ -11,8 +11,9 @@ use types::IdRange;
 
 /// In the order in which they are made.
 pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value>, Fault> {
-    let mut all =
-        vec![proc(config, facts), dev(), pts(config, facts), sys(config, facts), mqueue(config), shm(config, place)];
+    let mut all = vec![proc(config, facts), dev(), pts(config, facts), sys(config, facts)];
+    all.extend(mqueue(config, facts));
+    all.push(shm(config, place));
     // What is bound from the host's /sys brings the host's cgroups with it.
     if !binds_sys(config, facts) && facts.controllers.version != 0 {
         let mode = if config.privileged || config.systemd { "rw" } else { "ro" };
@@ -136,12 +137,14 @@ fn sys(config: &Config, facts: &Facts) -> Value {
     mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", mode])
 }
 
-fn mqueue(config: &Config) -> Value {
+/// Message queues are of an IPC namespace, and can be mounted by whoever owns that.
+fn mqueue(config: &Config, facts: &Facts) -> Option<Value> {
     match config.namespaces.ipc {
-        Namespace::Host => {
-            mount("bind", "/dev/mqueue", "/dev/mqueue", &["bind", "rprivate", "nosuid", "noexec", "nodev"])
+        Namespace::Host if !facts.no_message_queues => {
+            Some(mount("bind", "/dev/mqueue", "/dev/mqueue", &["bind", "rprivate", "nosuid", "noexec", "nodev"]))
         }
-        _ => mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
+        Namespace::Host if in_user_namespace(config, facts) => None,
+        _ => Some(mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"])),
     }
 }
 

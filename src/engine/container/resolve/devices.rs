@@ -65,7 +65,7 @@ fn rule(text: &str) -> Result<DeviceRule, Fault> {
     };
     let words: Vec<&str> = text.split_whitespace().collect();
     let [kind, numbers, access] = words.as_slice() else { return Err(invalid()) };
-    let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;
+    let (major, minor) = numbers.split_once(':').unwrap_or((numbers, "*"));
     if !matches!(*kind, "a" | "b" | "c") || access.is_empty() || !access.bytes().all(|b| b"rwm".contains(&b)) {
         return Err(invalid());
     }

@@ -78,10 +78,12 @@ pub fn mounts(
 }
 
 fn add(all: &mut Vec<Mount>, mount: Mount) -> Result<(), Fault> {
-    if all.iter().any(|m| m.destination == mount.destination) {
-        return Err(Fault::invalid(format!("{:?}: duplicate mount destination", mount.destination)));
+    match all.iter().find(|m| m.destination == mount.destination) {
+        // The same said twice is said.
+        Some(known) if *known == mount => {}
+        Some(_) => return Err(Fault::invalid(format!("{}: duplicate mount destination", mount.destination))),
+        None => all.push(mount),
     }
-    all.push(mount);
     Ok(())
 }
 

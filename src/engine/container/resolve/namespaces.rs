@@ -22,9 +22,10 @@ pub fn namespaces(asked: &Create, network: Namespace, facts: &Facts) -> Result<N
             Some(text) if text.starts_with("container:") && facts.closed_ipc => {
                 return Err(Fault::new(
                     Kind::Conflict,
-                    format!("--ipc {text}: the IPC namespace of that container is not to be shared"),
-                )
-                .hint("run the other one with --ipc shareable"));
+                    format!(
+                        "joining IPC of {text} is not allowed: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+                    ),
+                ));
             }
             other => one("ipc", other, facts)?,
         },

@@ -135,7 +135,9 @@ fn rules_of_devices() {
     let wanted = DeviceRule { kind: 'c', major: Some(10), minor: None, access: "rw".into() };
     assert_eq!(rule("c 10:* rw").unwrap(), wanted);
     assert_eq!(rule("a *:* rwm").unwrap().major, None);
-    for wrong in ["", "c", "c 1 rwm", "x 1:1 r", "c 1:1 q", "c 1:1", "c 1:-1 r", "c 1:1 r w"] {
+    let one = rule("a 7 rwm").unwrap();
+    assert_eq!((one.major, one.minor), (Some(7), None));
+    for wrong in ["", "c", "c 1", "x 1:1 r", "c 1:1 q", "c 1:1", "c 1:-1 r", "c 1:1 r w"] {
         assert!(rule(wrong).is_err(), "{wrong}");
     }
     refused("not supported in rootless mode", |a, facts| {

@@ -332,7 +332,8 @@ fn mounts_are_parsed_and_sorted() {
         let text = refused(|a| a.volumes = vec![bad.into()]);
         assert!(text.contains(why), "{bad}: {text}");
     }
-    assert!(refused(|a| a.volumes = vec!["/h:/c".into(), "/i:/c/".into()]).contains("duplicate mount destination"));
+    assert!(refused(|a| a.volumes = vec!["/h:/c".into(), "/i:/c/".into()]).contains("/c: duplicate mount destination"));
+    assert_eq!(with(|a| a.volumes = vec!["/h:/c".into(), "/h:/c".into()]).mounts.len(), 1);
     for (bad, why) in [
         ("type=image,dst=/x,src=y", "image not known"),
         ("type=glob,dst=/x,src=/none*", "no file paths matching"),
@@ -510,7 +511,7 @@ fn odds_and_ends() {
     assert!(refused(|a| a.environment = vec!["=x".into()]).contains("environment variable"));
     assert!(refused(|a| a.working_directory = Some("rel".into())).contains("absolute"));
     assert!(refused(|a| a.log_driver = Some("journald".into())).contains("not supported yet"));
-    assert_eq!(with(|a| a.log_options = vec!["max-size=1m".into()]).log.max_size, 1 << 20);
+    assert_eq!(with(|a| a.log_options = vec!["max-size=1m".into()]).log.max_size, 1_000_000);
     assert_eq!(
         with(|a| a.add_hosts = vec!["a;b:[::1]".into()]).names.add_hosts,
         [("a".to_owned(), "::1".to_owned()), ("b".to_owned(), "::1".to_owned())]
