@@ -353,12 +353,26 @@ impl Ground {
                 Step::Link(link) if holding.lives() => Kernel::open()?.link(&link, namespace.as_fd())?,
                 _ => return Err(Error::Gone),
             }
+            self.publish_anew(holding)?;
             self.borrow(id, namespace.as_fd())
         });
         if made.is_err() {
             self.disconnect(id, &network.name)?;
         }
         made
+    }
+
+    /// Ports that led nowhere, of one version at least, lead to the place that a container has got last.
+    fn publish_anew(&self, holding: &Holding) -> Result<(), Error> {
+        let mut before = holding.clone();
+        before.joints.pop();
+        if firewall::ports(&before) == firewall::ports(holding) {
+            return Ok(());
+        }
+        let locked = self.lock()?;
+        let mut kernel = locked.kernel()?;
+        kernel.unpublish(&firewall::ports(&before))?;
+        plan::publish(holding, &locked.state.networks).iter().try_for_each(|step| kernel.carry_out(step))
     }
 
     /// Takes a network from a container that runs. One that it is not in is fine.

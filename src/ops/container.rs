@@ -173,6 +173,8 @@ pub struct Create {
     pub no_hosts: bool,
     /// What /etc/hosts starts from: a file of the host, `image` or `none` (default: the host's).
     pub hosts_file: Option<String>,
+    /// The address of `host.containers.internal`, or `none` for no such line; else that by which the host is reached.
+    pub host_address: Option<String>,
     /// Do not make an /etc/hostname.
     pub no_hostname: bool,
     /// `NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…]`, as `--secret` takes it.

@@ -70,6 +70,11 @@ fn containers_join_and_leave_networks_while_they_run() {
     let links = home.run(&["exec", "web", "ls", "/sys/class/net"]).quiet();
     assert_eq!(links.lines().collect::<Vec<_>>(), ["eth1", "lo"]);
     home.run(&["network", "disconnect", "podman", "web"]).fails(125, &["not connected"]);
+    // One that has left all networks has its ports again in the next.
+    home.run(&["network", "disconnect", "lan", "web"]).quiet();
+    assert_eq!(ask("127.0.0.1:8080"), None);
+    home.run(&["network", "connect", "--ip", "10.89.0.9", "lan", "web"]).quiet();
+    assert_eq!(ask("127.0.0.1:8080").as_deref(), Some("hello\n"));
     // It is so after a restart, too.
     home.run(&["restart", "-t", "0", "web"]).ok();
     home.until("it is there again", || ask("10.89.0.9:80").as_deref() == Some("hello\n"));

@@ -240,3 +240,30 @@ fn whoever_is_killed_leaves_nothing() {
     home.until("the killed process is gone", || home.sh(&["-p", "8080:80"], "true").code == 0);
     until_as(&home, &before);
 }
+
+#[test]
+fn containers_conf_names_the_hosts_address() {
+    let Some(home) = home() else { return };
+    let before = traces();
+    let (base, conf) = (home.path("base"), home.path("containers.conf"));
+    std::fs::write(&base, "192.0.2.50 first\n192.0.2.51 second\n").unwrap();
+    let write = |address: &str| {
+        let text = format!("[containers]\nbase_hosts_file = {base:?}\nhost_containers_internal_ip = {address:?}\n");
+        std::fs::write(&conf, text).unwrap();
+    };
+    write("192.0.2.99");
+    let home = home.variable("CONTAINERS_CONF", conf.to_str().unwrap());
+    let hosts = |flags: &[&str]| home.sh(flags, "cat /etc/hosts; :").quiet();
+    assert!(hosts(&["--add-host", "me:host-gateway"]).contains("192.0.2.99\tme\n"));
+    let text = hosts(&["--name", "one", "--hostname", "two"]);
+    assert!(text.contains("192.0.2.99\thost.containers.internal host.docker.internal\n"), "{text}");
+    assert!(text.contains("\ttwo one") && text.lines().count() == 6, "{text}");
+    // Names that the file has for others stay theirs.
+    let text = hosts(&["--name", "first", "--hostname", "first"]);
+    assert_eq!(text.lines().filter(|line| line.contains("first")).collect::<Vec<_>>(), ["192.0.2.50\tfirst"]);
+    write("none");
+    assert!(!hosts(&[]).contains("host.containers.internal"));
+    write("nowhere");
+    home.sh(&[], "true").fails(125, &["host_containers_internal_ip", "nowhere"]);
+    until_as(&home, &before);
+}

@@ -326,6 +326,24 @@ pub fn containers_of_bridges_know_each_other_and_come_and_go_in(world: &World) {
 }
 
 #[test]
+fn root_may_have_the_network_of_slirp4netns_too() {
+    let Some(world) = World::of(Who::Me, "") else { return };
+    let home = &world.home;
+    let _server = world.serve_who(world.far(&[]), "80", FAR);
+    let network = ["--network", "slirp4netns:cidr=10.9.0.0/24"];
+    let script = format!("{}; ip -o -4 addr show tap0; cat /etc/hosts /etc/resolv.conf", who(FAR));
+    let out = home.sh(&network, &script).quiet();
+    assert!(out.starts_with(HOST) && out.contains("10.9.0.100/24") && out.contains("nameserver 10.9.0.3"), "{out}");
+    let serve = [&["run", "-d", "--name", "web", "-p", "80:80"], &network[..], &["busybox", "sh", "-c", SERVE_WHO]];
+    home.run(&serve.concat()).quiet();
+    assert_eq!(ask(&world, true, &format!("{HOST}:80")), FAR);
+    home.sh(&[&network[..], &["-p", "81:81/sctp"]].concat(), "true").fails(125, &["81/sctp", "slirp4netns"]);
+    home.sh(&["--network", "pasta"], "true").fails(125, &["only supported for rootless"]);
+    home.run(&["rm", "-f", "-t", "0", "web"]).quiet();
+    home.until("nothing is left", || stack(home, "monopod-").is_empty());
+}
+
+#[test]
 fn inspect_tells_the_addresses_of_private_networks() {
     let Some(world) = World::of(Who::Subuid, "") else { return };
     let home = &world.home;

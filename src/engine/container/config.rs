@@ -443,6 +443,9 @@ pub struct Names {
     /// What /etc/hosts starts from: a file of the host, `image` or `none`; `None` is the host's.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hosts_file: Option<String>,
+    /// The address of the host in /etc/hosts, or `none`; `None` is that by which it is reached.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub host_address: Option<String>,
     /// The image's /etc/hostname stays.
     #[serde(default, skip_serializing_if = "is_default")]
     pub no_hostname: bool,

@@ -132,6 +132,11 @@ pub(crate) fn hosts(
     });
     // Behind a router the gateway is the router.
     let gateway = network.map_or(gateway, |n| n.host);
+    let gateway = match config.names.host_address.as_deref() {
+        Some("none") => None,
+        Some(address) => address.parse().ok(),
+        None => gateway,
+    };
     for (name, ip) in &config.names.add_hosts {
         let ip = match (ip.as_str(), gateway) {
             ("host-gateway", None) if host_network => "127.0.0.1".to_owned(),
@@ -148,13 +153,14 @@ pub(crate) fn hosts(
         let _ = writeln!(text, "{ip}\t{name}");
     }
     let given = |name: &str| config.names.add_hosts.iter().any(|(n, _)| n == name);
-    let mut localhost = false;
+    let (mut localhost, mut known) = (false, Vec::new());
     for line in host.lines() {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
         let Some(ip) = words.next().filter(|w| w.parse::<IpAddr>().is_ok()) else { continue };
         let names: Vec<&str> = words.filter(|n| !given(n)).collect();
         if !names.is_empty() {
             localhost |= names.contains(&"localhost");
+            known.extend(names.iter().copied());
             let _ = writeln!(text, "{ip}\t{}", names.join(" "));
         }
     }
@@ -162,16 +168,20 @@ pub(crate) fn hosts(
         text.push_str("127.0.0.1\tlocalhost\n::1\tlocalhost\n");
     }
     const HOST: &str = "host.containers.internal";
-    if let Some(gateway) = gateway.filter(|_| !given(HOST)) {
+    if let Some(gateway) = gateway.filter(|_| !given(HOST) && !known.contains(&HOST)) {
         let _ = writeln!(text, "{gateway}\t{HOST} host.docker.internal");
     }
     if !host_network && !config.hostname.is_empty() {
-        let name = if config.hostname == config.name { String::new() } else { format!(" {}", config.name) };
+        // Names that a file or an option has for others stay theirs.
+        let mut names = vec![config.hostname.as_str(), config.name.as_str()];
+        names.retain(|name| !given(name) && !known.contains(name));
         let mut own: Vec<IpAddr> =
             allotment.iter().flat_map(|a| &a.holding.joints).flat_map(|j| &j.addresses).map(|a| a.address).collect();
         own.extend(network.and_then(|n| n.addresses.first()).map(|(ip, _)| *ip));
         for address in if own.is_empty() { vec![[127, 0, 0, 1].into()] } else { own } {
-            let _ = writeln!(text, "{address}\t{}{name}", config.hostname);
+            if !names.is_empty() {
+                let _ = writeln!(text, "{address}\t{}", names.join(" "));
+            }
         }
     }
     Ok(text)

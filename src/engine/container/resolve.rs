@@ -350,6 +350,13 @@ fn names(asked: &Create) -> Result<Names, Fault> {
         return Err(Fault::invalid(format!("invalid --hosts-file {file:?}"))
             .hint("use image, none, or the absolute path of a file"));
     }
+    if let Some(address) = asked.host_address.as_deref()
+        && !matches!(address, "" | "none")
+        && address.parse::<std::net::IpAddr>().is_err()
+    {
+        return Err(Fault::invalid(format!("invalid host_containers_internal_ip {address:?} in containers.conf"))
+            .hint("use an address, or none"));
+    }
     if asked.no_hosts && !asked.add_hosts.is_empty() {
         return Err(Fault::invalid("--no-hosts and --add-host cannot be set together"));
     }
@@ -378,6 +385,7 @@ fn names(asked: &Create) -> Result<Names, Fault> {
     Ok(Names {
         add_hosts,
         no_hosts: asked.no_hosts,
+        host_address: asked.host_address.clone().filter(|address| !address.is_empty()),
         hosts_file: asked.hosts_file.clone().filter(|file| !file.is_empty()),
         no_hostname: asked.no_hostname,
         dns: asked.dns.clone(),

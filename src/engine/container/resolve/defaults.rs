@@ -23,6 +23,7 @@ pub fn under(asked: &Create, files: &Defaults) -> Create {
     };
     first(&mut all.annotations, d.annotations);
     unless(&mut all.hosts_file, d.base_hosts_file.filter(|_| !asked.no_hosts));
+    unless(&mut all.host_address, d.host_containers_internal_ip);
     all.default_capabilities = d.capabilities;
     all.default_sysctls = d.sysctls;
     all.default_environment = d.env;

@@ -67,14 +67,14 @@ pub fn private_network(asked: Option<&str>, facts: &Facts) -> Result<Option<Opti
         "slirp4netns" => usernet::options::slirp4netns(text),
         _ => return Ok(None),
     };
-    if !facts.rootless {
-        return match mode {
-            "pasta" | "slirp4netns" => {
-                Err(Fault::invalid(format!("{mode} networking is only supported for rootless mode"))
-                    .hint("root's containers have networks of their own: leave --network out"))
-            }
-            _ => Ok(None),
-        };
+    match mode {
+        // As Podman has it.
+        "pasta" if !facts.rootless => {
+            return Err(Fault::invalid("pasta networking is only supported for rootless mode")
+                .hint("root's containers have networks of their own: leave --network out, or use slirp4netns"));
+        }
+        "" | "private" if !facts.rootless => return Ok(None),
+        _ => {}
     }
     options.map(Some).map_err(|refused| Fault::invalid(refused.text).hint(refused.hint))
 }

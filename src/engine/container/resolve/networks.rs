@@ -150,11 +150,13 @@ pub fn ports(
 ) -> Result<(Vec<Published>, Exposed), Fault> {
     let exposed = exposed(asked, image)?;
     let mut published = wanted(asked, &exposed)?;
-    let routed = facts.rootless || facts.unfiltered;
+    let alone = asked.networks.iter().any(|n| n.split(':').next() == Some("slirp4netns"));
+    let routed = facts.rootless || facts.unfiltered || alone;
     if let Some(port) = published.iter().find(|p| routed && p.protocol == Protocol::Sctp) {
-        let (why, way_out) = match facts.rootless {
-            true => ("by an ordinary user", "or run as root"),
-            false => ("without a packet filter", "or a kernel with CONFIG_NF_TABLES"),
+        let (why, way_out) = match (facts.rootless, alone) {
+            (true, _) => ("by an ordinary user", "or run as root"),
+            (false, true) => ("by slirp4netns", "or a bridge"),
+            (false, false) => ("without a packet filter", "or a kernel with CONFIG_NF_TABLES"),
         };
         let what = format!("port {}/sctp cannot be published {why}", port.container);
         return Err(
