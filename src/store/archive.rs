@@ -41,10 +41,16 @@ pub(crate) struct Entry {
     pub kind: Kind,
     /// Permission bits with set-user-id, set-group-id and sticky.
     pub mode: u32,
+    /// The mode as it is written, type and all.
+    pub told_mode: i64,
     pub uid: u32,
     pub gid: u32,
     /// Seconds since 1970 and nanoseconds.
     pub modified: (i64, u32),
+    /// The same, if it is told.
+    pub accessed: Option<(i64, u32)>,
+    /// The same.
+    pub changed: Option<(i64, u32)>,
     pub major: u32,
     pub minor: u32,
     /// Size of a file, holes included.
@@ -84,6 +90,11 @@ impl<R: BufRead> Archive<R> {
     /// Number of entries read so far.
     pub(crate) fn entries(&self) -> u64 {
         self.entries
+    }
+
+    /// What it reads from.
+    pub(crate) fn reader(&mut self) -> &mut R {
+        &mut self.reader
     }
 
     /// The reader, wherever it stands.
@@ -176,7 +187,9 @@ impl<R: BufRead> Archive<R> {
         let id = |number: i64| u32::try_from(number).ok().filter(|id| *id != u32::MAX);
         let uid = self.number(&old.uid, "owner")?;
         let gid = self.number(&old.gid, "group")?;
-        entry.mode = (self.number(&old.mode, "mode")? & 0o7777) as u32;
+        entry.told_mode = self.number(&old.mode, "mode")?;
+        entry.mode = (entry.told_mode & 0o7777) as u32;
+        (entry.accessed, entry.changed) = (None, None);
         entry.modified = (self.number(&old.mtime, "time")?, 0);
         (entry.major, entry.minor) = (0, 0);
         if let b'3' | b'4' = kind {

@@ -10,6 +10,7 @@ mod archive;
 mod candidate;
 mod changes;
 mod check;
+pub mod chunked;
 mod collect;
 mod commit;
 pub mod configuration;

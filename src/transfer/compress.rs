@@ -18,7 +18,7 @@ const BLOCK: usize = 1 << 20;
 /// Level of gzip where none is asked for: half of the time of level 6, for two and a half percent more bytes.
 const GZIP: u32 = 4;
 /// Level of zstd where none is asked for.
-const ZSTD: i32 = 3;
+pub const ZSTD: i32 = 3;
 
 /// A reader of what `reader` gives, made into `to`; plain bytes are compressed, compressed ones decompressed first.
 /// `level` is that of the compression; none means the usual one.

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use store::chunked::{self, Chunked, Noted};
 use types::Digest;
 
 /// What is to become of an image on its way.
@@ -28,6 +29,8 @@ pub struct Change {
     pub compression: Option<Compression>,
     /// Layers compressed in another way are compressed anew.
     pub force: bool,
+    /// What is compressed by zstd becomes zstd:chunked.
+    pub chunked: bool,
     /// Level of compression; none means the usual one.
     pub level: Option<i32>,
     /// Fail rather than change the manifest's digest.
@@ -66,6 +69,8 @@ pub struct Written {
 struct Step {
     from: Option<Compression>,
     to: Option<Compression>,
+    /// It becomes zstd:chunked.
+    chunked: bool,
     /// It is decrypted before anything else.
     opening: Option<Opening>,
     /// It is encrypted after all else.
@@ -74,10 +79,10 @@ struct Step {
 
 impl Step {
     /// It goes as it is.
-    const NONE: Step = Step { from: None, to: None, opening: None, sealing: None };
+    const NONE: Step = Step { from: None, to: None, chunked: false, opening: None, sealing: None };
 
     fn recompresses(&self) -> bool {
-        self.from != self.to
+        self.from != self.to || self.chunked
     }
 
     fn changes(&self) -> bool {
@@ -181,12 +186,16 @@ fn step(
         (_, Some(Compression::Zstd)) if form == Form::Docker && packing != Packing::Plain => Some(Compression::Gzip),
         (_, from) => from,
     };
+    // Forms that know no annotations, and readers that cannot see into a layer, have no use for a table.
+    let chunked = change.chunked && to == Some(Compression::Zstd) && form == Form::Oci && !change.keys.seals(at, count);
+    let has_table = leaf.annotations.contains_key(chunked::CHECKSUM);
+    let chunked = chunked && (from != to || change.force && !has_table);
     let same = match &leaf.place {
-        Place::Blob(digest, _) if from == to => Some(*digest),
+        Place::Blob(digest, _) if from == to && !chunked => Some(*digest),
         _ => None,
     };
     let sealing = change.keys.seals(at, count).then(|| change.keys.seal(opening.as_ref().map_or(same, |o| o.digest)));
-    Ok(Step { from, to, opening, sealing })
+    Ok(Step { from, to, chunked, opening, sealing })
 }
 
 /// How a layer is compressed that nobody tells of.
@@ -307,12 +316,18 @@ fn layer(
     let size = known.and_then(|(_, size)| size);
     progress.blob(announced.as_ref(), size);
     let failed = |source| Error::Read { archive: origin.title().into(), source };
+    let table: Mutex<Noted> = Mutex::default();
     let open = || -> Result<Box<dyn Read + Send + '_>> {
         let mut bytes = origin.layer(leaf)?;
         if let Some(opening) = &step.opening {
             bytes = opening.reader(bytes);
         }
-        if let (Some(from), Some(to)) = (step.from, step.to)
+        if let (Some(from), true) = (step.from, step.chunked) {
+            let plain = compress::convert(bytes, from, Compression::Plain, None).map_err(failed)?;
+            let (reader, noted) = Chunked::new(plain, change.level.unwrap_or(compress::ZSTD)).map_err(failed)?;
+            *table.lock().unwrap_or_else(PoisonError::into_inner) = noted;
+            bytes = Box::new(reader);
+        } else if let (Some(from), Some(to)) = (step.from, step.to)
             && from != to
         {
             bytes = compress::convert(bytes, from, to, change.level).map_err(failed)?;
@@ -328,6 +343,8 @@ fn layer(
     let written = destination.write(&blob)?;
     progress.done(announced.as_ref());
     let mut layer = made(written);
+    let table = table.into_inner().unwrap_or_else(PoisonError::into_inner);
+    layer.annotations.extend(table.lock().unwrap_or_else(PoisonError::into_inner).clone());
     if let Some(sealing) = &step.sealing {
         let name = layer.digest.to_string();
         let noted = sealing.annotations().map_err(|why| Error::Document { what: "encrypted layer", name, why })?;

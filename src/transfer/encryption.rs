@@ -1,18 +1,19 @@
 //! Encrypted layers, as containers/ocicrypt has them: AES-256 in counter mode, authenticated by HMAC-SHA256 of what was
-//! encrypted; the key of a layer is in an annotation beside it, wrapped for each recipient (JWE, RFC 7516: RSA-OAEP and
-//! AES-256-GCM).
+//! encrypted; the key of a layer is in an annotation beside it, wrapped for each recipient (JWE).
 //!
 //! Must not know: where keys and layers come from.
 
+mod elliptic;
+mod jwe;
+
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ring::{aead, hmac};
-use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey};
-use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
+use base64::engine::general_purpose::STANDARD;
+use jwe::{PrivateKey, PublicKey, unwrap, wrap};
+use ring::hmac;
 use rsa::rand_core::{TryCryptoRng, TryRng};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -45,8 +46,8 @@ pub struct Keys(Arc<Ring>);
 
 #[derive(Default)]
 struct Ring {
-    own: Vec<rsa::PrivateKey>,
-    recipients: Vec<rsa::PublicKey>,
+    own: Vec<PrivateKey>,
+    recipients: Vec<PublicKey>,
     layers: Vec<i64>,
 }
 
@@ -61,11 +62,13 @@ impl Keys {
     /// errors. `layers` are the places of the layers that are encrypted, negative ones from the top; none means all.
     ///
     /// # Errors
-    /// What is no key, or one of another kind than RSA.
+    /// What is no key, or one of a kind that is not known.
     pub fn read(own: &[(String, Vec<u8>)], recipients: &[(String, Vec<u8>)], layers: Vec<i64>) -> Outcome<Keys> {
-        let own = own.iter().map(|(name, bytes)| private(bytes).map_err(|why| format!("the key {name:?}: {why}")));
-        let recipients =
-            recipients.iter().map(|(name, bytes)| public(bytes).map_err(|why| format!("the key {name:?}: {why}")));
+        let own =
+            own.iter().map(|(name, bytes)| PrivateKey::read(bytes).map_err(|why| format!("the key {name:?}: {why}")));
+        let recipients = recipients
+            .iter()
+            .map(|(name, bytes)| PublicKey::read(bytes).map_err(|why| format!("the key {name:?}: {why}")));
         Ok(Keys(Arc::new(Ring {
             own: own.collect::<Outcome<_>>()?,
             recipients: recipients.collect::<Outcome<_>>()?,
@@ -89,7 +92,7 @@ impl Keys {
     /// # Errors
     /// No key fits, or the annotations are damaged.
     pub fn open(&self, annotations: &BTreeMap<String, String>) -> Outcome<Opening> {
-        let wrapped = annotations.get(WRAPPED).ok_or("its key is not wrapped for RSA (JWE)")?;
+        let wrapped = annotations.get(WRAPPED).ok_or("its key is not wrapped as JWE")?;
         let decoded = |text: &str| STANDARD.decode(text).map_err(|_| "its annotations are damaged".to_owned());
         let public: Public = match annotations.get(PUBLIC) {
             Some(text) => serde_json::from_slice(&decoded(text)?).map_err(|e| format!("its public options: {e}"))?,
@@ -336,114 +339,13 @@ impl Read for Cipher<'_> {
     }
 }
 
-/// A JWE in JSON (RFC 7516, 7.2) of `payload` for all `recipients`.
-fn wrap(payload: &[u8], recipients: &[rsa::PublicKey]) -> Outcome<Vec<u8>> {
-    let (key, nonce): ([u8; KEY], [u8; aead::NONCE_LEN]) = (random(), random());
-    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let keys = recipients.iter().map(|recipient| {
-        let made = recipient.encrypt(&mut System, rsa::Oaep::<sha1::Sha1>::new(), &key);
-        made.map(|key| text(&key)).map_err(|e| format!("a recipient's key: {e}"))
-    });
-    let keys = keys.collect::<Outcome<Vec<_>>>()?;
-    let one = keys.len() == 1;
-    let protected = if one { json!({"alg": "RSA-OAEP", "enc": "A256GCM"}) } else { json!({"enc": "A256GCM"}) };
-    let protected = text(protected.to_string().as_bytes());
-    let cipher = aead::UnboundKey::new(&aead::AES_256_GCM, &key).map_err(|_| "a key of the wrong size")?;
-    let mut sealed = payload.to_vec();
-    let tag = aead::LessSafeKey::new(cipher)
-        .seal_in_place_separate_tag(
-            aead::Nonce::assume_unique_for_key(nonce),
-            aead::Aad::from(protected.as_bytes()),
-            &mut sealed,
-        )
-        .map_err(|_| "it cannot be encrypted")?;
-    let mut made = json!({
-        "protected": protected, "iv": text(&nonce), "ciphertext": text(&sealed), "tag": text(tag.as_ref()),
-    });
-    match keys.as_slice() {
-        [key] => made["encrypted_key"] = json!(key),
-        several => {
-            let header = |key: &String| json!({"header": {"alg": "RSA-OAEP"}, "encrypted_key": key});
-            made["recipients"] = several.iter().map(header).collect();
-        }
-    }
-    Ok(made.to_string().into_bytes())
-}
-
-/// What a JWE holds, if it is for one of the keys.
-fn unwrap(message: &[u8], keys: &[rsa::PrivateKey]) -> Outcome<Option<Vec<u8>>> {
-    let damaged = || "its wrapped key is damaged".to_owned();
-    let message: Map<String, Value> = serde_json::from_slice(message).map_err(|_| damaged())?;
-    let decoded = |value: Option<&Value>| {
-        let text = value.and_then(Value::as_str).ok_or_else(damaged)?;
-        URL_SAFE_NO_PAD.decode(text).map_err(|_| damaged())
-    };
-    let protected = message.get("protected").and_then(Value::as_str).unwrap_or("");
-    let common: Map<String, Value> = match protected {
-        "" => Map::new(),
-        text => serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).map_err(|_| damaged())?).map_err(|_| damaged())?,
-    };
-    let whole = [Value::Object(message.clone())];
-    let recipients = message.get("recipients").and_then(Value::as_array).map_or(&whole[..], Vec::as_slice);
-    for recipient in recipients.iter().take(RECIPIENTS) {
-        let header = |name: &str| {
-            let own = recipient["header"].get(name).or_else(|| message.get("unprotected").and_then(|h| h.get(name)));
-            common.get(name).or(own).and_then(Value::as_str).unwrap_or("")
-        };
-        if (header("alg"), header("enc")) != ("RSA-OAEP", "A256GCM") {
-            continue;
-        }
-        let wrapped = decoded(recipient.get("encrypted_key"))?;
-        for key in keys {
-            let Ok(key) = key.decrypt(rsa::Oaep::<sha1::Sha1>::new(), &wrapped) else { continue };
-            let cipher = aead::UnboundKey::new(&aead::AES_256_GCM, &key).map_err(|_| damaged())?;
-            let nonce: [u8; aead::NONCE_LEN] = decoded(message.get("iv"))?.try_into().map_err(|_| damaged())?;
-            let mut sealed = decoded(message.get("ciphertext"))?;
-            sealed.extend(decoded(message.get("tag"))?);
-            let opened = aead::LessSafeKey::new(cipher)
-                .open_in_place(
-                    aead::Nonce::assume_unique_for_key(nonce),
-                    aead::Aad::from(protected.as_bytes()),
-                    &mut sealed,
-                )
-                .map_err(|_| damaged())?;
-            return Ok(Some(opened.to_vec()));
-        }
-    }
-    Ok(None)
-}
-
-fn private(pem: &[u8]) -> Outcome<rsa::PrivateKey> {
-    let read = |title: &str| crate::trust::first_pem(pem, title);
-    if let Ok(der) = read("RSA PRIVATE KEY") {
-        return rsa::PrivateKey::from_pkcs1_der(&der).map_err(|e| e.to_string());
-    }
-    if let Ok(der) = read("PRIVATE KEY") {
-        return rsa::PrivateKey::from_pkcs8_der(&der)
-            .map_err(|_| "it is no key of RSA, and others are not supported".into());
-    }
-    Err("it holds no private key in PEM without a passphrase".into())
-}
-
-fn public(pem: &[u8]) -> Outcome<rsa::PublicKey> {
-    let read = |title: &str| crate::trust::first_pem(pem, title);
-    if let Ok(der) = read("RSA PUBLIC KEY") {
-        return rsa::PublicKey::from_pkcs1_der(&der).map_err(|e| e.to_string());
-    }
-    if let Ok(der) = read("PUBLIC KEY") {
-        return rsa::PublicKey::from_public_key_der(&der)
-            .map_err(|_| "it is no key of RSA, and others are not supported".into());
-    }
-    Err("it holds no public key in PEM".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn keys(own: &rsa::PrivateKey, recipients: &[&rsa::PrivateKey], layers: Vec<i64>) -> Keys {
-        let recipients = recipients.iter().map(|key| key.to_public_key()).collect();
-        Keys(Arc::new(Ring { own: vec![own.clone()], recipients, layers }))
+        let recipients = recipients.iter().map(|key| PublicKey::Rsa(key.to_public_key())).collect();
+        Keys(Arc::new(Ring { own: vec![PrivateKey::Rsa(Box::new(own.clone()))], recipients, layers }))
     }
 
     fn all(mut reader: Box<dyn Read + Send + '_>) -> io::Result<Vec<u8>> {

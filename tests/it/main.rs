@@ -9,6 +9,7 @@ mod bench;
 mod between;
 mod binary;
 mod bundle;
+mod chunked;
 mod confinement;
 mod conmon;
 mod copies;

@@ -125,7 +125,7 @@ const FLAGS: &[Flag<Asked>] = &[
     signing_flags::identity(),
     list("additional-tag", "More names for an image in a docker-archive", |r, v| r.copy.tags.push(v)),
     switch("dest-compress", "Compress plain layers, to a `dir:`", |r, on| r.copy.compression.compress = on),
-    value("dest-compress-format", "string", "Compress layers by gzip or zstd", |r, v| {
+    value("dest-compress-format", "string", "Compress layers by gzip, zstd or zstd:chunked", |r, v| {
         r.copy.compression.format = Some(v.into());
         Ok(())
     }),

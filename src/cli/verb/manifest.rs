@@ -245,7 +245,7 @@ pub const PUSH: Verb<Pushing> = Verb {
         switch("all", "Push the images of the list, too (default true)", |r, on| r.push.all = Some(on)),
         registry_flags::auth_file(),
         registry_flags::cert_dir(),
-        text("compression-format", "Compress layers by gzip or zstd", |r, v| {
+        text("compression-format", "Compress layers by gzip, zstd or zstd:chunked", |r, v| {
             r.push.compression.format = Some(v.into());
         }),
         value("compression-level", "int", "Level of compression", |r, v| {

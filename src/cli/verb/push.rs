@@ -51,7 +51,7 @@ const FLAGS: &[Flag<Asked>] = &[
         Ok(())
     }),
     switch("compress", "Compress plain layers, to a `dir:`", |r, on| r.push.compression.compress = on),
-    value("compression-format", "string", "Compress layers by gzip or zstd", |r, v| {
+    value("compression-format", "string", "Compress layers by gzip, zstd or zstd:chunked", |r, v| {
         r.push.compression.format = Some(v.into());
         Ok(())
     }),

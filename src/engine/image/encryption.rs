@@ -65,7 +65,7 @@ pub(super) fn keys(encryption: &Encryption, access: &Access) -> Result<Keys, Fau
         Some(("jwe", path)) => read(path),
         Some((kind @ ("pgp" | "pkcs7" | "pkcs11" | "provider"), _)) => {
             Err(Fault::new(Kind::Unsupported, format!("encryption by {kind} is not supported"))
-                .hint("use jwe:FILE with a public key of RSA in PEM"))
+                .hint("use jwe:FILE with a public key of RSA or an elliptic curve in PEM"))
         }
         _ => Err(Fault::invalid(format!("invalid recipient {text:?}: jwe:FILE is expected"))),
     };

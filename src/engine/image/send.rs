@@ -217,7 +217,10 @@ pub(crate) fn wishes(format: Option<&str>, compression: &Compression, signing: &
         }
         Some(other) => return Err(Fault::invalid(format!("unknown format {other:?}: choose oci or v2s2"))),
     };
-    let wanted = compression.format.as_deref().map(self::compression).transpose()?;
+    let (wanted, chunked) = match compression.format.as_deref() {
+        Some("zstd:chunked") => (Some(transfer::Compression::Zstd), true),
+        format => (format.map(self::compression).transpose()?, false),
+    };
     if let (Some(level), Some(wanted)) = (compression.level, wanted.or(Some(transfer::Compression::Gzip))) {
         let levels = if wanted == transfer::Compression::Zstd { 1..=20 } else { 1..=9 };
         if !levels.contains(&level) {
@@ -229,6 +232,7 @@ pub(crate) fn wishes(format: Option<&str>, compression: &Compression, signing: &
         form,
         compression: wanted,
         force: compression.force.unwrap_or(wanted.is_some()),
+        chunked,
         level: compression.level,
         preserve: false,
         signatures: if signing.remove { Signatures::Drop } else { Signatures::Keep },
@@ -244,7 +248,9 @@ pub(crate) fn compression(name: &str) -> Result<transfer::Compression, Fault> {
     match name {
         "gzip" => Ok(transfer::Compression::Gzip),
         "zstd" => Ok(transfer::Compression::Zstd),
-        other => Err(Fault::invalid(format!("unknown compression format {other:?}: choose gzip or zstd"))),
+        other => Err(Fault::invalid(format!(
+            "unknown compression format {other:?}: choose gzip, zstd or (of images pushed and copied) zstd:chunked"
+        ))),
     }
 }
 

@@ -90,6 +90,8 @@ impl<R: BufRead> Archive<R> {
             b"mtime" => {
                 entry.modified = number::time(value).ok_or_else(|| self.bad("its time is not a number"))?;
             }
+            b"atime" => entry.accessed = number::time(value),
+            b"ctime" => entry.changed = number::time(value),
             b"GNU.sparse.name" => entry.path = value.to_vec(),
             b"GNU.sparse.major" => map.get_or_insert_default().in_data = decimal()? >= 1,
             b"GNU.sparse.size" | b"GNU.sparse.realsize" => map.get_or_insert_default().size = Some(decimal()?),
