@@ -8,6 +8,7 @@ mod encryption;
 mod history;
 mod import;
 mod list;
+mod listed;
 mod lists;
 mod login;
 mod name;

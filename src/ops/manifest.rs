@@ -2,6 +2,7 @@
 
 use crate::image::{Access, Compression, Signing};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use types::Digest;
 
 /// Asks for a new list.
@@ -32,6 +33,32 @@ pub struct Add {
     pub image: String,
     /// Of an image for several platforms, all are taken.
     pub all: bool,
+    /// What is noted of it in the list.
+    pub notes: Notes,
+    /// How registries are talked to.
+    pub access: Access,
+}
+
+/// Asks for an artifact to be made of files, and added to a list.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AddArtifact {
+    /// The list.
+    pub list: String,
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// Its type.
+    pub kind: Option<String>,
+    /// A file with its configuration; none means one that says nothing.
+    pub configuration: Option<PathBuf>,
+    /// Media type of the configuration.
+    pub configuration_kind: Option<String>,
+    /// Media type of the files; none means that their bytes tell it.
+    pub file_kind: Option<String>,
+    /// The files have no names.
+    pub untitled: bool,
+    /// The image that it is about.
+    pub subject: Option<String>,
     /// What is noted of it in the list.
     pub notes: Notes,
     /// How registries are talked to.

@@ -6,7 +6,8 @@
 use crate::destination::layout::{Layout, put};
 use crate::destination::{Blob, Destination};
 use crate::document::{self, OCI_MANIFEST};
-use crate::{Choice, Error, Options, Progress, Result, Signatures, Source, Wishes, between};
+use crate::list::Entry;
+use crate::{Choice, Error, Keys, Options, Progress, Result, Signatures, Source, Wishes, between};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +69,12 @@ pub struct Making {
     pub annotations: BTreeMap<String, String>,
     /// The files join those that are there.
     pub append: bool,
+    /// The files have no names.
+    pub untitled: bool,
+    /// Its configuration and that one's media type; none means one that says nothing.
+    pub configuration: Option<(Vec<u8>, String)>,
+    /// The image that it is about.
+    pub subject: Option<Entry>,
 }
 
 impl Artifacts {
@@ -161,7 +168,7 @@ impl Artifacts {
             if !is_title(&title) {
                 return Err(bad(format!("{path:?} is no name of a file")));
             }
-            if !titles.insert(title.clone()) {
+            if !making.untitled && !titles.insert(title.clone()) {
                 return Err(bad(format!("it would have two files {title:?}")));
             }
             layers.push(add(&layout, path, title, making)?);
@@ -173,11 +180,10 @@ impl Artifacts {
                 "artifactType".into(),
                 making.kind.as_deref().unwrap_or("application/vnd.unknown.artifact.v1").into(),
             );
-            manifest.insert(
-                "config".into(),
-                json!({"mediaType": EMPTY, "digest": Digest::of(b"{}"), "size": 2, "data": "e30="}),
-            );
-            layout.configuration(b"{}")?;
+            manifest.insert("config".into(), configuration(&layout, making)?);
+            if let Some(subject) = &making.subject {
+                manifest.insert("subject".into(), subject.reference());
+            }
         }
         manifest.insert("layers".into(), layers.into());
         let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
@@ -187,12 +193,20 @@ impl Artifacts {
         Ok(Digest::of(&bytes))
     }
 
-    /// Brings one from `from` under `name`. Gives the digest of its manifest.
-    pub fn bring(&self, from: &Source, name: &str, options: &Options, progress: &dyn Progress) -> Result<Digest> {
+    /// Brings one from `from` under `name`; files that are encrypted are opened by `keys`. Gives the digest of its manifest.
+    pub fn bring(
+        &self,
+        from: &Source,
+        name: &str,
+        options: &Options,
+        keys: Keys,
+        progress: &dyn Progress,
+    ) -> Result<Digest> {
         let _lock = self.lock(false)?;
         let to = Source::OciDirectory(self.path.clone(), Choice::Named(name.into()));
         let mut wishes = Wishes { plain: true, ..Wishes::default() };
         wishes.change.signatures = Signatures::IfValid;
+        wishes.change.keys = keys;
         Ok(between::copy(from, options, &to, &Options::default(), &wishes, false, progress)?.digest)
     }
 
@@ -208,6 +222,23 @@ impl Artifacts {
         let _lock = self.lock(false)?;
         let from = Source::OciDirectory(self.path.clone(), Choice::Named(name.into()));
         Ok(between::copy(&from, &Options::default(), to, options, wishes, false, progress)?.digest)
+    }
+
+    /// The entry that a list has for what was made as `name`, with the manifest `digest`.
+    ///
+    /// # Errors
+    /// Its manifest cannot be read.
+    pub fn entry(&self, name: &str, digest: &Digest) -> Result<Entry> {
+        let _lock = self.lock(false)?;
+        let bytes = self.bytes(digest)?;
+        let artifact = Artifact::of(name, *digest, &bytes)?;
+        let kind = artifact.manifest.get("artifactType").and_then(Value::as_str).unwrap_or_default();
+        Ok(Entry::new(*digest, bytes.len(), OCI_MANIFEST, Value::Null).artifact(kind))
+    }
+
+    /// Where the one called `name` is, for those who copy it.
+    pub fn source(&self, name: &str) -> Source {
+        Source::OciDirectory(self.path.clone(), Choice::Named(name.into()))
     }
 
     /// Removes the one called `name`; nothing happens if there is none.
@@ -321,8 +352,24 @@ fn add(layout: &Layout, path: &Path, title: String, making: &Making) -> Result<V
     let (digest, size) = layout.write(&blob)?;
     let kind = making.file_kind.as_deref().unwrap_or_else(|| kind_of(&start));
     let mut annotations = making.annotations.clone();
-    annotations.insert(TITLE.into(), title);
-    Ok(json!({"mediaType": kind, "digest": digest, "size": size, "annotations": annotations}))
+    if !making.untitled {
+        annotations.insert(TITLE.into(), title);
+    }
+    let mut descriptor = json!({"mediaType": kind, "digest": digest, "size": size});
+    if !annotations.is_empty() {
+        descriptor["annotations"] = json!(annotations);
+    }
+    Ok(descriptor)
+}
+
+/// Writes the configuration; gives its descriptor.
+fn configuration(layout: &Layout, making: &Making) -> Result<Value> {
+    let Some((bytes, kind)) = &making.configuration else {
+        layout.configuration(b"{}")?;
+        return Ok(json!({"mediaType": EMPTY, "digest": Digest::of(b"{}"), "size": 2, "data": "e30="}));
+    };
+    layout.configuration(bytes)?;
+    Ok(json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()}))
 }
 
 /// What a file is, by its first bytes.

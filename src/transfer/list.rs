@@ -84,6 +84,15 @@ impl Entry {
         Entry { digest, descriptor }
     }
 
+    /// What others say to refer to it: media type, digest and size.
+    pub fn reference(&self) -> Value {
+        let mut reference = self.descriptor.clone();
+        if let Value::Object(fields) = &mut reference {
+            fields.retain(|key, _| matches!(key.as_str(), "mediaType" | "digest" | "size"));
+        }
+        reference
+    }
+
     /// The same, which is an artifact of type `kind`.
     pub fn artifact(mut self, kind: &str) -> Entry {
         self.descriptor["artifactType"] = kind.into();
@@ -251,11 +260,7 @@ impl Index {
 
     /// Says which manifest the index refers to.
     pub fn refer(&mut self, subject: &Entry) {
-        let mut descriptor = subject.descriptor.clone();
-        if let Value::Object(fields) = &mut descriptor {
-            fields.retain(|key, _| matches!(key.as_str(), "mediaType" | "digest" | "size"));
-        }
-        self.0.insert("subject".into(), descriptor);
+        self.0.insert("subject".into(), subject.reference());
     }
 }
 

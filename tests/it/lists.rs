@@ -128,3 +128,56 @@ fn lists_are_shown_and_saved_by_platform() {
     home.run(&["save", "-q", "--platform", "linux/s390x", "-o", text(&file), "mine"]).fails(125, &["linux/s390x"]);
     home.run(&["save", "-q", "--platform", "linux/s390x", "-o", text(&file), "busybox"]).fails(125, &["linux/s390x"]);
 }
+
+#[test]
+fn an_artifact_is_made_in_a_list_and_goes_with_it() {
+    let home = Home::new();
+    let Some(registry) = Registry::start(&home, "", "") else { return };
+    home.load();
+    home.run(&["manifest", "create", "mine", "busybox"]).ok();
+    let subject = inspect(&home, "mine")["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    let (one, two) = (home.write("one.txt", b"first"), home.write("two.bin", &[0, 1, 2]));
+    let config = home.write("config.json", br#"{"k":"v"}"#);
+    home.run(&["manifest", "add", "--artifact-type", "x/y", "mine", "busybox"]).fails(125, &["--artifact"]);
+    home.run(&["manifest", "add", "--artifact", "mine"]).fails(125, &["no file"]);
+    home.run(&["manifest", "add", "--artifact", "mine", "/nowhere"]).fails(125, &["/nowhere"]);
+    home.run(&["manifest", "add", "--artifact", "nolist", text(&one)]).fails(125, &["nolist"]);
+    let mut asked =
+        vec!["manifest", "add", "--artifact", "--artifact-type", "application/x.mine", "--annotation", "a=b"];
+    asked.extend(["--artifact-subject", "busybox", "--os", "linux", "--arch", "amd64"]);
+    home.run(&[&asked[..], &["mine", text(&one), text(&two)]].concat()).ok();
+    let mut asked =
+        vec!["manifest", "add", "--artifact", "--artifact-exclude-titles", "--artifact-layer-type", "x/layer"];
+    asked.extend(["--artifact-config", text(&config), "--artifact-config-type", "x/config", "mine", text(&one)]);
+    home.run(&asked).ok();
+    // It is nobody's artifact but the list's.
+    assert_eq!(home.run(&["artifact", "ls", "--format", "{{.Repository}}"]).ok(), "");
+    let list = inspect(&home, "mine");
+    let entry = &list["manifests"][1];
+    assert_eq!((&entry["artifactType"], &entry["annotations"]["a"]), (&"application/x.mine".into(), &"b".into()));
+    assert_eq!(entry["platform"]["architecture"], "amd64");
+
+    let to = format!("{}/all:1", registry.address);
+    home.run(&["manifest", "push", "-q", "mine", &to]).quiet();
+    assert_eq!(inspect(&home, &format!("docker://{to}")), list);
+    let manifest = |at: usize| {
+        let digest = list["manifests"][at]["digest"].as_str().unwrap();
+        let name = format!("docker://{}/all@{digest}", registry.address);
+        serde_json::from_str::<Value>(&home.run(&["inspect", "--raw", &name]).ok()).unwrap()
+    };
+    let (first, second) = (manifest(1), manifest(2));
+    assert_eq!(first["subject"]["digest"], subject);
+    assert_eq!(first["layers"][0]["annotations"]["org.opencontainers.image.title"], "one.txt");
+    assert_eq!(first["layers"][1]["mediaType"], "application/octet-stream");
+    assert_eq!(first["config"]["mediaType"], "application/vnd.oci.empty.v1+json");
+    assert_eq!(
+        (&second["layers"][0]["mediaType"], &second["layers"][0]["annotations"]),
+        (&"x/layer".into(), &Value::Null)
+    );
+    assert_eq!((&second["config"]["mediaType"], &second["config"]["size"]), (&"x/config".into(), &9.into()));
+
+    // Nothing of it stays.
+    home.run(&["manifest", "remove", "mine", list["manifests"][2]["digest"].as_str().unwrap()]).ok();
+    home.run(&["manifest", "rm", "mine"]).ok();
+    assert_eq!(std::fs::read_dir(home.path("root/artifacts/blobs/sha256")).unwrap().count(), 0);
+}

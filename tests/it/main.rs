@@ -28,6 +28,7 @@ mod hostile_registry;
 mod image;
 mod inspect;
 mod keyless;
+mod killed;
 mod lent;
 mod life;
 mod lifecycle;

@@ -50,6 +50,14 @@ fn log_in_push_pull_and_out() {
     home.run(&["logout", address]).ok();
     home.run(&["logout", address]).fails(125, &["not logged into"]);
     home.run(&["pull", "-q", &name]).fails(125, &["unauthorized"]);
+    // The password is a secret.
+    home.feed(&["secret", "create", "me", "-"], b"secret:1\n").ok();
+    home.run(&["login", "--secret", "me", "-p", "x", address]).fails(125, &["--secret"]);
+    home.run(&["login", "--secret", "nobody", address]).fails(125, &["nobody"]);
+    home.run(&["login", "--secret", "me", "-u", "you", address]).fails(125, &["invalid username or password"]);
+    home.run(&["login", "--secret", "me", address]).ok();
+    assert_eq!(home.run(&["login", "--get-login", address]).quiet(), "me");
+    home.run(&["logout", address]).ok();
     // Kept as Docker keeps it, and found there.
     let docker = home.path("config.json");
     home.run(&["login", "--compat-auth-file", text(&docker), "-u", "me", "-p", "secret:1", address]).ok();

@@ -63,6 +63,7 @@ pub const PULL: Verb<Pulling> = Verb {
         registry_flags::auth_file(),
         registry_flags::cert_dir(),
         registry_flags::creds(),
+        registry_flags::decryption_key(),
         short('q', switch("quiet", "Print only the digest", |r: &mut Pulling, on| r.quiet = on)),
         registry_flags::retry(),
         registry_flags::retry_delay(),

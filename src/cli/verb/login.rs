@@ -14,6 +14,7 @@ pub struct Asked {
     login: Login,
     get_login: bool,
     password_stdin: bool,
+    secret: Option<String>,
     verbose: bool,
 }
 
@@ -40,6 +41,15 @@ const FLAGS: &[Flag<Asked>] = &[
         }),
     ),
     switch("password-stdin", "Take the password from standard input", |r, on| r.password_stdin = on),
+    value(
+        "secret",
+        "string",
+        "The password is this secret (and the user is called like it, without --username)",
+        |r, v| {
+            r.secret = Some(v.into());
+            Ok(())
+        },
+    ),
     short(
         'u',
         value("username", "string", "User", |r, v| {
@@ -89,6 +99,16 @@ fn login(program: &Program, mut asked: Asked, arguments: Vec<String>) -> Result<
             return Err(Failure::new("Must provide --username with --password-stdin"));
         }
         asked.login.password = Some(line()?);
+    }
+    if let Some(name) = &asked.secret {
+        if asked.password_stdin || asked.login.password.is_some() {
+            return Err(Failure::new("--secret cannot be used together with --password or --password-stdin"));
+        }
+        let secret = engine.secret(name).map_err(plain)?;
+        let data = engine.secret_data(&secret).map_err(plain)?;
+        let text = String::from_utf8(data).map_err(|_| Failure::new(format!("the secret {name:?} is no text")))?;
+        asked.login.password = Some(text.trim_end_matches('\n').to_owned());
+        asked.login.user.get_or_insert_with(|| name.clone());
     }
     let complete = asked.login.user.is_some() && asked.login.password.is_some();
     let mut kept = false;

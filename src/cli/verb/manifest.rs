@@ -9,15 +9,9 @@ use crate::flag::{Flag, integer, list, short, switch, text, value};
 use crate::program::{Program, plain, print};
 use crate::progress::Progress;
 use ops::image::{Access, Signing};
-use ops::manifest::{Add, Annotate, Create, Notes, Push};
+use ops::manifest::{Add, AddArtifact, Annotate, Create, Notes, Push};
 
 impl HasAccess for Create {
-    fn access(&mut self) -> &mut Access {
-        &mut self.access
-    }
-}
-
-impl HasAccess for Add {
     fn access(&mut self) -> &mut Access {
         &mut self.access
     }
@@ -27,12 +21,6 @@ impl HasAccess for Add {
 trait HasNotes {
     /// Where they go.
     fn notes(&mut self) -> &mut Notes;
-}
-
-impl HasNotes for Add {
-    fn notes(&mut self) -> &mut Notes {
-        &mut self.notes
-    }
 }
 
 impl HasNotes for Annotate {
@@ -104,17 +92,53 @@ pub const CREATE: Verb<Create> = Verb {
     },
 };
 
+/// What the flags of `manifest add` fill.
+#[derive(Default)]
+pub struct Adding {
+    add: Add,
+    /// The arguments are files.
+    is_artifact: bool,
+    artifact: AddArtifact,
+}
+
+impl HasAccess for Adding {
+    fn access(&mut self) -> &mut Access {
+        &mut self.add.access
+    }
+}
+
+impl HasNotes for Adding {
+    fn notes(&mut self) -> &mut Notes {
+        &mut self.add.notes
+    }
+}
+
 /// `manifest add`.
-pub const ADD: Verb<Add> = Verb {
+pub const ADD: Verb<Adding> = Verb {
     path: "manifest add",
-    usage: "LIST IMAGE",
-    about: "Add an image to a list",
-    examples: &["mylist:v1 docker://fedora", "--all mylist docker://busybox", "--arch arm64 mylist localhost/app"],
+    usage: "LIST IMAGE | LIST FILE...",
+    about: "Add an image to a list, or an artifact that is made of files",
+    examples: &[
+        "mylist:v1 docker://fedora",
+        "--all mylist docker://busybox",
+        "--artifact --artifact-type application/spdx+json mylist sbom.json",
+    ],
     interspersed: true,
     flags: &[&[
-        switch("all", "Of an image that is for several platforms, add all", |r, on| r.all = on),
+        switch("all", "Of an image that is for several platforms, add all", |r: &mut Adding, on| r.add.all = on),
         annotation(),
         arch(),
+        switch("artifact", "Add an artifact that is made of these files", |r, on| r.is_artifact = on),
+        text("artifact-config", "The artifact's configuration is in this file", |r, v| {
+            r.artifact.configuration = Some(v.into());
+        }),
+        text("artifact-config-type", "Media type of the artifact's configuration", |r, v| {
+            r.artifact.configuration_kind = Some(v.into());
+        }),
+        switch("artifact-exclude-titles", "The artifact's files have no names", |r, on| r.artifact.untitled = on),
+        text("artifact-layer-type", "Media type of the artifact's files", |r, v| r.artifact.file_kind = Some(v.into())),
+        text("artifact-subject", "The artifact is about this image", |r, v| r.artifact.subject = Some(v.into())),
+        text("artifact-type", "Type of the artifact", |r, v| r.artifact.kind = Some(v.into())),
         registry_flags::auth_file(),
         registry_flags::cert_dir(),
         registry_flags::creds(),
@@ -125,8 +149,24 @@ pub const ADD: Verb<Add> = Verb {
         variant(),
     ]],
     execute: |program, asked, arguments| {
-        let [list, image] = two(arguments)?;
-        let id = program.engine()?.add_to_list(&Add { list, image, ..asked }).map_err(plain)?;
+        let Adding { add, is_artifact, artifact } = asked;
+        if !is_artifact {
+            if artifact != AddArtifact::default() {
+                return Err(Failure::new("--artifact-... can be used together with --artifact alone"));
+            }
+            let [list, image] = two(arguments)?;
+            let id = program.engine()?.add_to_list(&Add { list, image, ..add }).map_err(plain)?;
+            return print(&format!("{}\n", id.hex())).map(|()| 0);
+        }
+        if add.all {
+            return Err(Failure::new("--all is about images, and cannot be used together with --artifact"));
+        }
+        let mut arguments = arguments.into_iter();
+        let (Some(list), files) = (arguments.next(), arguments.map(Into::into).collect::<Vec<_>>()) else {
+            return Err(Failure::new("requires at least 2 arg(s), only received 0"));
+        };
+        let request = AddArtifact { list, files, notes: add.notes, access: add.access, ..artifact };
+        let id = program.engine()?.add_artifact_to_list(&request).map_err(plain)?;
         print(&format!("{}\n", id.hex())).map(|()| 0)
     },
 };

@@ -5,7 +5,7 @@ use super::name::complete;
 use super::send::wishes;
 use crate::{Engine, fault};
 use ops::artifact::{Add, Artifact, Extract, Pull, Push};
-use ops::image::{Compression, Watch};
+use ops::image::{Compression, Encryption, Watch};
 use ops::{Fault, Kind};
 use std::path::Path;
 use transfer::Source;
@@ -13,7 +13,7 @@ use transfer::artifact::{self, Artifacts, Making, Piece};
 use types::{Digest, Reference};
 
 impl Engine {
-    fn artifact_place(&self) -> Result<Artifacts, Fault> {
+    pub(super) fn artifact_place(&self) -> Result<Artifacts, Fault> {
         Artifacts::open(&self.settings.root.join("artifacts")).map_err(fault::transfer)
     }
 
@@ -53,6 +53,7 @@ impl Engine {
             file_kind: asked.file_kind.clone(),
             annotations,
             append: asked.append,
+            ..Making::default()
         });
         digest.map_err(fault::transfer)
     }
@@ -71,7 +72,8 @@ impl Engine {
             }
         };
         let name = complete(&name.to_string())?;
-        self.artifact_place()?.bring(&from, &name, &options, &Told(watch)).map_err(fault::transfer)
+        let keys = super::encryption::keys(&Encryption::default(), &asked.access)?;
+        self.artifact_place()?.bring(&from, &name, &options, keys, &Told(watch)).map_err(fault::transfer)
     }
 
     /// Sends an artifact. Gives the digest of its manifest.

@@ -1,6 +1,7 @@
-//! Lists: images for several platforms, put together under one name and pushed as one.
+//! Lists: images for several platforms, and artifacts, put together under one name and pushed as one.
 
 use super::Told;
+use super::listed;
 use super::name::complete;
 use super::send::{self, wishes};
 use crate::{Engine, fault};
@@ -97,16 +98,19 @@ impl Engine {
     /// Takes an image out of a list. Gives the list's id.
     pub fn remove_from_list(&self, name: &str, manifest: &str) -> Result<Digest, Fault> {
         let manifest: Digest = manifest.parse()?;
+        let mut gone = None;
         let changed = self.store()?.change_list(name, |list| {
             let mut index = Index::parse(&list.index)?;
             if !index.remove(&manifest) {
                 return Err(transfer::Error::from(store::Error::NoSuchImage { name: manifest.to_string() }));
             }
-            list.sources.remove(&manifest);
+            gone = list.sources.remove(&manifest);
             list.index = index.bytes();
             Ok(())
         });
-        Ok(changed.map_err(fault::transfer)?.id)
+        let id = changed.map_err(fault::transfer)?.id;
+        self.forget_listed(gone.iter())?;
+        Ok(id)
     }
 
     /// The index of a list, or what a registry has under the name.
@@ -128,7 +132,10 @@ impl Engine {
     /// Removes a list; its images stay. None if there is none and that is to be no error.
     pub fn remove_list(&self, name: &str, ignore: bool) -> Result<Option<Summary>, Fault> {
         match self.store()?.remove_list(name).map_err(fault::store)? {
-            Some(list) => Ok(Some(Summary { id: list.id, name: list.name })),
+            Some(list) => {
+                self.forget_listed(list.sources.values())?;
+                Ok(Some(Summary { id: list.id, name: list.name }))
+            }
             None if ignore => Ok(None),
             None => Err(no_such(name)),
         }
@@ -144,12 +151,16 @@ impl Engine {
         };
         let wishes = wishes(asked.format.as_deref(), &asked.compression, &asked.signing)?;
         let more = asked.more_compressions.iter().map(|text| send::compression(text)).collect::<Result<Vec<_>, _>>()?;
+        let artifacts = self.artifact_place()?;
         let index = Index::parse(&list.index).map_err(fault::transfer)?;
         let options = self.transfer_options(None, &asked.access)?;
         let store = self.store()?;
         let member = |digest: &Digest| match list.sources.get(digest).map_or(HERE, String::as_str) {
             HERE => Ok(Member::Stored(Box::new(store.find_image(&digest.to_string())?))),
-            source => transfer::source::parse(source).map(Member::Elsewhere),
+            source => match source.strip_prefix(listed::ARTIFACT) {
+                Some(name) => Ok(Member::Elsewhere(artifacts.source(name))),
+                None => transfer::source::parse(source).map(Member::Elsewhere),
+            },
         };
         let sending = Sending {
             member: &member,
@@ -178,12 +189,12 @@ impl Engine {
         }
     }
 
-    fn known_list(&self, name: &str) -> Result<List, Fault> {
+    pub(super) fn known_list(&self, name: &str) -> Result<List, Fault> {
         self.store()?.find_list(name).map_err(fault::store)?.ok_or_else(|| no_such(name))
     }
 
     /// The entries that an image stands for, each with where it is.
-    fn entries(
+    pub(super) fn entries(
         &self,
         image: &str,
         all: bool,
@@ -289,7 +300,7 @@ fn wanted(notes: &Notes) -> Option<String> {
     Some(Platform { os, architecture, variant: notes.variant.clone().unwrap_or_default() }.to_string())
 }
 
-fn notes(asked: &Notes) -> Result<transfer::list::Notes, Fault> {
+pub(super) fn notes(asked: &Notes) -> Result<transfer::list::Notes, Fault> {
     Ok(transfer::list::Notes {
         annotations: annotations(&asked.annotations)?,
         architecture: asked.architecture.clone(),
@@ -314,7 +325,7 @@ pub(crate) fn annotations(texts: &[String]) -> Result<Vec<(String, String)>, Fau
 }
 
 /// An id that nothing else has.
-fn random() -> Result<Digest, Fault> {
+pub(super) fn random() -> Result<Digest, Fault> {
     let mut bytes = [0; 32];
     rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
         .map_err(|e| Fault::internal(format!("no random numbers: {e}")))?;

@@ -1,0 +1,92 @@
+//! Artifacts of lists: made of files when they are added, kept beside the other artifacts under names that nobody asks for, and removed
+//! with their entry.
+//!
+//! Must not know: how lists are written.
+
+use super::lists::{notes, random};
+use crate::{Engine, fault};
+use ops::Fault;
+use ops::manifest::AddArtifact;
+use std::path::Path;
+use transfer::artifact::Making;
+use transfer::list::Index;
+use types::Digest;
+
+/// What a source of a list begins with that is such an artifact; its name follows.
+pub(super) const ARTIFACT: &str = "artifact:";
+/// Media type of a configuration that is given without one.
+const CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
+/// Largest configuration, in bytes.
+const LARGEST: u64 = 4 << 20;
+
+impl Engine {
+    /// Makes an artifact of files and adds it to a list. Gives the list's id.
+    pub fn add_artifact_to_list(&self, asked: &AddArtifact) -> Result<Digest, Fault> {
+        if asked.files.is_empty() {
+            return Err(Fault::invalid("no file was named"));
+        }
+        if asked.configuration_kind.is_some() && asked.configuration.is_none() {
+            return Err(Fault::invalid("--artifact-config-type needs a configuration: --artifact-config FILE"));
+        }
+        let known = self.known_list(&asked.list)?;
+        let notes = notes(&asked.notes)?;
+        let subject = match &asked.subject {
+            Some(subject) => self.entries(subject, false, None, &asked.access)?.pop().map(|(entry, _)| entry),
+            None => None,
+        };
+        let configuration = asked.configuration.as_deref().map(read).transpose()?;
+        let kind = asked.configuration_kind.as_deref().unwrap_or(CONFIGURATION);
+        // No name of an image: so it is shown nowhere.
+        let name = format!("listed-{}", random()?.hex());
+        let place = self.artifact_place()?;
+        let making = Making {
+            name: name.clone(),
+            files: asked.files.clone(),
+            kind: asked.kind.clone(),
+            file_kind: asked.file_kind.clone(),
+            untitled: asked.untitled,
+            configuration: configuration.map(|bytes| (bytes, kind.to_owned())),
+            subject,
+            ..Making::default()
+        };
+        let digest = place.make(&making).map_err(fault::transfer)?;
+        let mut before = None;
+        let changed = place.entry(&name, &digest).and_then(|entry| {
+            self.store().map_err(|e| transfer::Error::NotFetched(e.to_string()))?.change_list(&known.name, |list| {
+                let mut index = Index::parse(&list.index)?;
+                before = list.sources.insert(digest, format!("{ARTIFACT}{name}"));
+                index.add(entry)?;
+                index.note(&digest, &notes);
+                list.index = index.bytes();
+                Ok::<_, transfer::Error>(())
+            })
+        });
+        match changed {
+            Ok(list) => {
+                self.forget_listed(before.iter())?;
+                Ok(list.id)
+            }
+            Err(error) => {
+                place.remove(&name).map_err(fault::transfer)?;
+                Err(fault::transfer(error))
+            }
+        }
+    }
+
+    /// Removes the artifacts among sources that no list has any more.
+    pub(super) fn forget_listed<'a>(&self, sources: impl Iterator<Item = &'a String>) -> Result<(), Fault> {
+        for name in sources.filter_map(|source| source.strip_prefix(ARTIFACT)) {
+            self.artifact_place()?.remove(name).map_err(fault::transfer)?;
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Fault> {
+    let failed = |why: String| Fault::invalid(format!("cannot read the configuration {path:?}: {why}"));
+    let size = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?.len();
+    if size > LARGEST {
+        return Err(failed(format!("it has {size} bytes, at most {LARGEST} are accepted")));
+    }
+    std::fs::read(path).map_err(|e| failed(e.to_string()))
+}
