@@ -13,7 +13,7 @@ use oci_spec::runtime::{LinuxIdMapping, Mount};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use sys::mount::{Change, READ_ONLY};
 use types::IdRange;
 
@@ -93,6 +93,12 @@ fn prepare_one(
         return Err(Error::MountRefused {
             destination: destination.display().to_string(),
             why: "neither a type nor `bind` is given".into(),
+        });
+    }
+    if !options.remount && destination.components().all(|part| part == Component::RootDir) {
+        return Err(Error::MountRefused {
+            destination: destination.display().to_string(),
+            why: "it would hide the root with all that is mounted there".into(),
         });
     }
     let given = |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());

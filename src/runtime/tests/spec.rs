@@ -21,6 +21,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("propagation_of_binds_and_roots", propagation_of_binds_and_roots),
     ("owners_through_maps", owners_through_maps),
     ("labels_that_this_kernel_has_not", labels_that_this_kernel_has_not),
+    ("a_mount_over_the_root", a_mount_over_the_root),
     ("what_is_given_twice", what_is_given_twice),
     ("names_of_the_host_are_not_changed", names_of_the_host_are_not_changed),
     ("what_devices_may_be_used", what_devices_may_be_used),
@@ -470,6 +471,18 @@ fn labels_that_this_kernel_has_not() {
     let mut container = Box::new(&["true"]);
     container.edit(|spec| spec["process"]["apparmorProfile"] = json!("unconfined"));
     assert_eq!(container.run().code, Some(0));
+}
+
+/// It would be there, and nobody could see it.
+fn a_mount_over_the_root() {
+    for destination in ["/", "", "//", "/."] {
+        let mut container = Box::new(&["true"]);
+        container.mount(json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"}));
+        assert!(container.run().failure().1.contains("hide the root"), "{destination:?}");
+    }
+    let mut container = Box::script("touch /x 2>&1");
+    container.mount(json!({"destination": "/", "type": "none", "options": ["remount", "bind", "ro"]}));
+    assert!(container.run().out.contains("Read-only file system"));
 }
 
 fn what_is_given_twice() {
