@@ -1,6 +1,7 @@
 //! See `functions::accounts`.
 #![no_main]
 
+#[allow(dead_code, reason = "a target is one of several")]
 #[path = "../functions.rs"]
 mod functions;
 

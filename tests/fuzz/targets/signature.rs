@@ -1,6 +1,7 @@
 //! See `trusted::signature`.
 #![no_main]
 
+#[allow(dead_code, reason = "a target is one of several")]
 #[path = "../trusted.rs"]
 mod trusted;
 
