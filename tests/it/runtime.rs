@@ -199,6 +199,9 @@ fn limits_change_and_are_counted() {
     child.stdin.take().unwrap().write_all(br#"{"pids": {"limit": 7}}"#).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(stats()["data"]["pids"]["limit"], 7);
+    let rules = bench.home.write("rules.json", br#"{"devices": [{"allow": false, "access": "rwm"}]}"#);
+    bench.run(&["update", "--resources", rules.to_str().unwrap(), "one"]).ok();
+    bench.run(&["exec", "one", "sh", "-c", "echo x >/dev/null && : </dev/zero && : </dev/urandom"]).ok();
     bench.run(&["update", "--kernel-memory", "1", "one"]).fails(1, "--memory");
     bench.run(&["update", "--l3-cache-schema", "x", "one"]).fails(1, "intelRdt");
     // All of them, as long as it lives.

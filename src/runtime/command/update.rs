@@ -6,7 +6,7 @@ use super::Program;
 use super::failure::Failure;
 use super::flags::Words;
 use super::state::Status;
-use crate::cgroup::Host;
+use crate::cgroup::{self, Host};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value};
 use std::io::Read;
@@ -61,10 +61,15 @@ pub(crate) fn update(program: &Program, words: &Words) -> Result<u8, Failure> {
             });
         }
     }
-    let resources = match words.value("resources") {
+    let mut resources = match words.value("resources") {
         Some(path) => from_file(path)?,
         None => from_flags(words)?,
     };
+    if let Some(rules) = resources.devices().as_ref().filter(|rules| !rules.is_empty()) {
+        // What every container may use it may use still.
+        let rules = cgroup::with_defaults(rules, false);
+        resources.set_devices(Some(rules));
+    }
     let host = Host::probe();
     let mut group = record.group_to_be(&host, "limited")?;
     group.update(&host, &resources).map_err(Failure::cgroup)?;
