@@ -5,10 +5,11 @@
 //! candidate, with a tab and a description, and at the end `:` and a number: 4 says that files do not fit, 2 that no space
 //! follows. Scripts made for Podman understand it.
 
+use crate::dispatch::within;
 use crate::failure::Failure;
 use crate::flag::Description;
 use crate::program::{GLOBALS, Globals, Program, print};
-use crate::verb::{AnyVerb, Entry, GROUPS, HIDDEN, TOP};
+use crate::verb::{AnyVerb, Entry, GROUPS, Group, HIDDEN, TOP};
 use ops::container::List;
 use std::fmt::Write as _;
 
@@ -79,7 +80,7 @@ fn answer(words: &[String], names: &dyn Fn(Place) -> Vec<(String, String)>) -> A
         if typed.starts_with('-') {
             return flags(&globals, typed);
         }
-        let groups = GROUPS.iter().map(|group| (group.name, group.about));
+        let groups = GROUPS.iter().map(|group| (group.name, group.about)).filter(|(name, _)| !name.contains(' '));
         let words = TOP.iter().map(|(word, verb)| (*word, verb.about())).chain(groups);
         return fitting(words.map(|(word, about)| (word.to_owned(), about.to_owned())), typed);
     };
@@ -87,13 +88,30 @@ fn answer(words: &[String], names: &dyn Fn(Place) -> Vec<(String, String)>) -> A
     if let Some(verb) = find(TOP, first).or_else(|| find(HIDDEN, first)) {
         return of_verb(verb, rest, typed, &globals, names);
     }
-    let Some(group) = GROUPS.iter().find(|group| group.name == first.as_str()) else { return Answer::default() };
-    match rest.split_first() {
-        None => fitting(group.verbs.iter().map(|(word, verb)| ((*word).to_owned(), verb.about().to_owned())), typed),
-        Some((word, rest)) => match find(group.verbs, word).or_else(|| find(group.hidden, word)) {
-            Some(verb) => of_verb(verb, rest, typed, &globals, names),
-            None => Answer::default(),
-        },
+    match GROUPS.iter().find(|group| group.name == first.as_str()) {
+        Some(group) => of_group(group, rest, typed, &globals, names),
+        None => Answer::default(),
+    }
+}
+
+fn of_group(
+    group: &Group,
+    words: &[String],
+    typed: &str,
+    globals: &[Description],
+    names: &dyn Fn(Place) -> Vec<(String, String)>,
+) -> Answer {
+    let Some((word, rest)) = words.split_first() else {
+        let verbs = group.verbs.iter().map(|(word, verb)| (*word, verb.about()));
+        let inner = within(group).map(|(inner, word)| (word, inner.about));
+        return fitting(verbs.chain(inner).map(|(word, about)| (word.to_owned(), about.to_owned())), typed);
+    };
+    if let Some(verb) = find(group.verbs, word).or_else(|| find(group.hidden, word)) {
+        return of_verb(verb, rest, typed, globals, names);
+    }
+    match within(group).find(|(_, name)| name == word) {
+        Some((inner, _)) => of_group(inner, rest, typed, globals, names),
+        None => Answer::default(),
     }
 }
 
@@ -296,6 +314,8 @@ mod tests {
             ("network inspect p", &["podman"], NO_FILES),
             ("logs --fol", &["--follow"], NO_FILES),
             ("load -i /tm", &[], 0),
+            ("image tru", &["trust"], NO_FILES),
+            ("image trust se", &["set"], NO_FILES),
             ("no such", &[], 0),
         ] {
             assert_eq!(asked(line), (wanted.iter().map(ToString::to_string).collect(), directive), "{line}");

@@ -43,7 +43,7 @@ fn manual(words: &[OsString]) -> Result<u8, Failure> {
         }
     };
     std::fs::create_dir_all(directory).map_err(|e| Failure::new(format!("cannot create {directory:?}: {e}")))?;
-    for (name, text) in crate::manual::pages(VERSION) {
+    for (name, text) in crate::manual::pages(VERSION, &crate::verb::version::built_on()) {
         let path = directory.join(name);
         std::fs::write(&path, text).map_err(|e| Failure::new(format!("cannot write {path:?}: {e}")))?;
     }
@@ -87,7 +87,7 @@ fn command(words: &[OsString]) -> Result<u8, Failure> {
 }
 
 /// `words` begins with what should be a verb or a group.
-fn verb(program: Program, words: &[OsString]) -> Result<u8, Failure> {
+fn verb(mut program: Program, words: &[OsString]) -> Result<u8, Failure> {
     let word = words[0].to_string_lossy().into_owned();
     let called = format!("{} {word}", program.name);
     if let Some(verb) = find(top(&program), &word).or_else(|| find(hidden(&program), &word)) {
@@ -98,6 +98,7 @@ fn verb(program: Program, words: &[OsString]) -> Result<u8, Failure> {
     }
     if let "__complete" | "__completeNoDesc" = word.as_str() {
         let words: Vec<String> = words[1..].iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        program.globals = typed_globals(&program, &words);
         return complete(&program, &words, word == "__complete");
     }
     if word == MANUAL.0 {
@@ -113,7 +114,19 @@ fn verb(program: Program, words: &[OsString]) -> Result<u8, Failure> {
             return Err(Failure::new(format!("unknown flag: {name}")).advice(format!("See '{} --help'", program.name)));
         }
     }
-    Err(unrecognized(&program.name, &program.name, &word, top(&program).iter().map(|entry| entry.0)))
+    let groups = groups(&program).iter().map(|group| group.name).filter(|name| !name.contains(' '));
+    Err(unrecognized(&program.name, &program.name, &word, top(&program).iter().map(|entry| entry.0).chain(groups)))
+}
+
+/// The program's own flags in a line that is being typed: names are completed from the root that it speaks of.
+fn typed_globals(program: &Program, words: &[String]) -> Globals {
+    let before: Vec<OsString> =
+        words.split_last().map_or(&[][..], |(_, before)| before).iter().map(Into::into).collect();
+    let called = &program.name;
+    let grammar =
+        Grammar { path: "(global)", called, interspersed: false, flags: &[TOP_FLAGS], globals: program.globals() };
+    // A line that makes no sense yet is completed as if it had none.
+    grammar.read(Globals::default(), &before).map(|parsed| parsed.globals).unwrap_or_default()
 }
 
 /// The verbs that need no group, by the name that the program was called by.
@@ -147,12 +160,15 @@ fn in_group(program: Program, group: &Group, called: &str, words: &[OsString]) -
             note(group_help(group, called).trim_end());
             Err(Failure::new(format!("missing command '{called} COMMAND'")))
         }
-        _ => Err(unrecognized(&program.name, called, &word, group.verbs.iter().map(|entry| entry.0))),
+        _ => {
+            let inner = within(group).map(|(_, name)| name);
+            Err(unrecognized(&program.name, called, &word, group.verbs.iter().map(|entry| entry.0).chain(inner)))
+        }
     }
 }
 
 /// The groups within a group, each with its last word.
-fn within(group: &Group) -> impl Iterator<Item = (&'static Group, &'static str)> {
+pub fn within(group: &Group) -> impl Iterator<Item = (&'static Group, &'static str)> {
     GROUPS.iter().filter_map(|inner| Some((inner, inner.name.strip_prefix(group.name)?.strip_prefix(' ')?)))
 }
 

@@ -1,5 +1,6 @@
 //! Manual pages, made from the table of verbs and flags: one for the program, and one for each command.
 
+use crate::dispatch::within;
 use crate::flag::{Description, Flag};
 use crate::program::{GLOBALS, Globals};
 use crate::verb::{AnyVerb, GROUPS, TOP};
@@ -9,29 +10,46 @@ use std::fmt::Write as _;
 pub type Page = (String, String);
 
 /// All pages.
-pub fn pages(version: &str) -> Vec<Page> {
+///
+/// `date` is what they say of when they were made, such as `2026-11-28`.
+pub fn pages(version: &str, date: &str) -> Vec<Page> {
+    let version = &Version { version, date };
     let mut pages = vec![("monopod.1".to_owned(), program(version))];
     for (word, verb) in TOP {
         pages.push((format!("monopod-{word}.1"), command(word, *verb, version)));
     }
     for group in GROUPS {
-        let mut text = head(&format!("monopod-{}", group.name), group.about, version);
+        let mut text = head(&page(group.name), group.about, version);
         section(&mut text, "SYNOPSIS");
         let _ = writeln!(text, ".B monopod {}\n.I command", group.name);
         section(&mut text, "COMMANDS");
         for (word, verb) in group.verbs {
-            entry(&mut text, &format!("\\fBmonopod-{}-{}\\fR(1)", group.name, escape(word)), verb.about());
+            entry(&mut text, &format!("\\fB{}\\fR(1)", escape(&page(&format!("{} {word}", group.name)))), verb.about());
         }
-        pages.push((format!("monopod-{}.1", group.name), text));
+        for (inner, _) in within(group) {
+            entry(&mut text, &format!("\\fB{}\\fR(1)", escape(&page(inner.name))), inner.about);
+        }
+        pages.push((page(group.name) + ".1", text));
         for (word, verb) in group.verbs {
             let words = format!("{} {word}", group.name);
-            pages.push((format!("monopod-{}-{word}.1", group.name), command(&words, *verb, version)));
+            pages.push((page(&words) + ".1", command(&words, *verb, version)));
         }
     }
     pages
 }
 
-fn program(version: &str) -> String {
+/// What pages say of the program, and of themselves.
+struct Version<'a> {
+    version: &'a str,
+    date: &'a str,
+}
+
+/// The name of the page of a command.
+fn page(words: &str) -> String {
+    format!("monopod-{}", words.replace(' ', "-"))
+}
+
+fn program(version: &Version<'_>) -> String {
     let mut text = head("monopod", "run containers, from one static file", version);
     section(&mut text, "SYNOPSIS");
     text.push_str(".B monopod\n[\\fIoptions\\fR] \\fIcommand\\fR\n");
@@ -44,7 +62,7 @@ fn program(version: &str) -> String {
     let globals: Vec<Description> = GLOBALS.iter().map(Flag::<Globals>::describe).collect();
     options(&mut text, &globals);
     section(&mut text, "COMMANDS");
-    let groups = GROUPS.iter().map(|group| (group.name, group.about));
+    let groups = GROUPS.iter().map(|group| (group.name, group.about)).filter(|(name, _)| !name.contains(' '));
     let mut all: Vec<_> = TOP.iter().map(|(word, verb)| (*word, verb.about())).chain(groups).collect();
     all.sort_unstable();
     for (word, about) in all {
@@ -55,8 +73,8 @@ fn program(version: &str) -> String {
     text
 }
 
-fn command(words: &str, verb: &dyn AnyVerb, version: &str) -> String {
-    let mut text = head(&format!("monopod-{}", words.replace(' ', "-")), verb.about(), version);
+fn command(words: &str, verb: &dyn AnyVerb, version: &Version<'_>) -> String {
+    let mut text = head(&page(words), verb.about(), version);
     section(&mut text, "SYNOPSIS");
     let flags = verb.flags();
     let options_word = if flags.is_empty() { "" } else { " [\\fIoptions\\fR]" };
@@ -78,9 +96,13 @@ fn command(words: &str, verb: &dyn AnyVerb, version: &str) -> String {
     text
 }
 
-fn head(name: &str, about: &str, version: &str) -> String {
+fn head(name: &str, about: &str, Version { version, date }: &Version<'_>) -> String {
     let title = name.to_uppercase();
-    format!(".TH \"{title}\" 1 \"\" \"monopod {version}\" \"\"\n.SH NAME\n{} \\- {}\n", escape(name), escape(about))
+    format!(
+        ".TH \"{title}\" 1 \"{date}\" \"monopod {version}\" \"\"\n.SH NAME\n{} \\- {}\n",
+        escape(name),
+        escape(about)
+    )
 }
 
 fn section(text: &mut String, title: &str) {
@@ -106,7 +128,11 @@ fn entry(text: &mut String, term: &str, about: &str) {
 
 /// Text that roff prints as it is: hyphens that can be copied, backslashes, and no line that it takes for a request.
 fn escape(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let mut text = text.replace('\\', "\\e").replace('-', "\\-");
+    // Roff reads no more than ASCII without being told (groff_char(7)).
+    while let Some(other) = text.chars().find(|c| !c.is_ascii()) {
+        text = text.replace(other, &format!("\\[u{:04X}]", u32::from(other)));
+    }
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 
@@ -116,12 +142,13 @@ mod tests {
 
     #[test]
     fn a_page_for_each_command() {
-        let pages = pages("1.2.3");
+        let pages = pages("1.2.3", "2026-11-28");
         let run = &pages.iter().find(|(name, _)| name == "monopod-run.1").unwrap().1;
-        assert!(run.starts_with(".TH \"MONOPOD-RUN\" 1 \"\" \"monopod 1.2.3\""), "{run}");
+        assert!(run.starts_with(".TH \"MONOPOD-RUN\" 1 \"2026-11-28\" \"monopod 1.2.3\""), "{run}");
         assert!(run.contains("\\fB\\-m\\fR, \\fB\\-\\-memory\\fR"), "{run}");
         assert!(pages.iter().any(|(name, _)| name == "monopod-container-exists.1"));
         for (name, text) in &pages {
+            assert!(!name.contains(' ') && text.is_ascii(), "{name}");
             let requests = text.lines().filter(|line| line.starts_with('.'));
             for request in requests {
                 assert!(

@@ -69,7 +69,7 @@ mod top;
 mod tree;
 mod trust;
 mod update;
-mod version;
+pub(crate) mod version;
 mod volume;
 mod volume_files;
 mod wait;

@@ -5,6 +5,29 @@ use crate::image::{self, Image};
 use serde_json::json;
 
 #[test]
+fn what_was_meant_is_guessed() {
+    let home = Home::new();
+    for (words, meant) in [
+        (&["rnu"][..], "\trun\n"),
+        (&["volme", "ls"], "\tvolume\n"),
+        (&["volume", "lss"], "\tls\n"),
+        (&["image", "trsut"], "\ttrust\n"),
+        (&["ps", "--al"], "did you mean --all?"),
+    ] {
+        let said = home.run(words).code(125).err;
+        assert!(said.contains(meant), "{words:?}: {said}");
+    }
+    home.load();
+    home.run(&["create", "--name", "one", "busybox"]).quiet();
+    // A shell asks with the line as it is typed, the program's own flags and all; nothing else says where the root is.
+    let mut asked = std::process::Command::new(crate::home::built());
+    asked.args(["__completeNoDesc", "--root"]).arg(home.path("root")).arg("--runroot").arg(home.path("run"));
+    asked.args(["start", "o"]);
+    let told = asked.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&told.stdout), "one\n:4\n");
+}
+
+#[test]
 fn environment_directory_user_entrypoint_hostname() {
     let home = Home::new().variable("TAKEN", "from the caller");
     let out = home.sh(&["-e", "A=1", "-e", "TAKEN", "--env", "FROM_IMAGE=no"], "echo $A-$TAKEN-$FROM_IMAGE").quiet();

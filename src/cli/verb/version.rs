@@ -89,6 +89,11 @@ fn docker(version: &ops::host::Version, built: i64) -> String {
     format!("{}\n{}", part("Client: monopod", " "), part("Server: monopod\n Engine:", "  "))
 }
 
+/// The day on which the file was made, as ISO 8601 has it.
+pub fn built_on() -> String {
+    jiff::Timestamp::from_second(built()).map(|time| time.strftime("%F").to_string()).unwrap_or_default()
+}
+
 /// When the file was made, in seconds since 1970: what its own time says.
 fn built() -> i64 {
     let modified = std::env::current_exe().and_then(std::fs::metadata).and_then(|file| file.modified());
