@@ -10,6 +10,9 @@ use runtime::cgroup::{Group, Host};
 use std::io::Read;
 use types::Id;
 
+/// Containers whose numbers take longer to read than a thread to start.
+const WORTH_A_THREAD: usize = 16;
+
 impl Engine {
     /// What the named containers use; without a name, all that run. One that does not run uses nothing.
     pub fn usage(&self, names: &[String], all: bool) -> Result<Vec<Usage>, Fault> {
@@ -28,19 +31,28 @@ impl Engine {
             if running.is_none() && names.is_empty() && !all {
                 continue;
             }
-            let mut usage = Usage {
+            let usage = Usage {
                 id: record.id.to_string(),
                 name: record.name.clone(),
                 time: super::now(),
                 memory_limit: memory,
                 ..Usage::default()
             };
-            if let Some(running) = running {
-                measure(&mut usage, &running, &host);
-            }
-            usages.push(usage);
+            usages.push((usage, running));
         }
-        Ok(usages)
+        // The kernel makes up the text of each of its small files: with many containers that is work for several processors.
+        let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let threads = processors.min(usages.len() / WORTH_A_THREAD).max(1);
+        let part = usages.len().div_ceil(threads).max(1);
+        std::thread::scope(|scope| {
+            let mut parts = usages.chunks_mut(part);
+            let own = parts.next();
+            for part in parts {
+                scope.spawn(|| measure_all(part, &host));
+            }
+            measure_all(own.unwrap_or_default(), &host);
+        });
+        Ok(usages.into_iter().map(|(usage, _)| usage).collect())
     }
 
     /// Changes the limits of a container: at once if it runs, and for its next runs.
@@ -129,6 +141,14 @@ pub(crate) fn merged(decided: &Resources, asked: &Resources) -> Resources {
         device_write_bps: list(&asked.device_write_bps, &decided.device_write_bps),
         device_read_iops: list(&asked.device_read_iops, &decided.device_read_iops),
         device_write_iops: list(&asked.device_write_iops, &decided.device_write_iops),
+    }
+}
+
+fn measure_all(part: &mut [(Usage, Option<Running>)], host: &Host) {
+    for (usage, running) in part {
+        if let Some(running) = running {
+            measure(usage, running, host);
+        }
     }
 }
 

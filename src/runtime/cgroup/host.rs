@@ -3,10 +3,10 @@
 use super::limit::{Limit, Reason};
 use super::mounts::{self, CGROUP2_SUPER_MAGIC, Hierarchy, STANDARD, is_mount_of, is_read_only};
 use rustix::fs::{Access, AtFlags, CWD};
-use std::cell::OnceCell;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// How control groups are set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Host {
     /// Groups are made in every hierarchy of version 1.
     pub(super) everywhere: bool,
     /// What the base has, read when it is first asked for.
-    inventory: OnceCell<Inventory>,
+    inventory: OnceLock<Inventory>,
 }
 
 /// What a group of version 2 has for those below it.
@@ -102,7 +102,7 @@ impl Host {
             (None, true) => Layout::None,
         };
         let base = base(unified.as_deref(), rootless, own);
-        Host { layout, unified, hierarchies, rootless, base, everywhere: false, inventory: OnceCell::new() }
+        Host { layout, unified, hierarchies, rootless, base, everywhere: false, inventory: OnceLock::new() }
     }
 
     /// The same host, on which groups are made in every hierarchy of version 1 if `yes`: otherwise only where they have a limit.
