@@ -57,6 +57,17 @@ fn inspect_tells_what_was_decided() {
     assert_eq!(home.inspect(&id[..10], "{{.Id}}"), id);
     let image: Value = serde_json::from_str(&home.run(&["inspect", "--type", "image", "busybox"]).quiet()).unwrap();
     assert_eq!(image[0]["RepoTags"][0], "localhost/busybox:latest");
+    // By its digest no name of it is meant, and it keeps the one it has.
+    let digest = home.inspect("busybox", "{{.Digest}}");
+    home.run(&["untag", "busybox", &format!("localhost/busybox@{digest}")]).quiet();
+    let other = format!("localhost/busybox@sha256:{}", "0".repeat(64));
+    home.run(&["untag", "busybox", &other]).fails(125, &["tag not known"]);
+    home.run(&["image", "exists", "busybox"]).code(0);
+    let rows = home.run(&["system", "df", "-v"]).quiet();
+    assert!(
+        rows.lines().any(|line| line.starts_with(&format!("{}  {}", &id[..12], &one["Image"].as_str().unwrap()[..12]))),
+        "{rows}"
+    );
     home.run(&["inspect", "neither"]).fails(125, &["neither"]);
 }
 

@@ -29,7 +29,7 @@ fn a_policy_starts_again_what_failed() {
     assert_eq!(home.run(&["ps", "-aq", "--filter", "restart-policy=on-failure"]).ok().lines().count(), 2);
     assert_eq!(home.run(&["ps", "-aq", "--filter", "restart-policy=always"]).ok(), "");
     assert_eq!(home.run(&["ps", "-aq", "--filter", "restart-policy=none"]).ok(), "");
-    home.run(&["ps", "--filter", "restart-policy=fake"]).fails(125, &["fake", "unless-stopped"]);
+    home.run(&["ps", "--filter", "restart-policy=fake"]).fails(125, &["fake invalid restart policy"]);
     // A start by somebody counts anew.
     home.run(&["start", "three"]).quiet();
     home.until("all attempts were made again", || home.run(&["logs", "three"]).ok().lines().count() == 8);

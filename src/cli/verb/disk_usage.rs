@@ -145,9 +145,14 @@ fn details(usage: &DiskUsage) -> String {
     let now = now();
     let mut images = Vec::new();
     for image in &usage.images {
-        let none = ["<none>:<none>".to_owned()];
-        for name in if image.names.is_empty() { &none[..] } else { &image.names } {
-            let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+        // By a name with a digest it is shown only if it has no other.
+        let mut names: Vec<(&str, &str)> =
+            image.names.iter().filter(|name| !name.contains('@')).filter_map(|name| name.rsplit_once(':')).collect();
+        if names.is_empty() {
+            let digest = image.names.iter().find_map(|name| name.split_once('@'));
+            names.push((digest.map_or("<none>", |(repository, _)| repository), "<none>"));
+        }
+        for (repository, tag) in names {
             let sizes = [image.size, image.shared, image.unique].map(human);
             let mut cells = vec![repository.to_owned(), tag.to_owned(), image.id.short(), ago(image.created, now)];
             cells.extend(sizes);

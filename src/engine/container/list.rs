@@ -160,8 +160,7 @@ impl Engine {
                 "none" | "" => Restart::No.name().to_owned(),
                 "no" | "on-failure" | "always" | "unless-stopped" => owned,
                 _ => {
-                    return Err(Fault::invalid(format!("{value:?} is not a valid restart policy"))
-                        .hint("use no, on-failure, always or unless-stopped"));
+                    return Err(Fault::invalid(format!("{value} invalid restart policy")));
                 }
             }),
             "health" => match value {

@@ -27,14 +27,12 @@ impl Engine {
         let image = store.find_image(&asked.image).map_err(fault::store)?;
         let mut names = Vec::new();
         for name in &asked.names {
-            // Names with digests are not kept: what one means is the image itself, and stays so.
-            if let Some(digest) = name.parse::<Reference>()?.digest {
-                if digest != image.manifest {
-                    return Err(Fault::new(Kind::NotFound, format!("{name}: tag not known")));
-                }
+            // A name with a digest is kept if the image came by it; else what it means is the image itself, and stays so.
+            let reference: Reference = name.parse()?;
+            let written = reference.normalised("localhost").to_string();
+            if reference.digest == Some(image.manifest) && !image.names.contains(&written) {
                 continue;
             }
-            let written = complete(name)?;
             // A short name means what it means elsewhere.
             let meant = store.find_image(name).ok().filter(|found| found.id == image.id).and_then(|i| i.matched);
             let known = [Some(written.clone()), meant].into_iter().flatten().find(|n| image.names.contains(n));
