@@ -1,7 +1,9 @@
 #!/bin/busybox sh
-# The first process of the emulated machine: the tests that want a clean cgroup v2 host, in three boots.
+# The first process of the emulated machine: the tests that want a clean cgroup v2 host, or a kernel that lacks things, in
+# four boots.
 #   first     everything, on a disk; leaves a container running when the power goes
 #   second    the same disk after that: what is told about the container
+#   unfiltered    networks on a kernel without packet filters
 #   ramfs     the store on a root file system that knows no attributes and cannot be pivoted away from
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/
@@ -13,7 +15,12 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /run
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t cgroup2 none /sys/fs/cgroup
-for module in /lib/modules/*.ko; do insmod "$module"; done
+for module in /lib/modules/*.ko; do
+    case $1/$module in
+    unfiltered/*nf*) ;;
+    *) insmod "$module" ;;
+    esac
+done
 trap 'sync; poweroff -f' EXIT
 
 ok() { echo "ok $1"; }
@@ -59,6 +66,51 @@ if [ "$1" = second ]; then
 fi
 
 code "load" 0 monopod load -q -i /image.tar
+
+if [ "$1" = unfiltered ]; then
+    # Another host behind a cable.
+    ip link set lo up
+    unshare -n sleep 1000 &
+    other=$!
+    far() { nsenter -t $other -n "$@"; }
+    until [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
+    ip link add cable0 type veth
+    end=$(cd /sys/class/net && echo veth*)
+    ip link set "$end" netns $other
+    ip addr add 192.0.2.7/24 dev cable0
+    ip link set cable0 up
+    ip route add default via 192.0.2.1
+    far ip addr add 192.0.2.1/24 dev "$end"
+    far ip link set "$end" up
+    echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range
+    who() { # DIRECTORY: for a server that tells who asks
+        echo "mkdir -p $1/cgi-bin; printf '#!/bin/sh\nprintf \"\\\\r\\\\n\$REMOTE_ADDR\\\\n\"\n' >$1/cgi-bin/who; chmod 755 $1/cgi-bin/who"
+    }
+    eval "$(who /www)"
+    far httpd -p 80 -h /www
+    ask="wget -qO- http://192.0.2.1/cgi-bin/who | tr -d '[]' | sed s/::ffff://"
+    same "root reaches the world as the host" 192.0.2.7 "$(inside -- "$ask")"
+    case $(inside -- 'wget -qO- http://192.0.2.1:9/') in
+    *refused*) ok "a refusal is a refusal" ;;
+    *) wrong "a refusal is a refusal" "it was not" ;;
+    esac
+    same "an echo comes back" 1 "$(inside --cap-add net_raw -- 'ping -c 1 -W 5 192.0.2.1' | grep -c '1 packets received')"
+    code "a published server" 0 monopod run -d --name web -p 8080:80 busybox sh -c "$(who /w); exec httpd -f -p 80 -h /w"
+    until far nc -w 1 192.0.2.7 8080 </dev/null 2>/dev/null; do :; done
+    same "sees its client" 192.0.2.1 "$(far wget -qO- http://192.0.2.7:8080/cgi-bin/who | tr -d '[]' | sed s/::ffff://)"
+    case $(monopod info --format '{{.Host.NetworkBackend}} {{.Host.NetworkMissing}}' 2>&1) in
+    "monopod this kernel has no packet filter"*) ok "info says what is missing" ;;
+    *) wrong "info says what is missing" "it does not" ;;
+    esac
+    code "the server goes" 0 monopod rm -f -t 0 web
+    mkdir -p /tmp/user
+    cp /image.tar /tmp/user/
+    chown -R user /tmp/user
+    same "another user reaches the world as the host" 192.0.2.7 \
+        "$(su user -c "monopod --root /tmp/user/root --runroot /tmp/user/run run --rm oci-archive:/tmp/user/image.tar sh -c \"$ask\"" 2>&1)"
+    echo "end of tests"
+    exit
+fi
 same "run" "hello" "$(inside -- 'echo hello')"
 code "exit code" 7 monopod run --rm busybox sh -c 'exit 7'
 same "a private cgroup namespace" "0::/" "$(inside -- 'cat /proc/self/cgroup')"
