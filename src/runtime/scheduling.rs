@@ -73,6 +73,9 @@ fn attributes(asked: &Scheduler) -> Result<Attributes, Error> {
         LinuxSchedulerFlag::SchedFlagUtilClampMax => 0x40,
     };
     let priority = asked.priority().unwrap_or(0);
+    if *asked.policy() == LinuxSchedulerPolicy::SchedDeadline {
+        times(asked)?;
+    }
     Ok(Attributes {
         policy,
         flags: asked.flags().iter().flatten().map(flag).fold(0, |flags, flag| flags | flag),
@@ -83,6 +86,29 @@ fn attributes(asked: &Scheduler) -> Result<Attributes, Error> {
         deadline: asked.deadline().unwrap_or(0),
         period: asked.period().unwrap_or(0),
     })
+}
+
+/// What the kernel wants of the times of `SCHED_DEADLINE` (sched(7)), which it refuses without a word about which one is wrong.
+fn times(asked: &Scheduler) -> Result<(), Error> {
+    let needs = |why: String| Err(invalid(format!("scheduler policy SCHED_DEADLINE needs {why}")));
+    let time = |time: Option<u64>| time.filter(|time| *time > 0);
+    let Some(runtime) = time(*asked.runtime()) else { return needs("a runtime".into()) };
+    let Some(deadline) = time(*asked.deadline()) else { return needs("a deadline".into()) };
+    // Without one, the deadline is the period too.
+    let period = time(*asked.period()).unwrap_or(deadline);
+    if runtime < 1024 {
+        return needs(format!("a runtime of 1024 ns at least, and not {runtime}"));
+    }
+    if runtime > deadline || deadline > period {
+        return needs(format!(
+            "a runtime ({runtime} ns) that is no longer than the deadline ({deadline} ns), and that no longer than the period ({period} ns)"
+        ));
+    }
+    // The kernel counts them with a sign.
+    if i64::try_from(period).is_err() {
+        return needs(format!("a period of less than 2^63 ns, and not {period}"));
+    }
+    Ok(())
 }
 
 fn io_priority(asked: &LinuxIOPriority) -> Result<(u8, u8), Error> {
@@ -184,12 +210,13 @@ mod tests {
             read(json)
         };
         let asked = Scheduling::read(&process(json!({
-            "scheduler": {"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3,
+            "scheduler": {"policy": "SCHED_DEADLINE", "runtime": 1024, "deadline": 2048, "period": 3072,
                 "flags": ["SCHED_RESET_ON_FORK", "SCHED_FLAG_RECLAIM", "SCHED_FLAG_UTIL_CLAMP_MAX"]},
             "ioPriority": {"class": "IOPRIO_CLASS_RT", "priority": 7},
         })))
         .unwrap();
-        let wanted = Attributes { policy: 6, flags: 0x43, runtime: 1, deadline: 2, period: 3, ..Attributes::default() };
+        let times = Attributes { runtime: 1024, deadline: 2048, period: 3072, ..Attributes::default() };
+        let wanted = Attributes { policy: 6, flags: 0x43, ..times };
         assert_eq!((asked.attributes, asked.io), (Some(wanted), Some((1, 7))));
         assert!(!Scheduling::read(&process(json!({}))).unwrap().is_asked());
         for wrong in [
@@ -197,6 +224,28 @@ mod tests {
             json!({"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 8}}),
         ] {
             assert!(Scheduling::read(&process(wrong.clone())).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_of_deadlines() {
+        let read = |runtime: u64, deadline: u64, period: u64| {
+            let json = json!({"policy": "SCHED_DEADLINE", "runtime": runtime, "deadline": deadline, "period": period});
+            attributes(&serde_json::from_value(json).unwrap()).map_err(|error| error.to_string())
+        };
+        for right in [(1024, 1024, 1024), (2000, 3000, 0), (1024, 2048, i64::MAX as u64)] {
+            assert!(read(right.0, right.1, right.2).is_ok(), "{right:?}");
+        }
+        for (runtime, deadline, period, words) in [
+            (0, 2000, 2000, "needs a runtime"),
+            (2000, 0, 2000, "needs a deadline"),
+            (1023, 2000, 2000, "1024 ns at least, and not 1023"),
+            (2001, 2000, 2000, "a runtime (2001 ns) that is no longer than the deadline (2000 ns)"),
+            (2000, 3000, 2999, "than the period (2999 ns)"),
+            (2000, 3000, 1 << 63, "less than 2^63 ns"),
+        ] {
+            let error = read(runtime, deadline, period).unwrap_err();
+            assert!(error.contains(words), "{error}");
         }
     }
 
