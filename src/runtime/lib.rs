@@ -17,6 +17,7 @@ mod exec;
 pub mod features;
 mod finish;
 pub mod hooks;
+mod id_maps;
 mod init;
 mod joining;
 mod labels;

@@ -6,6 +6,7 @@
 use crate::cgroup_mount;
 use crate::copy_up;
 use crate::error::{Context, Error};
+use crate::id_maps;
 use crate::options::{self, Options};
 use crate::paths::{self, Kind};
 use crate::trees::{self, Failed, Interface, Place, Tree};
@@ -158,7 +159,15 @@ fn bind(
         Tree::bind_path(interface, &path, options.recursive, options.no_follow).map_err(|Failed(s, e)| error(&s, e))?;
     if let Some(recursive) = options.id_map {
         let own = |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().map(|m| ranges(m)).filter(|m| !m.is_empty());
-        let own = own(mount.uid_mappings()).zip(own(mount.gid_mappings()));
+        let mut own = own(mount.uid_mappings()).zip(own(mount.gid_mappings()));
+        if let Some(text) = &options.id_ranges {
+            let refused = |why: String| Error::MountRefused { destination: destination.clone(), why };
+            if own.is_some() {
+                return Err(refused("the ranges of idmap and uidMappings are two maps: give one of them".into()));
+            }
+            let map = id_maps::read(text, owners.uids, owners.gids).map_err(refused)?;
+            own = Some((map.uids, map.gids));
+        }
         let made;
         let namespace = match (&own, owners.joined) {
             (None, Some(joined)) => joined,

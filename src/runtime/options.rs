@@ -27,6 +27,8 @@ pub struct Options {
     pub propagation: Vec<(u64, bool)>,
     /// `idmap` or `ridmap` (true): owners are shown through the mount's or the container's map.
     pub id_map: Option<bool>,
+    /// `idmap=…` or `ridmap=…`: that map, in words ([`crate::id_maps`]).
+    pub id_ranges: Option<String>,
     /// `tmpcopyup`: a tmpfs starts with what it hides.
     pub copy_up: bool,
     /// `src-nofollow`: the source may be a link, which is bound itself.
@@ -116,11 +118,15 @@ impl Options {
             "bind" => self.bind = true,
             "rbind" => (self.bind, self.recursive) = (true, true),
             "remount" => self.remount = true,
-            "idmap" => self.id_map = Some(false),
-            "ridmap" => self.id_map = Some(true),
+            "idmap" => (self.id_map, self.id_ranges) = (Some(false), None),
+            "ridmap" => (self.id_map, self.id_ranges) = (Some(true), None),
             "tmpcopyup" => self.copy_up = true,
             "src-nofollow" => self.no_follow = true,
             _ => self.data.push(match option.split_once('=') {
+                Some((word @ ("idmap" | "ridmap"), ranges)) => {
+                    (self.id_map, self.id_ranges) = (Some(word == "ridmap"), Some(ranges.to_owned()));
+                    return;
+                }
                 Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
                 None => (option.to_owned(), None),
             }),
@@ -214,5 +220,14 @@ mod tests {
         assert_eq!(root_propagation("rslave"), Some(MS_SLAVE | 1 << 14));
         assert_eq!(root_propagation("private"), Some(MS_PRIVATE));
         assert_eq!(root_propagation("roof"), None);
+    }
+
+    #[test]
+    fn id_maps_in_words() {
+        let got = parse(&["bind", "ridmap=uids=0-1-2;gids=0-1-2"]);
+        assert_eq!((got.id_map, got.id_ranges.as_deref()), (Some(true), Some("uids=0-1-2;gids=0-1-2")));
+        assert!(got.data.is_empty());
+        let got = parse(&["idmap=uids=0-1-2;gids=0-1-2", "idmap"]);
+        assert_eq!((got.id_map, got.id_ranges), (Some(false), None), "later ones win");
     }
 }

@@ -422,7 +422,7 @@ fn propagation_of_binds_and_roots() {
 }
 
 fn owners_through_maps() {
-    let mut container = Box::script("stat -c %u:%g /one /one/below /all/below; touch /one/new");
+    let mut container = Box::script("stat -c %u:%g /one /one/below /all/below /words; touch /one/new");
     let source = container.scratch.0.join("source");
     fs::create_dir_all(source.join("below")).unwrap();
     let map = |host: u32| json!([{"containerID": 0, "hostID": host, "size": 1000}]);
@@ -431,8 +431,10 @@ fn owners_through_maps() {
         "uidMappings": map(70), "gidMappings": map(80)}));
     container.mount(json!({"destination": "/all", "type": "bind", "source": source, "options": ["rbind", "ridmap"],
         "uidMappings": map(0), "gidMappings": map(90)}));
+    container.mount(json!({"destination": "/words", "type": "bind", "source": source,
+        "options": ["bind", "idmap=uids=0-30-1#1-50-9;gids=0-40-10"]}));
     let outcome = container.run();
-    assert!(outcome.out.starts_with("70:80\n70:80\n0:90\n"), "{outcome:?}");
+    assert!(outcome.out.starts_with("70:80\n70:80\n0:90\n30:40\n"), "{outcome:?}");
     assert!(outcome.err.contains("Value too large"), "root of the container is nobody there: {outcome:?}");
     for (mount, words) in [
         (
@@ -444,6 +446,15 @@ fn owners_through_maps() {
             "together",
         ),
         (json!({"destination": "/x", "type": "tmpfs", "source": "x", "options": ["idmap"]}), "\"idmap\""),
+        (
+            json!({"destination": "/x", "type": "bind", "source": source, "options": ["bind", "idmap=uids=@0-0-1;gids=0-0-1"]}),
+            "the container's own map has no id 0",
+        ),
+        (
+            json!({"destination": "/x", "type": "bind", "source": source, "options": ["bind", "idmap=uids=0-0-1;gids=0-0-1"],
+                "uidMappings": map(1), "gidMappings": map(1)}),
+            "two maps",
+        ),
     ] {
         let mut wrong = Box::new(&["true"]);
         wrong.mount(mount);
