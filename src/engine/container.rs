@@ -32,6 +32,7 @@ pub(crate) mod state;
 pub(crate) mod stopping;
 pub(crate) mod top;
 pub(crate) mod tree;
+pub(crate) mod update;
 pub(crate) mod usage;
 pub(crate) mod volumes;
 

@@ -335,8 +335,8 @@ impl Database {
         let change =
             connection.execute("UPDATE configs SET config = ? WHERE seq = ?", params![json, seq]).and_then(|_| {
                 connection.execute(
-                    "UPDATE containers SET networks = ?, policy = ? WHERE seq = ?",
-                    params![networks, policy(config), seq],
+                    "UPDATE containers SET networks = ?, policy = ?, checked = ? WHERE seq = ?",
+                    params![networks, policy(config), config.life.check.is_some(), seq],
                 )
             });
         change.map(drop).map_err(self.fail("write"))

@@ -113,10 +113,17 @@ impl Ticks {
     /// Told of every child that ended.
     #[inline(never)]
     pub fn reaped(&mut self, clock: &Clock, pid: i32, code: i32) {
-        if let (Some(probe), true) = (&clock.probe, self.probing == Some(pid)) {
+        if self.probing == Some(pid) {
             self.probing = None;
-            self.next_probe = Some(Instant::now() + pause(probe, code == STARTING_UP));
+            let next = |probe| Instant::now() + pause(probe, code == STARTING_UP);
+            self.next_probe = clock.probe.as_ref().map(next);
         }
+    }
+
+    /// Told that there are other probes. The first of them is due at once, or in its time after the one that runs.
+    #[inline(never)]
+    pub fn changed(&mut self, clock: &Clock) {
+        self.next_probe = clock.probe.as_ref().filter(|_| self.probing.is_none()).map(|_| Instant::now());
     }
 }
 
@@ -209,6 +216,14 @@ mod tests {
         ticks.probing = Some(7);
         ticks.reaped(&clock, 7, 0);
         assert!(ticks.left().unwrap() > Duration::from_secs(50));
+        ticks.changed(&clock);
+        assert_eq!(ticks.left(), Some(Duration::ZERO), "other probes begin at once");
+        ticks.probing = Some(7);
+        ticks.changed(&clock);
+        assert!(ticks.left().unwrap() > Duration::from_secs(3000), "after the one that runs");
+        let none = Clock { probe: None, ..clock.clone() };
+        ticks.reaped(&none, 7, 0);
+        assert_eq!((ticks.probing, ticks.next_probe), (None, None));
         ticks.limit = Some(Instant::now());
         assert_eq!(ticks.code(&clock, 137), 137);
         assert!(ticks.tick(&clock) && !ticks.tick(&clock), "once");

@@ -486,10 +486,24 @@ impl Run {
             Frame::Signal(number) => self.kill(number),
             Frame::Start => self.start(),
             Frame::Cleanup => self.clients.all[at].cleans_up = true,
+            Frame::Probe(json) => self.take_probe(json),
             _ => {
                 self.clients.all[at].gone = true;
                 self.clients.all[at].owed = false;
             }
+        }
+    }
+
+    /// Its health is checked otherwise from now on; what is no JSON of that changes nothing.
+    fn take_probe(&mut self, json: &[u8]) {
+        let Ok(probe) = serde_json::from_slice(json) else { return };
+        self.launch.clock.probe = probe;
+        if self.phase != Phase::Running {
+            return;
+        }
+        match &mut self.ticks {
+            Some(ticks) => ticks.changed(&self.launch.clock),
+            None => self.ticks = Some(Ticks::begin(&self.launch.clock)),
         }
     }
 

@@ -602,13 +602,21 @@ pub struct Duplicate {
     pub resources: Resources,
 }
 
-/// Asks for the limits of a container to be changed; those that are not named stay.
+/// Asks for a container to be changed; what is not named stays.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Update {
     /// Which container.
     pub name: String,
-    /// What changes.
+    /// Limits of its cgroup that change.
     pub resources: Resources,
+    /// Limits of its first process that change (`NAME=SOFT[:HARD]`), or `host` alone: none of its own.
+    pub ulimits: Vec<String>,
+    /// Variables that change or come new, as `KEY=VALUE`, for its next runs and for what is executed in it.
+    pub environment: Vec<String>,
+    /// Names of variables that go.
+    pub unset_environment: Vec<String>,
+    /// How its health is checked, from now on.
+    pub health: crate::life::Health,
     /// When it is started again, from now on.
     pub restart: Option<crate::life::Restart>,
 }

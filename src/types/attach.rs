@@ -17,6 +17,7 @@
 //! | 10 | Exited | monitor → client | little-endian i32 exit code, one byte `oom`: all output was sent before this |
 //! | 11 | Cleanup | client → monitor | nothing: the client cleans up after the exit; the monitor need not start a cleanup |
 //! | 12 | Detach | client → monitor | nothing: the client leaves, and standard input stays open |
+//! | 13 | Probe | client → monitor | JSON: the probes of its clock from now on, `null` for none |
 
 use crate::Invalid;
 
@@ -40,6 +41,7 @@ pub enum Frame<'a> {
     Exited { code: i32, oom: bool },
     Cleanup,
     Detach,
+    Probe(&'a [u8]),
 }
 
 impl<'a> Frame<'a> {
@@ -59,6 +61,7 @@ impl<'a> Frame<'a> {
             Frame::Exited { .. } => 10,
             Frame::Cleanup => 11,
             Frame::Detach => 12,
+            Frame::Probe(_) => 13,
         }
     }
 
@@ -66,7 +69,9 @@ impl<'a> Frame<'a> {
     pub fn encode(&self, packet: &mut Vec<u8>) {
         packet.push(self.kind());
         match self {
-            Frame::Stdin(data) | Frame::Stdout(data) | Frame::Stderr(data) => packet.extend_from_slice(data),
+            Frame::Stdin(data) | Frame::Stdout(data) | Frame::Stderr(data) | Frame::Probe(data) => {
+                packet.extend_from_slice(data)
+            }
             Frame::Failed { code, text } => {
                 packet.push(*code);
                 packet.extend_from_slice(text.as_bytes());
@@ -114,6 +119,7 @@ impl<'a> Frame<'a> {
             10 => Frame::Exited { code: number(0)?, oom: data.get(4) == Some(&1) },
             11 => Frame::Cleanup,
             12 => Frame::Detach,
+            13 => Frame::Probe(data),
             _ => return Err(invalid()),
         })
     }
@@ -138,6 +144,7 @@ mod tests {
             Frame::Started,
             Frame::Exited { code: 137, oom: true },
             Frame::Cleanup,
+            Frame::Probe(b"null"),
             Frame::Detach,
         ];
         for frame in frames {

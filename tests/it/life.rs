@@ -121,12 +121,61 @@ fn health_is_checked_in_its_time_and_when_asked() {
     assert_eq!(home.run(&["healthcheck", "run", "web"]).code(0).out, "");
     home.run(&["exec", "web", "rm", "/ok"]).ok();
     assert_eq!(home.run(&["healthcheck", "run", "web"]).code(1).out, "unhealthy\n");
+    assert_eq!(home.run(&["healthcheck", "run", "--ignore-result", "web"]).code(0).out, "unhealthy\n");
     // A container without checks has no such key, at which clients stumble.
     start(&home, "plain", &[], "sleep 1000");
     assert!(home.document("plain")["State"].get("Health").is_none());
     home.run(&["healthcheck", "run", "plain"]).fails(125, &["no defined healthcheck"]);
     home.run(&["stop", "-t", "0", "web"]).ok();
     home.run(&["healthcheck", "run", "web"]).fails(125, &["not running"]);
+}
+
+#[test]
+fn one_of_several_is_enough_to_end_a_wait() {
+    let home = Home::new();
+    home.load();
+    start(&home, "long", &[], "sleep 1000");
+    start(&home, "short", &[], "while ! test -e /go; do sleep 0.1; done; exit 7");
+    home.run(&["exec", "short", "touch", "/go"]).ok();
+    assert_eq!(home.run(&["wait", "--exit-first-match", "long", "short"]).ok(), "7");
+    assert_eq!(home.run(&["wait", "--exit-first-match", "--condition", "running", "short", "long"]).ok(), "-1");
+    home.run(&["wait", "--exit-first-match", "long", "none"]).fails(125, &["no such container"]);
+    assert_eq!(home.run(&["wait", "--exit-first-match", "--ignore", "long", "none"]).ok(), "-1");
+}
+
+#[test]
+fn update_changes_health_variables_and_limits_of_what_runs() {
+    let home = Home::new();
+    home.load();
+    let check = ["--health-cmd", "cat /ok", "--health-interval", "1h", "--health-retries", "1"];
+    let others = ["-e", "OLD=1", "-e", "LEVEL=low"];
+    start(&home, "web", &[&check[..], &others[..]].concat(), "echo $OLD-$LEVEL > /env; sleep 1000");
+    assert_eq!(home.run(&["wait", "--condition", "unhealthy", "web"]).ok(), "-1");
+    // Its monitor, which would look again in an hour, is told.
+    home.run(&["update", "--health-cmd", "true", "--health-interval", "100ms", "web"]).ok();
+    assert_eq!(home.run(&["wait", "--condition", "healthy", "web"]).ok(), "-1");
+    assert_eq!(home.document("web")["Config"]["Healthcheck"]["Retries"], 1);
+    home.run(&["update", "--no-healthcheck", "-l"]).ok();
+    home.run(&["healthcheck", "run", "web"]).fails(125, &["no defined healthcheck"]);
+    home.run(&["update", "--health-retries", "2", "web"]).fails(125, &["no healthcheck", "--health-cmd"]);
+    home.run(&["update", "--health-cmd", "false", "--health-interval", "100ms", "--health-retries", "2", "web"]).ok();
+    assert_eq!(home.run(&["wait", "--condition", "unhealthy", "web"]).ok(), "-1");
+    // One that has never had a check has no clock yet.
+    start(&home, "plain", &[], "sleep 1000");
+    home.run(&["update", "--health-cmd", "true", "--health-interval", "100ms", "plain"]).ok();
+    assert_eq!(home.run(&["wait", "--condition", "healthy", "plain"]).ok(), "-1");
+
+    home.run(&["update", "--ulimit", "nofile=100:200,core=0", "web"]).ok();
+    let limits = home.run(&["exec", "web", "grep", "open files", "/proc/1/limits"]).ok();
+    assert_eq!(limits.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["100", "200"]);
+    home.run(&["update", "--ulimit", "nofile=9:8", "web"]).fails(125, &["above the hard one"]);
+    home.run(&["update", "--env", "LEVEL=high", "--env", "NEW=a,b", "--unsetenv", "OLD", "web"]).ok();
+    home.run(&["restart", "-t", "0", "web"]).ok();
+    home.until("it has written", || home.run(&["exec", "web", "cat", "/env"]).out == "-high\n");
+    assert_eq!(home.run(&["exec", "web", "sh", "-c", "echo $NEW; ulimit -n; ulimit -c"]).ok(), "a,b\n100\n0");
+    home.run(&["update", "--env", "=x", "web"]).fails(125, &["environment variable"]);
+    home.run(&["update", "-l", "web"]).fails(125, &["at least one"]);
+    home.run(&["update", "-l", "--restart", "no", "web"]).fails(125, &["cannot be used together"]);
 }
 
 #[test]

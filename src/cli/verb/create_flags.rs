@@ -18,6 +18,8 @@ pub struct Asked {
     pub quiet: bool,
     /// `-d`.
     pub detach: bool,
+    /// `-l`, of `update`.
+    pub latest: bool,
     /// `--detach-keys`.
     pub detach_keys: Option<String>,
     /// `--sig-proxy`.

@@ -3,22 +3,32 @@
 
 use super::Verb;
 use crate::failure::Failure;
+use crate::flag::{Flag, switch};
 use crate::program::{Program, plain, print};
 use ops::Fault;
 use types::Id;
 
+/// What the flags fill.
+#[derive(Default)]
+pub struct Asked {
+    ignore_result: bool,
+}
+
+const FLAGS: &[Flag<Asked>] =
+    &[switch("ignore-result", "Exit with 0 also if the check fails", |r, on| r.ignore_result = on)];
+
 /// The verb.
-pub const RUN: Verb<()> = Verb {
+pub const RUN: Verb<Asked> = Verb {
     path: "healthcheck run",
     usage: "CONTAINER",
     about: "Run the health check of a container",
     examples: &["mywebapp"],
     interspersed: true,
-    flags: &[],
+    flags: &[FLAGS],
     execute: run,
 };
 
-fn run(program: &Program, (): (), arguments: Vec<String>) -> Result<u8, Failure> {
+fn run(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
     let [name] = arguments.as_slice() else {
         return Err(Failure::new("healthcheck run takes the name of one container"));
     };
@@ -27,7 +37,7 @@ fn run(program: &Program, (): (), arguments: Vec<String>) -> Result<u8, Failure>
         return Ok(0);
     }
     print(if verdict.starting { "starting\n" } else { "unhealthy\n" })?;
-    Ok(1)
+    Ok(u8::from(!asked.ignore_result))
 }
 
 /// A check in its time: the exit code tells the monitor when the next one is due.

@@ -1,4 +1,4 @@
-//! The flags of `create` and `run` about what becomes of a container while nobody looks; `update` has the first of them.
+//! The flags of `create` and `run` about what becomes of a container while nobody looks; `update` has the first two tables of them.
 
 use super::create_flags::Asked;
 use crate::flag::{Flag, integer, switch, value};
@@ -24,12 +24,8 @@ pub const RESTART: &[Flag<Asked>] =
         Ok(())
     })];
 
-/// The others.
-pub const FLAGS: &[Flag<Asked>] = &[
-    value("conmon-pidfile", "string", "Write the process id of the monitor to this file", |r, v| {
-        r.create.life.monitor_pid_file = Some(absolute(v)?);
-        Ok(())
-    }),
+/// How health is checked.
+pub const HEALTH: &[Flag<Asked>] = &[
     value("health-cmd", "string", "Command that checks the health (text for a shell, a JSON list, or none)", |r, v| {
         health(r).command = Some(v.into());
         Ok(())
@@ -83,6 +79,14 @@ pub const FLAGS: &[Flag<Asked>] = &[
         Ok(())
     }),
     switch("no-healthcheck", "Check no health, whatever the image says", |r, on| health(r).none = on),
+];
+
+/// The others.
+pub const FLAGS: &[Flag<Asked>] = &[
+    value("conmon-pidfile", "string", "Write the process id of the monitor to this file", |r, v| {
+        r.create.life.monitor_pid_file = Some(absolute(v)?);
+        Ok(())
+    }),
     value("pidfile", "string", "Write the process id of the first process to this file", |r, v| {
         r.create.life.pid_file = Some(absolute(v)?);
         Ok(())

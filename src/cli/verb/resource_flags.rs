@@ -124,8 +124,11 @@ pub const FIXED: &[Flag<Asked>] = &[
         r.create.shm_size = Some(size(v)?);
         Ok(())
     }),
-    list("ulimit", "Limits of the process (name=soft[:hard], or host)", |r, v| r.create.ulimits.push(v)),
 ];
+
+/// The row of the limits that a process has by itself.
+pub const PROCESS: &[Flag<Asked>] =
+    &[list("ulimit", "Limits of the process (name=soft[:hard], or host)", |r, v| r.create.ulimits.push(v))];
 
 #[cfg(test)]
 mod tests {

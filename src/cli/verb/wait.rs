@@ -16,10 +16,12 @@ pub struct Asked {
     conditions: Vec<String>,
     interval: Option<Duration>,
     ignore: bool,
+    first: bool,
 }
 
 const FLAGS: &[Flag<Asked>] = &[
     list("condition", "State to wait for (default stopped)", |r, v| r.conditions.push(v)),
+    switch("exit-first-match", "Wait for one of the containers only, whichever is first", |r, on| r.first = on),
     switch("ignore", "A container that does not exist is no error; its code is -1", |r, on| r.ignore = on),
     short(
         'i',
@@ -46,12 +48,19 @@ pub const VERB: Verb<Asked> = Verb {
 fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
     let conditions = asked.conditions.iter().map(|text| condition(text)).collect::<Result<Vec<_>, _>>()?;
     let engine = program.engine()?;
-    for name in asked.choice.names(&engine, arguments, ANY)? {
+    let interval = asked.interval.unwrap_or(Duration::from_millis(250));
+    let names = asked.choice.names(&engine, arguments, ANY)?;
+    if asked.first {
+        let conditions = if conditions.is_empty() { vec![Condition::Is(Status::Exited)] } else { conditions };
+        let code = first(&engine, &names, &conditions, interval, asked.ignore).map_err(plain)?;
+        return print(&format!("{code}\n")).map(|()| 0);
+    }
+    for name in names {
         // The ordinary wait is one wait for the end; only for another state does one have to look again and again.
         let code = if conditions.iter().all(|condition| *condition == Condition::Is(Status::Exited)) {
             engine.wait(&name).map(|exit| exit.code)
         } else {
-            until(&engine, &name, &conditions, asked.interval.unwrap_or(Duration::from_millis(250)))
+            until(&engine, &name, &conditions, interval)
         };
         match code {
             Ok(code) => print(&format!("{code}\n"))?,
@@ -88,18 +97,52 @@ fn condition(text: &str) -> Result<Condition, Failure> {
 fn until(engine: &engine::Engine, name: &str, conditions: &[Condition], interval: Duration) -> Result<i32, ops::Fault> {
     let id = engine.find(name)?;
     loop {
-        let list = engine.list(&List { all: true, filters: vec![format!("id={id}")], ..List::default() })?;
-        let Some(container) = list.into_iter().find(|c| c.id == id) else {
-            return Err(ops::Fault::new(Kind::NotFound, format!("no container with ID {id} found: no such container")));
-        };
-        let runs = container.status == Status::Running;
-        let holds = |condition: &Condition| match condition {
-            Condition::Is(status) => *status == container.status,
-            Condition::Health(word) => runs && *word == container.health,
-        };
-        if conditions.iter().any(holds) {
-            return Ok(if container.status == Status::Exited { container.exit_code } else { -1 });
+        if let Some(code) = matching(engine, &id, conditions)? {
+            return Ok(code);
         }
         std::thread::sleep(interval);
     }
+}
+
+/// The same for several, of which one is enough; with `ignore`, one that does not exist is such a one.
+fn first(
+    engine: &engine::Engine,
+    names: &[String],
+    conditions: &[Condition],
+    interval: Duration,
+    ignore: bool,
+) -> Result<i32, ops::Fault> {
+    let gone = |fault: ops::Fault| if ignore && fault.kind == Kind::NotFound { Ok(-1) } else { Err(fault) };
+    let mut ids = Vec::with_capacity(names.len());
+    for name in names {
+        match engine.find(name) {
+            Ok(id) => ids.push(id),
+            Err(fault) => return gone(fault),
+        }
+    }
+    loop {
+        for id in &ids {
+            match matching(engine, id, conditions) {
+                Ok(Some(code)) => return Ok(code),
+                Ok(None) => {}
+                Err(fault) => return gone(fault),
+            }
+        }
+        std::thread::sleep(interval);
+    }
+}
+
+/// The exit code of a container (-1 if it has none) for which one of the conditions holds.
+fn matching(engine: &engine::Engine, id: &types::Id, conditions: &[Condition]) -> Result<Option<i32>, ops::Fault> {
+    let list = engine.list(&List { all: true, filters: vec![format!("id={id}")], ..List::default() })?;
+    let Some(container) = list.into_iter().find(|c| c.id == *id) else {
+        return Err(ops::Fault::new(Kind::NotFound, format!("no container with ID {id} found: no such container")));
+    };
+    let runs = container.status == Status::Running;
+    let holds = |condition: &Condition| match condition {
+        Condition::Is(status) => *status == container.status,
+        Condition::Health(word) => runs && *word == container.health,
+    };
+    let code = if container.status == Status::Exited { container.exit_code } else { -1 };
+    Ok(conditions.iter().any(holds).then_some(code))
 }

@@ -15,7 +15,7 @@ impl Engine {
         let record = self.settle(self.record_of(&asked.name)?)?.ok_or_else(|| super::init::no_such(&asked.name))?;
         let mut config = self.database()?.config(record.seq)?;
         config.resources =
-            super::resolve::resources(&super::usage::merged(&config.resources, &asked.resources), self.facts()?)?;
+            super::resolve::resources(&super::update::merged(&config.resources, &asked.resources), self.facts()?)?;
         if let Some(image) = &asked.image {
             let found = self.store()?.find_image(image).map_err(crate::fault::store)?;
             config.image_id = found.id.hex();

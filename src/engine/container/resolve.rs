@@ -37,7 +37,9 @@ pub struct Image {
 }
 
 pub(crate) use automatic::map as automatic_map;
-pub(crate) use limits::resources;
+pub(crate) use environment::change as change_environment;
+pub(crate) use life::updated as updated_check;
+pub(crate) use limits::{resources, updated_rlimits};
 
 /// Where programs are looked for if the image does not say.
 pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -36,19 +36,25 @@ pub fn environment(asked: &Create, image: &[String], hostname: &str, facts: &Fac
     if asked.unset_all_environment {
         all.retain(|entry| entry.starts_with("HOSTNAME="));
     }
-    for name in &asked.unset_environment {
+    change(&mut all, &asked.unset_environment, &asked.environment)?;
+    Ok(all)
+}
+
+/// Takes away the variables whose names are in `unset`, and sets those of `entries`.
+pub fn change(all: &mut Vec<String>, unset: &[String], entries: &[String]) -> Result<(), Fault> {
+    for name in unset {
         all.retain(|entry| entry.strip_prefix(name.as_str()).is_none_or(|rest| !rest.starts_with('=')));
     }
-    for entry in &asked.environment {
+    for entry in entries {
         match entry.find('=') {
             Some(0) | None => return Err(invalid(entry)),
-            Some(_) => set(&mut all, entry.clone()),
+            Some(_) => set(all, entry.clone()),
         }
     }
     if let Some(entry) = all.iter().find(|e| e.contains('\0')) {
         return Err(Fault::invalid(format!("invalid environment variable {entry:?}: it holds a zero byte")));
     }
-    Ok(all)
+    Ok(())
 }
 
 fn invalid(entry: &str) -> Fault {

@@ -37,6 +37,39 @@ pub fn life(asked: &Create, image: Option<&Healthcheck>) -> Result<Life, Fault> 
     })
 }
 
+/// How the health of a container is checked that had `before`, when `asked` is to be changed of it.
+pub fn updated(before: Option<&Check>, asked: &Health) -> Result<Option<Check>, Fault> {
+    let ends =
+        asked.none || asked.command.as_deref().is_some_and(|command| words(command).is_ok_and(|w| w == ["NONE"]));
+    let Some(before) = before.filter(|_| !ends) else {
+        if !ends && asked.command.is_none() {
+            return Err(
+                Fault::invalid("the container has no healthcheck that could be changed").hint("add --health-cmd")
+            );
+        }
+        return check(asked, None);
+    };
+    let (regular, startup) = (&before.regular, before.startup.as_ref());
+    let all = Health {
+        command: asked.command.clone(),
+        none: false,
+        interval: asked.interval.or(Some(regular.interval)),
+        retries: asked.retries.or(Some(regular.retries)),
+        timeout: asked.timeout.or(Some(regular.timeout)),
+        start_period: asked.start_period.or(Some(regular.start_period)),
+        on_failure: asked.on_failure.or(Some(before.on_failure)),
+        // A list whose first word says how the rest is run stays what it is.
+        startup_command: asked.startup_command.clone().or(startup.and_then(|s| serde_json::to_string(&s.test).ok())),
+        startup_interval: asked.startup_interval.or(startup.map(|s| s.interval)),
+        startup_retries: asked.startup_retries.or(startup.map(|s| s.retries)),
+        startup_success: asked.startup_success.or(startup.map(|s| s.success)),
+        startup_timeout: asked.startup_timeout.or(startup.map(|s| s.timeout)),
+        log_count: asked.log_count.or(Some(before.log_count)),
+        log_size: asked.log_size.or(Some(before.log_size)),
+    };
+    check(&all, Some(regular))
+}
+
 fn check(asked: &Health, image: Option<&Healthcheck>) -> Result<Option<Check>, Fault> {
     if asked.none && asked.command.is_some() {
         return Err(Fault::invalid("cannot specify both --no-healthcheck and --health-cmd"));
@@ -176,6 +209,36 @@ mod tests {
         assert_eq!(of(Health { none: true, ..Health::default() }), None);
         assert_eq!(of(Health { command: Some("none".into()), ..Health::default() }), None);
         assert_eq!(life(&asked(Health::default()), None).unwrap(), Life::default());
+    }
+
+    #[test]
+    fn what_is_not_changed_of_a_check_stays() {
+        let first = Health {
+            command: Some("cat /ok".into()),
+            interval: Some(0),
+            retries: Some(9),
+            on_failure: Some(OnFailure::Kill),
+            startup_command: Some("test -e /up".into()),
+            startup_success: Some(4),
+            log_count: Some(0),
+            ..Health::default()
+        };
+        let before = check(&first, None).unwrap().unwrap();
+        assert_eq!(updated(Some(&before), &Health::default()).unwrap().unwrap(), before);
+        let other = Health { command: Some("true".into()), startup_retries: Some(2), ..Health::default() };
+        let mut wanted = before.clone();
+        wanted.regular.test = vec!["CMD-SHELL".into(), "true".into()];
+        wanted.startup.as_mut().unwrap().retries = 2;
+        assert_eq!(updated(Some(&before), &other).unwrap().unwrap(), wanted);
+        for end in
+            [Health { none: true, ..Health::default() }, Health { command: Some("none".into()), ..Health::default() }]
+        {
+            assert_eq!(updated(Some(&before), &end).unwrap(), None);
+            assert_eq!(updated(None, &end).unwrap(), None);
+        }
+        assert!(updated(None, &first).unwrap().is_some());
+        assert!(updated(None, &Health { interval: Some(SECOND), ..Health::default() }).is_err());
+        assert!(updated(Some(&before), &Health { retries: Some(0), ..Health::default() }).is_err());
     }
 
     #[test]

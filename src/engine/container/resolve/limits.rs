@@ -275,6 +275,30 @@ pub fn rlimits(asked: &[String], facts: &Facts, warnings: &mut Vec<String>) -> R
         .collect())
 }
 
+/// The limits of a container that had `before` when `asked` is to be changed of them; a limit that cannot be had is a fault.
+pub fn updated_rlimits(before: &[Rlimit], asked: &[String], facts: &Facts) -> Result<Vec<Rlimit>, Fault> {
+    let mut warnings = Vec::new();
+    let new = rlimits(asked, facts, &mut warnings)?;
+    if let Some(warning) = warnings.pop() {
+        return Err(Fault::new(Kind::Denied, warning));
+    }
+    if new.is_empty() {
+        return Ok(new);
+    }
+    let named = |limit: &Rlimit| {
+        let bare = &limit.name["RLIMIT_".len()..];
+        let mut names = asked.iter().filter_map(|entry| entry.split('=').next()).map(str::to_ascii_uppercase);
+        names.any(|name| name.strip_prefix("RLIMIT_").unwrap_or(&name) == bare)
+    };
+    let mut all = before.to_vec();
+    for limit in new.into_iter().filter(named) {
+        all.retain(|old| old.name != limit.name);
+        all.push(limit);
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
 /// Those of the parameters that belong to a namespace of the container.
 pub fn usual_sysctls(usual: &[String], namespaces: &Namespaces) -> Result<BTreeMap<String, String>, Fault> {
     let private = Namespaces {
