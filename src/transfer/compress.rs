@@ -15,8 +15,8 @@ use std::thread::JoinHandle;
 
 /// Bytes that are compressed by one thread at once: what a block cannot refer to of the one before costs little then.
 const BLOCK: usize = 1 << 20;
-/// Level of gzip where none is asked for: half of the time of level 6, for two and a half percent more bytes.
-const GZIP: u32 = 4;
+/// Level of gzip where none is asked for: two thirds of the time of level 6, for two percent more bytes.
+const GZIP: u32 = 3;
 /// Level of zstd where none is asked for.
 pub const ZSTD: i32 = 3;
 
@@ -67,6 +67,7 @@ struct Gzip<R> {
     given: u64,
     ended: bool,
     ready: BTreeMap<u64, Vec<u8>>,
+    level: u32,
     crc: Crc,
     now: Cursor<Vec<u8>>,
 }
@@ -103,6 +104,7 @@ impl<R: Read> Gzip<R> {
             given: 0,
             ended: false,
             ready: BTreeMap::new(),
+            level,
             crc: Crc::new(),
             now: Cursor::new(header),
         }
@@ -123,7 +125,7 @@ impl<R: Read> Gzip<R> {
                     let _ = work.send(block);
                 }
                 // Whoever may have no threads does it himself.
-                _ => drop(self.ready.insert(block.number, deflate(&block.bytes, GZIP, block.last))),
+                _ => drop(self.ready.insert(block.number, deflate(&block.bytes, self.level, block.last))),
             }
         }
         Ok(())

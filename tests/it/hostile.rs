@@ -95,6 +95,8 @@ fn what_is_no_archive() {
     let home = Home::new();
     home.run(&["load", "-i", "/"]).fails(125, &[]);
     home.run(&["load", "-i", "/no/such"]).fails(125, &["/no/such"]);
+    let words = ["payload does not match any of the supported image formats", "too short"];
+    home.feed(&["load", "-q"], b"no archive").fails(125, &words);
 }
 
 /// The archive with its configuration changed by `bend`, all digests above it right.

@@ -130,7 +130,18 @@ impl Engine {
             None => transfer::Input::Reader(&mut standard_input),
         };
         let policy = self.policy(asked.signature_policy.as_deref())?;
-        let loaded = transfer::load(store, input, policy.as_ref(), &Told(watch)).map_err(fault::transfer)?;
+        let loaded = transfer::load(store, input, policy.as_ref(), &Told(watch)).map_err(|error| {
+            let is_none = matches!(error, transfer::Error::Unknown { .. });
+            let fault = fault::transfer(error);
+            // Scripts know it by Podman's words.
+            match is_none {
+                true => Fault {
+                    message: format!("payload does not match any of the supported image formats: {}", fault.message),
+                    ..fault
+                },
+                false => fault,
+            }
+        })?;
         let from = asked.input.as_ref().map_or("-".into(), |path| path.to_string_lossy());
         for image in &loaded {
             self.tell_of("image", "loadfromarchive", &image.id.hex(), &from);
