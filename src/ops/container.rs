@@ -61,6 +61,8 @@ pub struct Create {
     pub interactive: bool,
     /// Remove the container when it ends.
     pub remove: bool,
+    /// Remove its image with it, unless other containers are made of that.
+    pub remove_image: bool,
     /// Root file system read-only.
     pub read_only: bool,
     /// With `read_only`: tmpfs on /run, /tmp, /var/tmp (default true).

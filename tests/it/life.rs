@@ -131,6 +131,26 @@ fn health_is_checked_in_its_time_and_when_asked() {
 }
 
 #[test]
+fn the_image_goes_with_its_last_container() {
+    let home = Home::new();
+    home.load();
+    let there = || home.run(&["image", "exists", "busybox"]).code == 0;
+    start(&home, "other", &[], "sleep 1000");
+    home.run(&["run", "--rmi", "busybox", "true"]).ok();
+    assert!(there(), "another container uses it");
+    assert_eq!(home.run(&["ps", "-aq"]).ok().lines().count(), 1, "--rmi is --rm too");
+    home.run(&["rm", "-f", "-t", "0", "other"]).ok();
+    assert_eq!(home.run(&["run", "--rmi", "busybox", "sh", "-c", "exit 3"]).code, 3);
+    assert!(!there());
+    // The same where nobody stays for the end.
+    home.load();
+    start(&home, "alone", &["--rmi"], "sleep 1000");
+    home.run(&["kill", "alone"]).ok();
+    home.until("the image has gone", || !there());
+    assert_eq!(home.run(&["ps", "-aq"]).ok(), "");
+}
+
+#[test]
 fn one_of_several_is_enough_to_end_a_wait() {
     let home = Home::new();
     home.load();

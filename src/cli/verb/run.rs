@@ -17,6 +17,10 @@ const FLAGS: &[Flag<Asked>] = &[
         r.detach_keys = Some(v.into());
         Ok(())
     }),
+    switch("rmi", "Remove container and image when it ends, unless others use the image", |r, on| {
+        r.create.remove_image = on;
+        r.create.remove |= on;
+    }),
     switch("sig-proxy", "Pass signals to the container (default true)", |r, on| r.signal_proxy = Some(on)),
 ];
 

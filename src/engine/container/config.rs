@@ -56,6 +56,9 @@ pub struct Config {
     pub interactive: bool,
     /// It goes when it ends.
     pub remove: bool,
+    /// Its image goes with it, unless others use that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub remove_image: bool,
     /// Root file system read-only.
     pub read_only: bool,
     /// Mounts beyond those that every container has, sorted so that a parent comes before what it contains.

@@ -72,7 +72,8 @@ impl Engine {
         Ok(Some(id))
     }
 
-    /// Removes everything of a container that does not run, the record of its end and its row last: whoever is killed on
+    /// Removes everything of a container that does not run, the record of its end and its row last (and after it the image of one that
+    /// was made with `--rmi`): whoever is killed on
     /// the way leaves a container that has ended, to be removed again. Anonymous volumes go with one that was made with `--rm`,
     /// or if `volumes` says so. With the lock.
     pub(crate) fn remove_all(
@@ -98,6 +99,7 @@ impl Engine {
         for path in config.iter().flat_map(|c| c.life.pid_file.iter().chain(&c.life.monitor_pid_file)) {
             let _ = std::fs::remove_file(path);
         }
+        let image = config.as_ref().filter(|c| c.remove_image && c.root_directory.is_none()).map(|c| c.image.clone());
         let cid_file = config.and_then(|c| c.cid_file);
         if let Some(path) = cid_file
             && std::fs::read_to_string(&path).is_ok_and(|t| t.trim() == record.id.as_str())
@@ -129,7 +131,12 @@ impl Engine {
             .map_err(crate::fault::store)?;
         self.tell(record, "remove");
         drop(held);
-        Ok(())
+        let Some(name) = image else { return Ok(()) };
+        match self.remove_image(&ops::image::Remove { name, force: false, ignore: true }) {
+            // Others use it.
+            Err(fault) if fault.kind == Kind::Conflict => Ok(()),
+            other => other.map(drop),
+        }
     }
 }
 

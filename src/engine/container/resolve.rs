@@ -118,6 +118,7 @@ pub fn resolve(
         terminal: asked.terminal,
         interactive: asked.interactive,
         remove: asked.remove,
+        remove_image: asked.remove_image,
         read_only: asked.read_only,
         mounts: mounts::mounts(
             asked,
