@@ -29,7 +29,7 @@ pub struct Host {
 /// Enters the namespace where that is needed. The process must have no threads.
 pub fn enter(settings: &Settings) -> Result<Host, Fault> {
     make_run_root(settings)?;
-    if settings.uid == 0 {
+    if settings.uid == 0 || settings.is_inside {
         return Ok(here());
     }
     let lock = lock(&settings.run_root)?;
@@ -54,7 +54,7 @@ pub fn add_member(settings: &Settings, pid: i32) -> Result<(), Fault> {
 }
 
 /// What the process finds itself in.
-fn here() -> Host {
+pub(crate) fn here() -> Host {
     let read = |name: &str| idmap::parse(&std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default());
     let map = IdMap { uids: read("uid_map"), gids: read("gid_map") };
     let count: u64 = map.uids.iter().map(|r| u64::from(r.size)).sum();
@@ -72,10 +72,11 @@ fn make_run_root(settings: &Settings) -> Result<(), Fault> {
         Ok(meta) => meta,
         Err(_) => {
             let mode = if settings.uid == 0 { 0o711 } else { 0o700 };
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(mode)
-                .create(path)
+            let make = |path: &Path, mode| std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+            // What is above it is nobody's in particular.
+            path.parent()
+                .map_or(Ok(()), |above| make(above, 0o755))
+                .and_then(|()| make(path, mode))
                 .and_then(|()| std::fs::symlink_metadata(path))
                 .map_err(|e| {
                     Fault::internal(format!("cannot create directory {path:?}: {e}"))
@@ -83,7 +84,8 @@ fn make_run_root(settings: &Settings) -> Result<(), Fault> {
                 })?
         }
     };
-    if settings.uid != 0 && (!meta.is_dir() || meta.uid() != settings.uid || meta.mode() & 0o022 != 0) {
+    let own = if settings.is_inside { 0 } else { settings.uid };
+    if settings.uid != 0 && (!meta.is_dir() || meta.uid() != own || meta.mode() & 0o022 != 0) {
         return Err(Fault::new(
             Kind::Denied,
             format!("{path:?} is not a directory that only user {} can write to", settings.uid),
@@ -263,7 +265,7 @@ fn keep_map(root: &Path, map: &IdMap) -> Result<(), Fault> {
                     line(&map.uids)
                 ),
             )
-            .hint("restore /etc/subuid and /etc/subgid, or choose another store with --root"))
+            .hint("restore newuidmap, newgidmap, /etc/subuid and /etc/subgid as they were, or choose another store with --root"))
         }
         Err(_) => {
             let write = || {

@@ -5,6 +5,9 @@ use ops::Fault;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+/// The variable by which `unshare` tells what it starts whose namespace that is in; Podman's has the same name.
+pub(crate) const INSIDE: &str = "_CONTAINERS_ROOTLESS_UID";
+
 /// Facts about the caller, read once at the start.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -16,6 +19,8 @@ pub struct Settings {
     pub networks: PathBuf,
     /// Effective user of the caller, outside any namespace of ours.
     pub uid: u32,
+    /// The process is in the user namespace of that user already, as `unshare` made it.
+    pub is_inside: bool,
     /// Effective group of the caller.
     pub gid: u32,
     /// Where programs (newuidmap) are looked for.
@@ -65,7 +70,8 @@ impl Settings {
         run_root: Option<PathBuf>,
         networks: Option<PathBuf>,
     ) -> Result<Settings, Fault> {
-        let uid = rustix::process::geteuid().as_raw();
+        let inside = within_unshare();
+        let uid = inside.unwrap_or_else(|| rustix::process::geteuid().as_raw());
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
         let home =
             absolute("HOME").or_else(|| home_of(&std::fs::read_to_string("/etc/passwd").unwrap_or_default(), uid));
@@ -115,6 +121,7 @@ impl Settings {
             run_root: absolute_path(run_root)?,
             networks: absolute_path(networks)?,
             uid,
+            is_inside: inside.is_some(),
             gid: rustix::process::getegid().as_raw(),
             path: std::env::var_os("PATH"),
             events: ops::event::Backend::default(),
@@ -167,6 +174,12 @@ impl Settings {
             none: value(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
         }
     }
+}
+
+/// The user whose namespace `unshare` has entered before, as Podman tells it to what it starts; none outside of one.
+fn within_unshare() -> Option<u32> {
+    let uid = std::env::var(INSIDE).ok()?.parse().ok().filter(|uid| *uid != 0)?;
+    (rustix::process::geteuid().is_root() && crate::rootless::here().in_user_namespace).then_some(uid)
 }
 
 /// The home that passwd(5) gives a user, for services that are started without an environment.

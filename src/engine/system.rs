@@ -149,7 +149,11 @@ impl Engine {
         // In a mount namespace of its own, so that what it mounts goes with it.
         sys::namespaces::unshare(sys::clone::NEW_MOUNT)
             .map_err(|e| Fault::new(Kind::Unsupported, format!("no mount namespace can be made: {e}")))?;
-        let error = std::process::Command::new(program).args(arguments).exec();
+        let error = std::process::Command::new(program)
+            .args(arguments)
+            .env(crate::settings::INSIDE, self.settings.uid.to_string())
+            .env("_CONTAINERS_USERNS_CONFIGURED", "done")
+            .exec();
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => Kind::CommandNotFound,
             _ => Kind::CommandFailed,

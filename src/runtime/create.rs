@@ -390,7 +390,12 @@ impl First<'_> {
         masks::mask(self.interface, root, &paths(self.linux.masked_paths()))?;
         if self.create.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
             if self.create.create_cwd {
-                finish::make_working_directory(root, self.process.cwd())?;
+                let owner = match &self.create.user {
+                    None => None,
+                    // Whoever is not to be found is an error when the process becomes that user.
+                    Some(user) => crate::user::resolve(root, user, &[]).ok().map(|who| (who.uid, who.gid)),
+                };
+                finish::make_working_directory(root, self.process.cwd(), owner)?;
             }
             trees::make_read_only(self.interface, root).step("make the root read-only")?;
         }

@@ -80,7 +80,9 @@ impl Finish<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open("/", flags, Mode::empty()).step("open the root")?;
         let identity = self.identity(root.as_fd())?;
-        enter(root.as_fd(), self.process.cwd(), self.create_cwd, self.container)?;
+        // Who is named by an engine gets the directory that the image lacks; other engines make such directories themselves.
+        let owner = self.user.is_some().then_some((identity.uid, identity.gid));
+        enter(root.as_fd(), self.process.cwd(), self.create_cwd, owner, self.container)?;
         let is_terminal = matches!(streams, Streams::Terminal(_));
         place(streams, &identity)?;
         if is_terminal {
@@ -228,20 +230,35 @@ fn place(streams: Streams, identity: &Identity) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the working directory below `root` where it is missing and its name is plain.
-pub fn make_working_directory(root: BorrowedFd<'_>, cwd: &Path) -> Result<(), Error> {
-    if cwd.components().any(|c| c == Component::ParentDir) {
+/// Makes the working directory below `root` where it is missing and its name is plain. It, but not what is above it, belongs to
+/// `owner` then: a user and a group.
+pub fn make_working_directory(root: BorrowedFd<'_>, cwd: &Path, owner: Option<(u32, u32)>) -> Result<(), Error> {
+    if cwd.components().any(|c| c == Component::ParentDir) || paths::open(root, cwd, OFlags::PATH).is_ok() {
         return Ok(());
     }
-    paths::make_directories(root, cwd).map(drop).in_root(cwd, "make the working directory")
+    let made = paths::make_directories(root, cwd).in_root(cwd, "make the working directory")?;
+    let Some((uid, gid)) = owner.filter(|owner| *owner != (0, 0)) else { return Ok(()) };
+    let made = rustix::fs::openat(&made, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .in_root(cwd, "open the working directory")?;
+    match rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
+        // An id that is not mapped here, of which the process itself will be told.
+        Err(Errno::INVAL | Errno::PERM) => Ok(()),
+        other => other.in_root(cwd, "give the working directory its owner"),
+    }
 }
 
 /// Goes to the working directory, and makes sure that it is inside the root (CVE-2024-21626).
-fn enter(root: BorrowedFd<'_>, cwd: &Path, create: bool, container: &str) -> Result<(), Error> {
+fn enter(
+    root: BorrowedFd<'_>,
+    cwd: &Path,
+    create: bool,
+    owner: Option<(u32, u32)>,
+    container: &str,
+) -> Result<(), Error> {
     let cwd = if cwd.as_os_str().is_empty() { Path::new("/") } else { cwd };
     match rustix::process::chdir(cwd) {
         Err(Errno::NOENT) if create => {
-            make_working_directory(root, cwd)?;
+            make_working_directory(root, cwd, owner)?;
             rustix::process::chdir(cwd)
         }
         other => other,

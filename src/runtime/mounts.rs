@@ -275,6 +275,9 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
         trees::remount(&place, &kind, &name, &options).map_err(|Failed(step, e)| error(&step, e))?;
         return Ok(place.fd);
     }
+    // Looked at before the place is made: a directory of the image's hands its mode on, one that is made here does not.
+    let copy = options.copy_up && kind == "tmpfs";
+    let is_new = copy && paths::open(root, &destination, OFlags::PATH).is_err_and(|e| e == Errno::NOENT);
     let place = place(root, &destination, Kind::Directory)?;
     match kind.as_str() {
         "cgroup" | "cgroup2" => return cgroup_mount::attach(facts, &place, &options),
@@ -284,7 +287,6 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
         }
         _ => {}
     }
-    let copy = options.copy_up && kind == "tmpfs";
     // Not before it is filled.
     let read_only = copy && options.set & READ_ONLY != 0;
     if read_only {
@@ -298,7 +300,7 @@ fn attach_one(root: BorrowedFd<'_>, mount: Prepared, facts: &Facts) -> Result<Ow
         }
         other => other.map_err(|Failed(step, e)| error(&step, e))?,
     };
-    let own_mode = options.data.iter().any(|(key, _)| key == "mode");
+    let own_mode = is_new || options.data.iter().any(|(key, _)| key == "mode");
     let fd = match (copy, tree) {
         (true, Tree::Detached(fd)) => {
             copy_up::copy(place.fd.as_fd(), fd.as_fd(), own_mode).map_err(|e| error("copy what it hides", e))?;

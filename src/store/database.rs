@@ -225,6 +225,10 @@ fn create_directories(root: &Path) -> Result<()> {
             source,
         })
     };
+    // What is above it is nobody's in particular.
+    if let Some(above) = root.parent().filter(|above| !above.as_os_str().is_empty()) {
+        create(above.to_owned(), 0o755)?;
+    }
     create(root.to_owned(), 0o711)?;
     // Layers hold set-user-id files of strangers: no other user may reach them (CVE-2021-21285 and its like).
     for private in [format::WORK, format::BLOBS] {

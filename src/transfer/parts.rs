@@ -93,10 +93,17 @@ impl<'a> Archive<'a> {
     /// Finds out which layout the parts have.
     pub fn open(parts: &'a dyn Parts, demand: Demand) -> Result<Archive<'a>> {
         let title = parts.title();
-        let missing = |member: &str| Error::Missing {
-            archive: title.into(),
-            what: "the list of its images".into(),
-            member: member.into(),
+        // The list of the other layout is there: it is that one that is meant.
+        let missing = |member: &str| {
+            let (other, meant) = if member == "index.json" {
+                ("manifest.json", "Docker's, named with docker-archive:")
+            } else {
+                ("index.json", "OCI's, named with oci-archive: or oci:")
+            };
+            let is_other = parts.read(other, document::MANIFEST).is_ok_and(|found| found.is_some());
+            let hint = if is_other { format!(" (it is {meant})") } else { String::new() };
+            let what = format!("the list of its images{hint}");
+            Error::Missing { archive: title.into(), what, member: member.into() }
         };
         if matches!(demand, Demand::Any | Demand::Oci)
             && let Some(bytes) = parts.read("index.json", document::MANIFEST)?

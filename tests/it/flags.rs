@@ -75,6 +75,33 @@ fn read_only_roots_and_tmpfs() {
     for option in ["tmpfs", "nosuid", "nodev"] {
         assert!(out.contains(option), "{out}");
     }
+    // Where the image has no such directory, everybody may use the new one.
+    assert_eq!(home.sh(&["--tmpfs", "/new", "-u", "1000"], "touch /new/x && stat -c %a /new").quiet(), "1777");
+    // What is given to a container is not written to either.
+    let files = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv"];
+    for file in files {
+        home.sh(&["--read-only"], &format!("echo x >>{file}")).code(1);
+        home.sh(&[], &format!("echo x >>{file}")).code(0);
+    }
+}
+
+#[test]
+fn what_the_image_lacks_is_made_for_its_user_and_what_was_meant_is_said() {
+    let home = Home::new();
+    let mut image = Image::of("localhost/user", vec![image::busybox_layer()]);
+    image.config["User"] = "1000:1001".into();
+    image.config["WorkingDir"] = "/new/work".into();
+    let file = home.write("user.tar", &image::archive(&image::oci(&[image])));
+    let source = format!("oci-archive:{}", file.display());
+    for root in [&[][..], &["--read-only"]] {
+        let args: Vec<&str> = ["run", "--rm", "--network", "none"].iter().chain(root).copied().collect();
+        let out = home.run(&[&args[..], &[&source, "stat", "-c", "%u:%g", ".", ".."]].concat()).quiet();
+        assert_eq!(out, "1000:1001\n0:0", "{root:?}");
+    }
+    let path = file.display().to_string();
+    home.run(&["run", "--rm", "--network", "none", &path]).fails(125, &["oci-archive:"]);
+    let wrong = format!("docker-archive:{path}");
+    home.run(&["run", "--rm", "--network", "none", &wrong]).fails(125, &["oci-archive:"]);
 }
 
 #[test]

@@ -177,7 +177,8 @@ pub struct Home {
     /// What is removed in the end; `directory` may be moved deeper into it.
     base: PathBuf,
     pub who: Who,
-    file: PathBuf,
+    /// The file under test, where the user can reach it.
+    pub file: PathBuf,
     /// Device and inode of `file`, which may be moved away.
     identity: (u64, u64),
     holder: Option<Child>,

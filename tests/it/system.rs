@@ -126,6 +126,12 @@ fn a_user_sees_files_as_containers_do() {
     assert_eq!(home.run(&["unshare", "id", "-u"]).quiet(), "0");
     let map = home.run(&["unshare", "cat", "/proc/self/uid_map"]).quiet();
     assert_eq!(map.lines().count(), 2, "{map}");
+    // This program, started from there, works on the same store.
+    home.load();
+    let id = home.run(&["create", "--network", "none", "busybox", "true"]).quiet();
+    let [file, root, run] = [home.file.clone(), home.path("root"), home.path("run")].map(|p| p.display().to_string());
+    let again = ["unshare", &file, "--root", &root, "--runroot", &run, "ps", "-aq", "--no-trunc"];
+    assert_eq!(home.run(&again).quiet(), id);
     home.run(&["unshare", "/no/such/program"]).fails(127, &["/no/such/program"]);
     home.run(&["unshare", "false"]).code(1);
     Home::new().run(&["unshare", "true"]).fails(125, &["rootless"]);

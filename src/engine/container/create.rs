@@ -10,7 +10,7 @@ use ops::container::{Create, Created, Remove};
 use ops::image::Watch;
 use ops::{Fault, Kind};
 use std::path::Path;
-use types::Id;
+use types::{Id, Platform};
 
 impl Engine {
     /// Makes a container; brings its image first if the policy says so. `watch` is told of the steps.
@@ -28,7 +28,7 @@ impl Engine {
         let with_files =
             (files.defaults != Default::default()).then(|| resolve::defaults::under(asked, &files.defaults));
         let asked = with_files.as_ref().unwrap_or(asked);
-        let image = self.image_for(asked, watch)?;
+        let image = self.image_for(asked, watch).map_err(|fault| meant_a_file(fault, &asked.image))?;
         if asked.replace {
             let name = asked
                 .name
@@ -63,7 +63,8 @@ impl Engine {
                 Some(name) => name.clone(),
                 None => name::made_up(random()?, attempt),
             };
-            let (config, warnings) = super::resolve::resolve(asked, image, facts, id, &name)?;
+            let (config, mut warnings) = super::resolve::resolve(asked, image, facts, id, &name)?;
+            warnings.extend(other_platform(asked, image));
             check_host(&config)?;
             match self.database()?.insert(&config, super::now()) {
                 Err(fault) if fault.kind == Kind::Conflict && asked.name.is_none() && attempt < 50 => {
@@ -77,6 +78,30 @@ impl Engine {
             return Ok(Created { id: id.clone(), name, warnings });
         }
     }
+}
+
+/// An archive or layout that is named as if it were an image is the commonest slip.
+fn meant_a_file(fault: Fault, image: &str) -> Fault {
+    let path = Path::new(image);
+    if transfer::source::has_transport(image) || !path.exists() {
+        fault
+    } else if path.is_dir() {
+        fault.hint(format!("for the directory of that name write oci:{image}, or --rootfs {image}"))
+    } else {
+        fault.hint(format!("for the file of that name write oci-archive:{image} or docker-archive:{image}"))
+    }
+}
+
+/// What is said of an image that is for another kind of machine than this one, or than the one that was asked for.
+fn other_platform(asked: &Create, image: &Image) -> Option<String> {
+    let own = Platform {
+        os: image.config.os.clone(),
+        architecture: image.config.architecture.clone(),
+        variant: image.config.variant.clone(),
+    };
+    let wanted = asked.platform.as_deref().map_or(Some(Platform::native()), |text| text.parse().ok())?;
+    (!own.os.is_empty() && !own.architecture.is_empty() && !own.serves(&wanted))
+        .then(|| format!("image platform ({own}) does not match the expected platform ({wanted})"))
 }
 
 /// Random bytes from the kernel.

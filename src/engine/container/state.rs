@@ -61,17 +61,17 @@ impl Engine {
 
     fn look_at_active(&self, record: &Record, locked: bool) -> State {
         let directory = self.run_directory(&record.id, record.run);
-        let unseen = |started: i64| {
+        let unseen = |started: i64, why: &str| {
             over(Over::Ended(Ended {
                 started,
                 finished: super::now(),
                 exit_code: UNSEEN,
                 oom: false,
-                error: String::new(),
+                error: why.to_owned(),
             }))
         };
         if record.boot != self.boot() {
-            return unseen(record.started);
+            return unseen(record.started, "");
         }
         let running = Running::read(&directory);
         let exit = |running: &Option<Running>| {
@@ -110,8 +110,10 @@ impl Engine {
         }
         // The monitor may have written the record between both looks. One that was never released was given up.
         let started = running.started_ns;
-        exit(&Some(running))
-            .unwrap_or_else(|| if started == 0 { over(Over::NeverRan(String::new())) } else { unseen(started) })
+        exit(&Some(running)).unwrap_or_else(|| match started {
+            0 => over(Over::NeverRan(String::new())),
+            _ => unseen(started, "its exit code is not known: the monitor was killed while it ran"),
+        })
     }
 
     /// Writes down that an active container is over, if it is. Gives the record as it then is; `None` if somebody removed

@@ -113,6 +113,7 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
         networks: scratch.0.join("networks"),
         run_root: scratch.0.join("run"),
         uid: 0,
+        is_inside: false,
         gid: 0,
         path: None,
         events: Default::default(),

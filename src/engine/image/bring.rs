@@ -96,7 +96,12 @@ impl Engine {
         watch(Advance::Trying(source.strip_prefix("docker://").unwrap_or(source).to_owned()));
         let platform =
             asked.platform.as_deref().map(str::parse).transpose().map_err(|e: types::Invalid| Fault::from(e))?;
-        let registry = self.registry_options(&asked.access)?;
+        // Files have to do with no registry, and do not depend on what is written about those.
+        let is_file = matches!(
+            parsed,
+            Source::OciArchive(..) | Source::DockerArchive(..) | Source::OciDirectory(..) | Source::Directory(_)
+        );
+        let registry = if is_file { transfer::Registry::default() } else { self.registry_options(&asked.access)? };
         let policy = match asked.access.any_signature {
             true => None,
             false => self.policy(asked.access.signature_policy.as_deref())?,

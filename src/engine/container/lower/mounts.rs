@@ -33,9 +33,14 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value
     let mut rest: Vec<(usize, Value)> = Vec::new();
     let depth = |path: &str| path.matches('/').count();
     for (source, destination) in place.files.iter().filter(|(_, d)| !replaced(d)) {
-        let bound =
-            json!({ "type": "bind", "source": source, "destination": destination, "options": ["bind", "rprivate"] });
-        rest.push((depth(destination), bound));
+        let mut options = vec!["bind", "rprivate"];
+        if config.read_only {
+            options.extend(["ro", "nosuid", "noexec", "nodev"]);
+        }
+        rest.push((
+            depth(destination),
+            json!({ "type": "bind", "source": source, "destination": destination, "options": options }),
+        ));
     }
     for asked in &config.mounts {
         let mount = match (place.mounts.get(&asked.destination), &asked.kind) {

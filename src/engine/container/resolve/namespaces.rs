@@ -230,7 +230,10 @@ fn private(asked: &Create, facts: &Facts) -> Result<IdMap, Fault> {
 /// The refusal of what one id cannot do.
 pub(super) fn single(mode: &str) -> Fault {
     Fault::new(Kind::Unsupported, format!("--userns {mode} needs more than one id"))
-        .hint("install newuidmap and newgidmap, and give the user ranges in /etc/subuid and /etc/subgid")
+        .hint(
+            "install newuidmap and newgidmap, and give the user ranges in /etc/subuid and /etc/subgid; a store that was made with one \
+             id keeps to it: choose another with --root, or begin anew with \"system reset\"",
+        )
 }
 
 fn count(ranges: &[IdRange]) -> u32 {
