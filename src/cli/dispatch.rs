@@ -125,8 +125,9 @@ fn typed_globals(program: &Program, words: &[String]) -> Globals {
     let called = &program.name;
     let grammar =
         Grammar { path: "(global)", called, interspersed: false, flags: &[TOP_FLAGS], globals: program.globals() };
+    let own = || program.globals.clone();
     // A line that makes no sense yet is completed as if it had none.
-    grammar.read(Globals::default(), &before).map(|parsed| parsed.globals).unwrap_or_default()
+    grammar.read(own(), &before).map_or_else(|_| own(), |parsed| parsed.globals)
 }
 
 /// The verbs that need no group, by the name that the program was called by.

@@ -188,7 +188,7 @@ pub fn upgrade(connection: &Connection, root: &Path, slot: u8, steps: &[&str]) -
     if found > known {
         return Err(Error::Newer { path: path(root), found, known });
     }
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+    begin_log(connection).map_err(fail)?;
     let change = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(fail)?;
     // Somebody else may have been faster.
     let all = versions(&change)?;
@@ -199,6 +199,22 @@ pub fn upgrade(connection: &Connection, root: &Path, slot: u8, steps: &[&str]) -
         change.pragma_update(None, "user_version", all & !(0xff << shift) | known << shift).map_err(fail)?;
     }
     change.commit().map_err(fail)
+}
+
+/// Has changes written to a log first. Several commands may make the database at once, and SQLite does not wait for the others at
+/// this: so it is asked again.
+fn begin_log(connection: &Connection) -> rusqlite::Result<()> {
+    let end = std::time::Instant::now() + PATIENCE;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(problem)
+                if problem.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && std::time::Instant::now() < end =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Brings the store's own tables to their newest version.

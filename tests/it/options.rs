@@ -255,7 +255,7 @@ fn memory_that_containers_share() {
     assert!(lines.len() == 2 && lines[0] == lines[1], "{own}");
     assert_eq!(home.run(&["inspect", "--format", "{{.HostConfig.IpcMode}}", "owner"]).ok(), "shareable");
     home.run(&["run", "-d", "--name", "closed", "--ipc", "private", "busybox", "sleep", "100"]).ok();
-    home.sh(&["--ipc", "container:closed"], "true").fails(125, &["not to be shared", "--ipc shareable"]);
+    home.sh(&["--ipc", "container:closed"], "true").fails(125, &["non-shareable IPC", "hint: use IpcMode:shareable"]);
     home.sh(&["--ipc", "ns:/proc/self/ns/ipc"], "ls -d /dev/shm").ok();
     home.run(&["rm", "-f", "-t", "0", "owner", "closed"]).ok();
 }

@@ -51,6 +51,31 @@ impl Engine {
     }
 
     fn look(&self, record: &Record, locked: bool) -> State {
+        let state = self.look_once(record, locked);
+        let is_guess = match &state.over {
+            Some(Over::Ended(ended)) => ended.exit_code == UNSEEN,
+            Some(Over::NeverRan(_)) => true,
+            None => false,
+        };
+        if locked || !is_guess {
+            return state;
+        }
+        // Whoever cleans up records the end, and only then takes the files of the run away: what lacks them may be recorded by now.
+        match self.database().and_then(|database| database.record(&record.id)) {
+            Ok(Some(now)) if now.mark == Mark::Exited => over(Over::Ended(Ended {
+                started: now.started,
+                finished: now.finished,
+                exit_code: now.exit_code,
+                oom: now.oom,
+                error: now.error,
+            })),
+            Ok(Some(now)) if now.mark != record.mark || now.run != record.run => self.look_once(&now, locked),
+            Ok(None) => State { status: Status::Removing, running: None, over: None },
+            _ => state,
+        }
+    }
+
+    fn look_once(&self, record: &Record, locked: bool) -> State {
         match record.mark {
             Mark::Created => State { status: Status::Created, running: None, over: None },
             Mark::Exited => State { status: Status::Exited, running: None, over: None },
