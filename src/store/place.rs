@@ -6,9 +6,6 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Seconds for which a directory that is not locked yet is left alone.
-const YOUNG: i64 = 60;
-
 /// A locked directory of `work/`. Dropping it removes it with everything in it.
 pub(crate) struct Place {
     path: PathBuf,
@@ -24,13 +21,16 @@ impl Place {
     pub(crate) fn create(root: &Path) -> Result<Place> {
         let parent = root.join(format::WORK);
         let work = open_directory(&parent)?;
+        // Whoever makes one shares this lock meanwhile: so a collector that gets it alone knows that nobody does.
+        let share = |operation| rustix::io::retry_on_intr(|| fs::flock(&work, operation));
+        share(FlockOperation::LockShared).map_err(Error::path("lock", &parent))?;
         for _ in 0..1000 {
             let name = random_name()?;
             let path = parent.join(&name);
             if [format::LAYERS, format::MAPPED].iter().any(|made| exists(fs::CWD, root.join(made).join(&name))) {
                 continue;
             }
-            // Nobody collects what is called `.NAME`, so that it is locked before it can be taken for a leftover.
+            // Nobody collects what is called `.NAME` meanwhile, so that it is locked before it can be taken for a leftover.
             let hidden = format!(".{name}");
             match fs::mkdirat(&work, &hidden, Mode::RWXU) {
                 Err(Errno::EXIST) => continue,
@@ -42,7 +42,10 @@ impl Place {
                 Ok((directory, lock))
             });
             match prepared {
-                Ok((directory, lock)) => return Ok(Place { path, name, work, directory, _lock: lock }),
+                Ok((directory, lock)) => {
+                    share(FlockOperation::Unlock).map_err(Error::path("unlock", &parent))?;
+                    return Ok(Place { path, name, work, directory, _lock: lock });
+                }
                 Err(errno) => {
                     sys::removal::remove_tree(work.as_fd(), hidden.as_bytes());
                     if !matches!(errno, Errno::EXIST | Errno::NOTEMPTY) {
@@ -64,12 +67,8 @@ impl Place {
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(Error::path("open", path)(errno)),
         };
-        let young = || {
-            let now = fs::fstat(&directory).map(|stat| stat.st_mtime);
-            let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
-            now.is_ok_and(|changed| clock.saturating_sub(changed) < YOUNG)
-        };
-        if name.starts_with('.') && young() {
+        // It goes with the descriptor, when the place is gone.
+        if name.starts_with('.') && fs::flock(&work, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(None);
         }
         match lock(&directory, OFlags::empty()) {
@@ -152,4 +151,27 @@ fn random_name() -> Result<String> {
 /// True if `name` exists in `directory`, whatever it is.
 pub(crate) fn exists(directory: impl AsFd, name: impl rustix::path::Arg) -> bool {
     fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Scratch;
+
+    #[test]
+    fn one_that_was_never_finished_is_taken_unless_somebody_makes_one() {
+        let scratch = Scratch::new();
+        let root = scratch.path();
+        let hidden = root.join("work/.half");
+        std::fs::create_dir_all(&hidden).unwrap();
+        let maker = open_directory(&root.join("work")).unwrap();
+        fs::flock(&maker, FlockOperation::LockShared).unwrap();
+        assert!(Place::take_over(root, ".half").unwrap().is_none());
+        assert!(hidden.exists());
+        drop(maker);
+        assert!(Place::take_over(root, ".half").unwrap().is_none());
+        assert!(!hidden.exists());
+        let living = Place::create(root).unwrap();
+        assert!(Place::take_over(root, living.name()).unwrap().is_none());
+    }
 }
