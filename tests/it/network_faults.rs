@@ -44,7 +44,12 @@ fn what_is_killed_while_it_sets_up_or_takes_down_leaves_nothing() {
     }
     // The next one has all that it is to have, and whoever was hit leaves room for it.
     for network in ["bridge", "lan"] {
-        home.run(&["run", "--rm", "--network", network, "-p", "8080:80", "busybox", "true"]).ok();
+        // A container whose command was killed ends when its program does, and has its port until then.
+        home.until("the port is free", || {
+            let next = home.run(&["run", "--rm", "--network", network, "-p", "8080:80", "busybox", "true"]);
+            assert!(next.code == 0 || next.err.contains("in use by container"), "{next:?}");
+            next.code == 0
+        });
     }
     home.run(&["rm", "-f", "-a", "-t", "0"]).ok();
     home.run(&["network", "rm", "lan"]).quiet();
