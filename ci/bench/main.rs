@@ -1,13 +1,13 @@
 //! The bench: monopod and Debian's podman + crun side by side, interleaved, in one run; and beside them what this machine
 //! takes for the bare work. Writes a table in Markdown.
 //!
-//!     bench --monopod FILE [--group engine|containers|images|networks] [--images DIR] [--report FILE] [--quick]
+//!     bench --monopod FILE [--group engine|runtime|containers|images|networks] [--images DIR] [--report FILE] [--quick]
 //!
 //! Runs as root, in a mount namespace of its own: there it hides the `unified` hierarchy of a hybrid host (newer crun
 //! refuses such hosts), and gives both engines an empty /run and /dev/shm, so that no other container of the machine is
 //! touched. Without podman and crun it measures monopod alone. `--images` names a directory with larger workloads
 //! (`debian.docker.tar`, `many.oci.tar`, `many.oci-zstd.tar`); without it the bench makes its own. `--group` measures one
-//! group of rows alone; those of images need Debian's docker-registry, those of
+//! group of rows alone; those of the runtime have runc beside them too, those of images need Debian's docker-registry, those of
 //! networks netavark, aardvark-dns, passt, slirp4netns, iperf3 and apache2-utils.
 
 mod containers;
@@ -17,6 +17,7 @@ mod images;
 mod networks;
 mod report;
 mod rows;
+mod runtime;
 mod sample;
 mod transfers;
 
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     }
     let Some((asked, inside)) = parse(&words) else {
         eprintln!(
-            "usage: bench --monopod FILE [--group engine|containers|images|networks] [--images DIR] [--report FILE] [--quick]"
+            "usage: bench --monopod FILE [--group engine|runtime|containers|images|networks] [--images DIR] [--report FILE] [--quick]"
         );
         return ExitCode::from(2);
     };

@@ -63,7 +63,8 @@ impl Figure {
         self.of(|sample| sample.wall * 1e3)
     }
 
-    fn cpu(&self) -> (f64, f64) {
+    /// Median and least processor time, in milliseconds.
+    pub fn cpu(&self) -> (f64, f64) {
         self.of(|sample| sample.cpu * 1e3)
     }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Groups of rows.
-pub const GROUPS: &[&str] = &["engine", "containers", "images", "networks"];
+pub const GROUPS: &[&str] = &["engine", "runtime", "containers", "images", "networks"];
 
 /// Somebody who takes turns: what it runs, and what it runs before each turn, unmeasured.
 pub struct Contestant<'a> {
@@ -21,16 +21,18 @@ pub struct Contestant<'a> {
     /// A script of sh that runs before that, unmeasured.
     script: Option<String>,
     command: Vec<String>,
+    /// How it ends.
+    code: i32,
 }
 
 impl<'a> Contestant<'a> {
     pub fn engine(name: &str, engine: &'a Engine, args: &[&str]) -> Contestant<'a> {
         let command = engine.verb(args);
-        Contestant { name: name.into(), engine: Some(engine), before: Vec::new(), script: None, command }
+        Contestant { name: name.into(), engine: Some(engine), before: Vec::new(), script: None, command, code: 0 }
     }
 
     pub fn floor(name: &str, command: Vec<String>) -> Contestant<'a> {
-        Contestant { name: name.into(), engine: None, before: Vec::new(), script: None, command }
+        Contestant { name: name.into(), engine: None, before: Vec::new(), script: None, command, code: 0 }
     }
 
     pub fn before(mut self, args: &[&'a str]) -> Contestant<'a> {
@@ -41,6 +43,11 @@ impl<'a> Contestant<'a> {
     pub fn script(mut self, script: &str) -> Contestant<'a> {
         self.script = Some(script.into());
         self
+    }
+
+    /// One that fails, with `code`.
+    pub fn ends_with(self, code: i32) -> Contestant<'a> {
+        Contestant { code, ..self }
     }
 
     fn turn(&self) -> Result<Sample, String> {
@@ -63,7 +70,7 @@ impl<'a> Contestant<'a> {
             }
             None => &[],
         };
-        sample::take(as_user, &self.command)
+        sample::take(as_user, &self.command, self.code)
     }
 }
 
@@ -138,6 +145,7 @@ pub fn all(asked: &Asked, work: &Path) -> Result<String, String> {
             // The last one: it goes into a network namespace of its own.
             "networks" => crate::networks::rows(asked, &images, &mut report)?,
             "containers" => crate::containers::rows(asked, work, &images, &mut report)?,
+            "runtime" => crate::runtime::rows(asked, work, &images, &mut report)?,
             "images" => crate::transfers::rows(asked, work, &images, &mut report)?,
             _ => engine(asked, work, &images, &mut report)?,
         }

@@ -23,8 +23,11 @@ pub struct Sample {
     pub code: i32,
 }
 
-/// Takes a sample of `command` as the user of `as_user`'s words (empty: this one).
-pub fn take(as_user: &[String], command: &[String]) -> Result<Sample, String> {
+/// The word between commands that are one sample: each begins when the one before has ended with 0.
+pub const THEN: &str = ";";
+
+/// Takes a sample of `command`, which must end with `code`, as the user of `as_user`'s words (empty: this one).
+pub fn take(as_user: &[String], command: &[String], code: i32) -> Result<Sample, String> {
     let own = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut words = as_user.to_vec();
     words.push(own.display().to_string());
@@ -35,8 +38,10 @@ pub fn take(as_user: &[String], command: &[String]) -> Result<Sample, String> {
     let sample: Sample = serde_json::from_str(text.trim())
         .map_err(|e| format!("{}: {e}: {text}{}", command.join(" "), String::from_utf8_lossy(&output.stderr)))?;
     match sample.code {
-        0 => Ok(sample),
-        code => Err(format!("`{}` ended with {code}: {}", command.join(" "), String::from_utf8_lossy(&output.stderr))),
+        ended if ended == code => Ok(sample),
+        ended => {
+            Err(format!("`{}` ended with {ended}: {}", command.join(" "), String::from_utf8_lossy(&output.stderr)))
+        }
     }
 }
 
@@ -44,8 +49,14 @@ pub fn take(as_user: &[String], command: &[String]) -> Result<Sample, String> {
 pub fn main(command: &[String]) -> ExitCode {
     nix::sys::prctl::set_child_subreaper(true).expect("PR_SET_CHILD_SUBREAPER");
     let begin = Instant::now();
-    let child = Command::new(&command[0]).args(&command[1..]).stdout(Stdio::null()).spawn();
-    let status = child.and_then(|mut child| child.wait());
+    let mut code = 0;
+    for command in command.split(|word| word == THEN) {
+        let child = Command::new(&command[0]).args(&command[1..]).stdout(Stdio::null()).spawn();
+        code = child.and_then(|mut child| child.wait()).map(|status| status.code().unwrap_or(-1)).unwrap_or(-2);
+        if code != 0 {
+            break;
+        }
+    }
     let wall = begin.elapsed().as_secs_f64();
     // Monitors and clean-up commands end a little later; what stays for good is not waited for.
     let patience = Instant::now() + Duration::from_secs(4);
@@ -63,7 +74,7 @@ pub fn main(command: &[String]) -> ExitCode {
         wall,
         cpu: seconds(usage.user_time()) + seconds(usage.system_time()),
         peak: usage.max_rss() as f64,
-        code: status.map(|status| status.code().unwrap_or(-1)).unwrap_or(-2),
+        code,
     };
     println!("{}", serde_json::to_string(&sample).expect("numbers"));
     ExitCode::SUCCESS

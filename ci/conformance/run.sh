@@ -6,10 +6,16 @@
 #
 # What it needs, outside of this repository, in which nothing of the suites is kept:
 #   MONOPOD        the built file (else what build/release.sh leaves)
-#   RUNTIME_TOOLS  a checkout of opencontainers/runtime-tools in which its programs are built: runtimetest, and
-#                  validation/NAME/NAME.t for each of its tests (they want Go 1.21)
-#   CRUN           a checkout of containers/crun in which tests/init is built; its tests/test_*.py are run (they want Python)
-#   CONTEST        a directory with the programs contest and runtimetest of youki, and its bundle.tar.gz
+#   RUNTIME_TOOLS  a checkout of opencontainers/runtime-tools in which its programs are built, static, with Go 1.21 or later (Debian 13
+#                  has it; a chroot of it will do): CGO_ENABLED=0 GOFLAGS=-mod=vendor make runtimetest validation-executables
+#   CRUN           a checkout of containers/crun in which tests/init is built; its tests/test_*.py are run (they want Python, and
+#                  one of them 3.12):
+#                  echo '#define HAVE_SECCOMP 1' >config.h && cc -static -D_GNU_SOURCE -I. -o tests/init tests/init.c
+#   CONTEST        a directory with the programs contest and runtimetest of youki, and its bundle.tar.gz. Debian's libseccomp-dev,
+#                  libsystemd-dev, libelf-dev, libdbus-1-dev and pkg-config, and in a checkout of youki-dev/youki, into TARGET:
+#                  cargo build --locked -p contest
+#                  RUSTFLAGS=-Ctarget-feature=+crt-static cargo build --locked --bin runtimetest --target $(uname -m)-unknown-linux-gnu
+#                  (RUSTUP_TOOLCHAIN names another compiler than the one that it asks for; bundle.tar.gz is in tests/contest/contest)
 #   runc, crun     from Debian; one that is missing has an empty column
 # Needs root. All of it runs in a mount namespace of its own, with a /run of its own, and without version 2 beside version 1 where
 # the machine has both: Debian's crun refuses such.
@@ -55,7 +61,9 @@ verdict() { # CODE OUTPUT: of a program that speaks TAP
     if grep -q '^not ok' "$2"; then echo "$(grep -c '^ok' "$2")/$(grep -cE '^(not )?ok' "$2")"
     elif [ "$1" = 124 ]; then echo hangs
     elif [ "$1" != 0 ]; then echo fails
-    elif grep -qiE '^ok .*# *skip|^1\.\.0' "$2" && ! grep -E '^ok' "$2" | grep -qviE '# *skip'; then echo skips
+    # Some say nothing but why they failed.
+    elif grep -q '^1\.\.0' "$2" && grep -q '"error"' "$2"; then echo fails
+    elif grep -qiE '^ok .*# *skip|^1\.\.0.*skip' "$2" && ! grep -E '^ok' "$2" | grep -qviE '# *skip'; then echo skips
     else echo passes; fi
 }
 

@@ -190,6 +190,42 @@ id=$(monopod inspect --format '{{.Id}}' busy)
 code "rm" 0 monopod rm busy
 same "no cgroup is left" "" "$(find /sys/fs/cgroup -name "*$id*")"
 
+# The runtime by itself, as other engines call it.
+bundle=/tmp/bundle
+mkdir -p $bundle/rootfs
+for directory in bin proc sys dev; do mkdir $bundle/rootfs/$directory; done
+cp /bin/busybox $bundle/rootfs/bin/
+for name in sh sleep cat echo true; do ln -s busybox $bundle/rootfs/bin/$name; done
+runtime="monopod runtime --root /run/bundles"
+code "spec" 0 $runtime spec -b $bundle
+limits='"memory":{"limit":33554432,"swap":67108864},"pids":{"limit":9},"cpu":{"quota":50000,"period":100000,"burst":1000,"idle":1},"unified":{"memory.high":"16777216"},'
+sed -i 's/"terminal": true/"terminal": false/; s/^ *"sh"$/"sleep", "100000"/; s|"linux": {|"linux": {"cgroupsPath":"/bundles/one",|; s|"resources": {|"resources": {'"$limits|" $bundle/config.json
+code "the runtime creates" 0 $runtime create -b $bundle one
+limit() { cat "/sys/fs/cgroup/bundles/one/$1" 2>&1; }
+for expected in memory.max=33554432 memory.high=16777216 memory.swap.max=33554432 pids.max=9 "cpu.max=50000 100000" cpu.max.burst=1000 cpu.idle=1; do
+    same "the runtime's limit ${expected%%=*}" "${expected#*=}" "$(limit "${expected%%=*}")"
+done
+code "the runtime starts" 0 $runtime start one
+same "the runtime executes one more" "0::/" "$($runtime exec one cat /proc/self/cgroup 2>&1)"
+code "devices are filtered" 1 $runtime exec one sh -c 'exec 2>/dev/null; cat </dev/mem'
+code "the runtime updates" 0 $runtime update --memory 67108864 --memory-swap 100663296 --pids-limit 7 --cpu-quota 20000 one
+same "to other limits" "67108864 33554432 7 20000 100000" "$(echo $(limit memory.max) $(limit memory.swap.max) $(limit pids.max) $(limit cpu.max))"
+case $($runtime events --stats one 2>&1) in
+*'"limit":67108864'*) ok "the runtime counts" ;;
+*) wrong "the runtime counts" "no memory limit" ;;
+esac
+code "the runtime pauses" 0 $runtime pause one
+same "it is frozen" 1 "$(limit cgroup.freeze)"
+code "the runtime resumes" 0 $runtime resume one
+same "it is not frozen" 0 "$(limit cgroup.freeze)"
+mkdir /sys/fs/cgroup/bundles/one/part
+code "to a group below" 0 $runtime exec -d --cgroup part one sleep 100000
+same "it is there" 1 "$(limit part/cgroup.procs | wc -l)"
+code "the runtime kills all" 0 $runtime kill --all one KILL
+until $runtime state one | grep -q stopped; do :; done
+code "the runtime deletes" 0 $runtime delete one
+same "no group of it is left" "" "$(find /sys/fs/cgroup/bundles -name 'one*')"
+
 # A user without newuidmap, without a delegated cgroup.
 mkdir -p /tmp/user
 [ "$1" != first ] || { mkdir -p /disk/user && mount --bind /disk/user /tmp/user; }

@@ -44,7 +44,7 @@ impl Placement {
         let mut resources = linux.resources().clone().unwrap_or_default();
         let rules = resources.devices().as_deref().unwrap_or_default();
         resources.set_devices(Some(cgroup::with_defaults(rules, makes_nodes)));
-        let path = match linux.cgroups_path() {
+        let path = match linux.cgroups_path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => path.to_string_lossy().into_owned(),
             // Other engines pause and list what they gave no cgroup too.
             None if everywhere || linux.resources().is_some() => id.to_owned(),

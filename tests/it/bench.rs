@@ -37,6 +37,8 @@ fn the_bench_runs() {
         "push",
         "save",
         "rmi",
+        "delete --force",
+        "executed again",
     ] {
         assert!(text.contains(row), "no {row:?} in the report:\n{text}\n{said}");
     }

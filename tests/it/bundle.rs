@@ -114,7 +114,12 @@ impl Bench {
 
     /// The directories of the container's cgroup.
     pub fn groups(&self) -> Vec<PathBuf> {
-        let own = |root: PathBuf| Some(root.join(&self.cgroup[1..])).filter(|path| path.is_dir());
+        self.groups_at(&self.cgroup)
+    }
+
+    /// Those of the cgroup `path`, from the hierarchies' roots.
+    pub fn groups_at(&self, path: &str) -> Vec<PathBuf> {
+        let own = |root: PathBuf| Some(root.join(&path[1..])).filter(|path| path.is_dir());
         let below = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
         below.chain([PathBuf::from("/sys/fs/cgroup")]).filter_map(own).collect()
     }

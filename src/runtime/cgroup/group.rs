@@ -5,6 +5,7 @@ use super::directories::{make_directories, make_unified, remove};
 use super::error::Error;
 use super::host::{Host, Layout, Place, no_swap};
 use super::limit::{Limit, Reason};
+use super::realtime;
 use super::resources::{self, Setting, Version};
 use super::systemd::{Manager, Unit};
 use oci_spec::runtime::LinuxResources;
@@ -46,8 +47,7 @@ impl Group {
         // What makes no sense is not begun.
         settings(host, resources)?;
         let Some(manager) = Manager::find(host.rootless, &own_path()) else {
-            let base = host.base().map_or("", |base| base.trim_end_matches('/'));
-            return Group::create_plain(host, &format!("{base}{}", unit.path()), resources);
+            return Group::create_plain(host, &plain(host, unit), resources);
         };
         let own = rustix::process::getpid().as_raw_nonzero().get();
         let legacy = matches!(host.place(Limit::Memory), Ok(Place::Legacy(_)));
@@ -96,9 +96,15 @@ impl Group {
         Some((Manager::find(self.path.contains("/user@"), &self.path)?, unit))
     }
 
-    /// The group that was made as `path` ([`Group::path`]), in all hierarchies where it is.
+    /// The group that was made as `path` (that of [`Group::create`], or [`Group::path`]), in all hierarchies where it is.
     pub fn open(host: &Host, path: &str) -> Result<Group, Error> {
-        let path = absolute(host, path)?.map_err(Error::Nowhere)?;
+        let path = match unit(path, host.rootless)? {
+            Some(unit) => match Manager::find(host.rootless, &own_path()) {
+                Some(manager) => manager.path(&unit),
+                None => plain(host, &unit),
+            },
+            None => absolute(host, path)?.map_err(Error::Nowhere)?,
+        };
         let unified = host.unified_directory(&path).filter(|directory| directory.is_dir());
         let legacy = host
             .hierarchies
@@ -313,10 +319,32 @@ impl Group {
                     settings[at..].iter().filter(|s| s.limit == Limit::Swap).try_for_each(|s| write(&directory, s))?;
                     write(&directory, setting)?;
                 }
+                // More than the group above has, which is ours.
+                Err(Error::Set { source, .. })
+                    if source.raw_os_error() == Some(Errno::INVAL.raw_os_error())
+                        && setting.choices[0].0 == "cpu.rt_runtime_us" =>
+                {
+                    self.provide_realtime(host, &directory, &setting.choices[0].1)?;
+                    write(&directory, setting)?;
+                }
                 other => other?,
             }
         }
         Ok(())
+    }
+
+    /// Gives the groups above `directory` that are ours what a budget of real-time processor time is taken from.
+    fn provide_realtime(&self, host: &Host, directory: &Path, microseconds: &str) -> Result<(), Error> {
+        let (Ok(parent), Ok(microseconds)) = (host.parent(), microseconds.parse()) else { return Ok(()) };
+        match Path::new(&self.path).strip_prefix(&parent) {
+            Ok(inside) => {
+                // The hierarchy's root, above the parent.
+                let depth = inside.components().count() + Path::new(&parent).components().count() - 1;
+                let outside = directory.ancestors().nth(depth).unwrap_or(directory);
+                realtime::provide(outside, directory, microseconds)
+            }
+            Err(_) => Ok(()),
+        }
     }
 
     /// Sets the filter of a new group, or changes that of one that `lives`.
@@ -380,6 +408,12 @@ fn unit(path: &str, rootless: bool) -> Result<Option<Unit>, Error> {
         return Ok(None);
     }
     Unit::parse(path, rootless).map(Some).ok_or_else(|| Error::Systemd(path.into()))
+}
+
+/// Where the group of a unit is when no systemd runs.
+fn plain(host: &Host, unit: &Unit) -> String {
+    let base = host.base().map_or("", |base| base.trim_end_matches('/'));
+    format!("{base}{}", unit.path())
 }
 
 /// This process's group of version 2.

@@ -24,6 +24,7 @@ mod group;
 mod host;
 mod limit;
 mod mounts;
+mod realtime;
 mod resources;
 mod statistics;
 mod systemd;

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::flags::Words;
 use super::foreground::{self, Console};
 use super::make::{self, Making};
+use super::readiness::{self, Readiness};
 use super::state::{Place, Process, Record};
 use super::{Program, delete, start, unprivileged};
 use crate::launch::{Channels, Create, Rootfs, Stdio};
@@ -15,10 +16,12 @@ use std::path::{Path, PathBuf};
 
 /// `create`: leaves the first process parked.
 pub(crate) fn create(program: &Program, words: &Words) -> Result<u8, Failure> {
-    let order = Order::read(program, words)?;
+    let mut order = Order::read(program, words)?;
     let stdio = order.streams(words, None)?;
     let place = program.containers()?.add(&order.create.id)?;
     let result = (|| {
+        place.hold()?;
+        readiness::offer(&place, &mut order.create.spec)?;
         let record = order.record()?;
         place.keep(&order.text)?;
         place.write(&record)?;
@@ -31,7 +34,7 @@ pub(crate) fn create(program: &Program, words: &Words) -> Result<u8, Failure> {
 
 /// `run`: creates, starts, and waits for the end unless told to detach.
 pub(crate) fn run(program: &Program, words: &Words) -> Result<u8, Failure> {
-    let order = Order::read(program, words)?;
+    let mut order = Order::read(program, words)?;
     let detach = words.has("detach");
     let console =
         (order.terminal && words.value("console-socket").is_none() && !detach).then(Console::prepare).transpose()?;
@@ -40,6 +43,8 @@ pub(crate) fn run(program: &Program, words: &Words) -> Result<u8, Failure> {
     let signals = if detach { None } else { Some(foreground::prepare(!words.has("no-subreaper"))?) };
     let place = program.containers()?.add(&order.create.id)?;
     let result = (|| {
+        place.hold()?;
+        readiness::offer(&place, &mut order.create.spec)?;
         let record = order.record()?;
         place.keep(&order.text)?;
         place.write(&record)?;
@@ -47,13 +52,20 @@ pub(crate) fn run(program: &Program, words: &Words) -> Result<u8, Failure> {
         let channels = Channels { stdio, start: Some(start), report };
         let mut making = order.make(&place, record, channels, reader, Some(go))?;
         console.as_mut().map_or(Ok(()), Console::attach).inspect_err(|_| making.abandon())?;
+        let readiness = Readiness::listen(&place).inspect_err(|_| making.abandon())?;
         making.release();
         making.executed().inspect_err(|_| making.abandon())?;
         start::poststart(&order.create.spec, &place.record()?).inspect_err(|_| making.abandon())?;
-        let pid = making.created.as_ref().map_or(0, |created| created.pid);
+        let first = place.record()?.first.ok_or(Failure::Killed)?;
         match signals {
-            None => Ok(0),
-            Some(signals) => foreground::wait(pid, &signals, console.take()),
+            None => {
+                readiness.iter().for_each(|readiness| readiness.hand_on(first, &program.log));
+                Ok(0)
+            }
+            Some(signals) => {
+                let readiness = readiness.map(|readiness| (readiness, &program.log));
+                foreground::wait(first.pid, &signals, console.take(), readiness)
+            }
         }
     })();
     match &result {
@@ -198,6 +210,7 @@ impl Order {
         match result {
             Ok(()) => {
                 making.reap_intermediate();
+                place.let_go()?;
                 Ok(making)
             }
             Err(failure) => {
@@ -215,7 +228,7 @@ impl Order {
 
 impl Program {
     /// The path of a cgroup of systemd's is of another shape; without one it is a scope in the usual slice.
-    fn name_cgroup(&self, spec: &mut Spec, id: &str) -> Result<(), Failure> {
+    pub fn name_cgroup(&self, spec: &mut Spec, id: &str) -> Result<(), Failure> {
         let Some(linux) = spec.linux_mut().as_mut().filter(|_| self.systemd) else { return Ok(()) };
         match linux.cgroups_path().as_ref().map(|path| path.to_string_lossy().into_owned()).filter(|p| !p.is_empty()) {
             None => linux.set_cgroups_path(Some(format!(":monopod:{id}").into())),

@@ -48,21 +48,23 @@ fn delete_one(program: &Program, id: &str, force: bool) -> Result<(), Failure> {
 pub(crate) fn take_away(program: &Program, place: &Place, record: Option<&Record>) -> Result<(), Failure> {
     let own = Process::own()?;
     // Only where something is to be found in it.
-    let needed = record.is_none_or(|record| record.has_hooks || record.first.is_none());
-    let spec = needed.then(|| place.specification().ok()).flatten();
+    let needed = record.is_none_or(|record| record.has_hooks || record.cgroup.is_none());
+    let mut spec = needed.then(|| place.specification().ok()).flatten();
     match record {
         Some(Record { first: Some(first), .. }) => end(*first)?,
         Some(Record { maker, .. }) if *maker != own && maker.is_alive() => end(*maker)?,
         _ => {}
     }
-    // One that was made, but not written down any more.
+    // One that was made, but not written down any more; and what may be on its way to make one.
     place.give_up()?;
+    place.settled()?;
     let host = Host::probe();
     let named = record.and_then(|record| record.cgroup.clone()).or_else(|| {
-        // What a killed creation may have made.
-        let linux = spec.as_ref()?.linux().as_ref()?;
-        let path = linux.cgroups_path().as_ref().map(|path| path.to_string_lossy().into_owned());
-        path.or_else(|| linux.resources().as_ref().map(|_| place.id.clone()))
+        // What a killed creation may have made, by the name that it would have had.
+        let spec = spec.as_mut()?;
+        program.name_cgroup(spec, &place.id).ok()?;
+        let path = spec.linux().as_ref()?.cgroups_path().as_ref().map(|path| path.to_string_lossy().into_owned());
+        Some(path.filter(|path| !path.is_empty()).unwrap_or_else(|| place.id.clone()))
     });
     // Whatever it is that cannot be opened, it is not one that this program made.
     let group = named.and_then(|path| Group::open(&host, &path).ok());

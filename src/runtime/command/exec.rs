@@ -78,7 +78,7 @@ fn execute(program: &Program, words: &Words) -> Result<u8, Failure> {
     making.reap_intermediate();
     match signals {
         None => Ok(0),
-        Some(signals) => foreground::wait(pid, &signals, console),
+        Some(signals) => foreground::wait(pid, &signals, console, None),
     }
 }
 

@@ -3,6 +3,8 @@
 //! Must not know: how the process was made.
 
 use super::failure::Failure;
+use super::log::Log;
+use super::readiness::Readiness;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
@@ -61,20 +63,38 @@ fn resize(master: &OwnedFd) {
     }
 }
 
-/// Waits for our child `pid`; returns its exit code, 128 + n after signal n.
-pub(crate) fn wait(pid: i32, signals: &Signals, console: Option<Console>) -> Result<u8, Failure> {
+/// Waits for our child `pid`; returns its exit code, 128 + n after signal n. Meanwhile the manager of services is told when
+/// it is ready.
+pub(crate) fn wait(
+    pid: i32,
+    signals: &Signals,
+    console: Option<Console>,
+    mut readiness: Option<(Readiness, &Log)>,
+) -> Result<u8, Failure> {
     let failed = |source| Failure::Kernel { step: "wait for the process", source };
     let (master, _raw) = console.and_then(|console| console.attached).unzip();
     let mut relay = master.map(Relay::new);
     loop {
         let mut ready = [false; 3];
+        let said;
         {
             let mut waited = vec![PollFd::new(signals, PollFlags::IN)];
             if let Some(relay) = &relay {
                 relay.watch(&mut waited);
             }
+            let streams = waited.len();
+            waited.extend(readiness.as_ref().map(|(word, _)| PollFd::new(word, PollFlags::IN)));
             sys::reactor::wait(&mut waited, None).map_err(failed)?;
-            ready.iter_mut().zip(&waited).for_each(|(ready, fd)| *ready = !fd.revents().is_empty());
+            ready.iter_mut().zip(&waited[..streams]).for_each(|(ready, fd)| *ready = !fd.revents().is_empty());
+            said = waited[streams..].iter().any(|fd| !fd.revents().is_empty());
+        }
+        if let Some((word, log)) = readiness.take_if(|_| said) {
+            match word.carry(None) {
+                // It is ready once.
+                Ok(true) => {}
+                Ok(false) => readiness = Some((word, log)),
+                Err(failure) => log.warning(&failure.text()),
+            }
         }
         if let Some(relay) = &mut relay {
             relay.carry(ready[1], ready[2]);

@@ -27,10 +27,10 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn of(place: &'a Place, record: &'a Record) -> Result<State<'a>, Failure> {
-        let status = place.status(Some(record))?;
+    /// Of a container with this record, which is in this state.
+    fn of(record: &'a Record, status: Status) -> State<'a> {
         let lives = !matches!(status, Status::Stopped | Status::Creating);
-        Ok(State {
+        State {
             oci_version: &record.version,
             id: &record.id,
             pid: record.first.filter(|_| lives).map_or(0, |first| first.pid),
@@ -40,16 +40,23 @@ impl<'a> State<'a> {
             created: &record.created,
             annotations: &record.annotations,
             owner: &record.owner,
-        })
+        }
     }
 }
 
 /// `state`.
 pub(crate) fn state(program: &Program, words: &Words) -> Result<u8, Failure> {
     let place = program.containers()?.find(words.container())?;
-    let record = place.record()?;
-    let state = State::of(&place, &record)?;
+    let (record, status) = known(&place)?;
+    let state = State::of(&record, status);
     print(&(serde_json::to_string_pretty(&state).unwrap_or_default() + "\n")).map(|()| 0)
+}
+
+/// What is known of a container; also of one whose creation was killed before it wrote anything: it is there to be deleted.
+fn known(place: &Place) -> Result<(Record, Status), Failure> {
+    let record = place.read()?;
+    let status = place.status(record.as_ref())?;
+    Ok((record.unwrap_or_else(|| Record::of_nothing(&place.id)), status))
 }
 
 /// `list`.
@@ -65,18 +72,13 @@ pub(crate) fn list(program: &Program, words: &Words) -> Result<u8, Failure> {
     }
     let mut all = Vec::new();
     for id in &ids {
-        match containers.find(id).and_then(|place| place.read().map(|record| (place, record))) {
-            Ok((place, Some(record))) => all.push((place, record)),
-            // Killed before it wrote anything: it is there to be deleted.
-            Ok((place, None)) => {
-                let record = Record::of_nothing(id);
-                all.push((place, record));
-            }
+        match containers.find(id).and_then(|place| known(&place)) {
+            Ok(known) => all.push(known),
             Err(Failure::NoContainer { .. }) => {}
             Err(failure) => program.log.warning(&failure.text()),
         }
     }
-    let states = all.iter().map(|(place, record)| State::of(place, record)).collect::<Result<Vec<_>, _>>()?;
+    let states: Vec<_> = all.iter().map(|(record, status)| State::of(record, *status)).collect();
     let text = match format {
         "json" => serde_json::to_string(&states).unwrap_or_default() + "\n",
         _ => table(&states),

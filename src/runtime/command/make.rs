@@ -92,9 +92,15 @@ impl Making {
         make: impl FnOnce(Channels),
     ) -> Result<Making, Failure> {
         let (mut channels, mut ours) = (Some(channels), Some((reader, go)));
+        let caller = rustix::process::getpid();
         let intermediate = sys::role::fork(|| {
             // Held there too, they would never come to their end.
             drop(ours.take());
+            // What nobody waits for any more is not made: not by a hook that takes its time either.
+            let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+            if rustix::process::getppid() != Some(caller) {
+                return 125;
+            }
             if let Some(channels) = channels.take() {
                 make(channels);
             }

@@ -28,6 +28,7 @@ mod list;
 mod log;
 mod make;
 mod members;
+mod readiness;
 mod restore;
 mod signal;
 mod start;

@@ -49,7 +49,7 @@ pub(crate) fn restore(program: &Program, words: &Words) -> Result<u8, Failure> {
         start::poststart(spec, &record)?;
         match signals {
             None => Ok(0),
-            Some(signals) => foreground::wait(pid, &signals, None),
+            Some(signals) => foreground::wait(pid, &signals, None, None),
         }
     })();
     match &result {

@@ -3,6 +3,7 @@
 use super::Program;
 use super::failure::Failure;
 use super::flags::Words;
+use super::readiness::Readiness;
 use super::state::{Record, Status};
 use super::{create, make};
 use crate::hooks::{self, Moment};
@@ -19,8 +20,9 @@ pub(crate) fn start(program: &Program, words: &Words) -> Result<u8, Failure> {
     if !record.first.is_some_and(|first| first.is_alive()) {
         return Err(refused(Status::Stopped));
     }
-    // Before it is released: so that nothing of what it reports is lost.
+    // Before it is released: so that nothing of what it says is lost.
     let reports = place.reports()?;
+    let readiness = Readiness::listen(&place)?;
     rustix::io::write(&door, b"s").map_err(|source| Failure::Kernel { step: "release the first process", source })?;
     drop(door);
     let outcome = make::outcome(&reports);
@@ -29,6 +31,9 @@ pub(crate) fn start(program: &Program, words: &Words) -> Result<u8, Failure> {
     // Without hooks the specification need not be read.
     if record.has_hooks {
         poststart(&place.specification()?, &record).inspect_err(|_| create::undo(program, &place))?;
+    }
+    if let (Some(readiness), Some(first)) = (readiness, record.first) {
+        readiness.hand_on(first, &program.log);
     }
     Ok(0)
 }

@@ -8,9 +8,12 @@
 //! | `config.json` | the specification as it was at creation |
 //! | `start` | FIFO on which the first process is parked: a byte releases it, [`GIVE_UP`] ends it. It alone reads there |
 //! | `report` | FIFO through which it tells whether its program could be executed |
+//! | `notify` | directory of the socket at which it says that it is ready, if a service manager wants to know |
 //!
 //! The directory is made first and `state.json` goes last, so that what a killed command leaves is found by its id, and
-//! `delete --force` takes it away: also a parked process that no record knows yet, by way of `start`.
+//! `delete --force` takes it away: also a parked process that no record knows yet, by way of `start`. While a container is
+//! made, a shared flock(2) on the directory is held by the command and by the intermediate, whose descriptor is the
+//! command's: who takes away what a killed command left waits until nobody makes it any more.
 //!
 //! Must not know: how a container is made or ended.
 
@@ -20,15 +23,16 @@ use crate::cgroup::{Group, Host};
 use crate::launch::GIVE_UP;
 use crate::specification;
 use oci_spec::runtime::Spec;
-use rustix::fs::{AtFlags, Mode, OFlags, mkfifoat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkfifoat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -121,7 +125,7 @@ impl Record {
     pub fn of_nothing(id: &str) -> Record {
         Record {
             id: id.into(),
-            version: String::new(),
+            version: crate::OCI_VERSION.into(),
             bundle: PathBuf::new(),
             rootfs: PathBuf::new(),
             created: String::new(),
@@ -243,6 +247,7 @@ const NEW_STATE: &str = "state.json.new";
 const CONFIG: &str = "config.json";
 const START: &str = "start";
 const REPORT: &str = "report";
+const NOTIFY: &str = "notify";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Place {
@@ -286,6 +291,39 @@ impl Place {
         self.path.join(name)
     }
 
+    /// Makes the directory of the socket at which the container says that it is ready, for everybody in it to use; its path.
+    pub fn make_notify_directory(&self) -> Result<PathBuf, Failure> {
+        let all = Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH;
+        rustix::fs::mkdirat(&self.directory, NOTIFY, Mode::RWXU).map_err(|error| self.failed("make", NOTIFY, error))?;
+        // Whatever the umask is.
+        let directory = self.open(NOTIFY, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        rustix::fs::fchmod(&directory, all).map_err(|error| self.failed("make", NOTIFY, error))?;
+        std::path::absolute(self.file(NOTIFY)).map_err(|source| Failure::File {
+            step: "find",
+            path: self.file(NOTIFY),
+            source,
+        })
+    }
+
+    /// Binds that socket, with this name; `None` if the container was made without. It does not block.
+    pub fn bind_notify(&self, name: &str) -> Result<Option<UnixDatagram>, Failure> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = match openat(&self.directory, NOTIFY, flags, Mode::empty()) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(self.failed("open", NOTIFY, error)),
+        };
+        // Of a start that was killed.
+        let _ = unlinkat(&directory, name, AtFlags::empty());
+        // An address has 108 bytes, and this path may have more.
+        let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+        let failed = |source| Failure::File { step: "listen at", path: self.file(NOTIFY).join(name), source };
+        let socket = UnixDatagram::bind(&path).map_err(failed)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        Ok(Some(socket))
+    }
+
     /// Makes the two FIFOs; returns the ends for the first process: where it waits, and where it reports.
     pub fn make_doors(&self) -> Result<(OwnedFd, OwnedFd, OwnedFd), Failure> {
         for name in [START, REPORT] {
@@ -323,6 +361,37 @@ impl Place {
         }
     }
 
+    /// Tells others that it is being made, by this process and those that it forks.
+    pub fn hold(&self) -> Result<(), Failure> {
+        flock(&self.directory, FlockOperation::LockShared).map_err(|error| self.failed("lock", "", error))
+    }
+
+    /// It is made, or is not made any more.
+    pub fn let_go(&self) -> Result<(), Failure> {
+        flock(&self.directory, FlockOperation::Unlock).map_err(|error| self.failed("unlock", "", error))
+    }
+
+    /// Whether somebody else makes it.
+    fn is_held(&self) -> Result<bool, Failure> {
+        match flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => self.let_go().map(|()| false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(error) => Err(self.failed("lock", "", error)),
+        }
+    }
+
+    /// Waits until nobody else makes it.
+    pub fn settled(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_held()? {
+            if Instant::now() > deadline {
+                return Err(self.failed("wait for what makes the container at", "", Errno::TIMEDOUT));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     /// Ends a process that is parked, or will be, and waits until it is gone.
     pub fn give_up(&self) -> Result<(), Failure> {
         let deadline = Instant::now() + PATIENCE;
@@ -340,7 +409,7 @@ impl Place {
     /// What the kernel says of it.
     pub fn status(&self, record: Option<&Record>) -> Result<Status, Failure> {
         let Some(record) = record else {
-            return Ok(if self.door()?.is_some() { Status::Creating } else { Status::Stopped });
+            return Ok(if self.is_held()? || self.door()?.is_some() { Status::Creating } else { Status::Stopped });
         };
         match record.first {
             None if record.maker.is_alive() || self.door()?.is_some() => Ok(Status::Creating),
