@@ -108,7 +108,7 @@ for kind in ramfs tmpfs; do
     say "$work/bare-$kind" "monopod: exit code 7"
 done
 
-for round in first second ramfs unfiltered; do
+for round in first second ramfs unfiltered watched; do
     kind=tmpfs
     [ "$round" != ramfs ] || kind=ramfs
     boot "$work/$round" "$work/tests.cpio" "rootfstype=$kind -- $round"

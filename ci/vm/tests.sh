@@ -1,9 +1,10 @@
 #!/bin/busybox sh
 # The first process of the emulated machine: the tests that want a clean cgroup v2 host, or a kernel that lacks things, in
-# four boots.
+# five boots.
 #   first     everything, on a disk; leaves a container running when the power goes
 #   second    the same disk after that: what is told about the container
 #   unfiltered    networks on a kernel without packet filters
+#   watched   the same on one that has them, and cannot hand packets to transparent sockets (nft_tproxy)
 #   ramfs     the store on a root file system that knows no attributes and cannot be pivoted away from
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/
@@ -67,7 +68,7 @@ fi
 
 code "load" 0 monopod load -q -i /image.tar
 
-if [ "$1" = unfiltered ]; then
+if [ "$1" = unfiltered ] || [ "$1" = watched ]; then
     # Another host behind a cable.
     ip link set lo up
     unshare -n sleep 1000 &
@@ -98,16 +99,33 @@ if [ "$1" = unfiltered ]; then
     code "a published server" 0 monopod run -d --name web -p 8080:80 busybox sh -c "$(who /w); exec httpd -f -p 80 -h /w"
     until far nc -w 1 192.0.2.7 8080 </dev/null 2>/dev/null; do :; done
     same "sees its client" 192.0.2.1 "$(far wget -qO- http://192.0.2.7:8080/cgi-bin/who | tr -d '[]' | sed s/::ffff://)"
+    missing="monopod this kernel has no packet filter"
+    [ "$1" = unfiltered ] || missing="monopod "
     case $(monopod info --format '{{.Host.NetworkBackend}} {{.Host.NetworkMissing}}' 2>&1) in
-    "monopod this kernel has no packet filter"*) ok "info says what is missing" ;;
+    "$missing"*) ok "info says what is missing" ;;
     *) wrong "info says what is missing" "it does not" ;;
     esac
     code "the server goes" 0 monopod rm -f -t 0 web
     mkdir -p /tmp/user
     cp /image.tar /tmp/user/
+    eval "$(who /tmp/user/www)"
     chown -R user /tmp/user
+    as_user="monopod --root /tmp/user/root --runroot /tmp/user/run"
+    of_user() { su user -c "$as_user $1" 2>&1; }
     same "another user reaches the world as the host" 192.0.2.7 \
-        "$(su user -c "monopod --root /tmp/user/root --runroot /tmp/user/run run --rm oci-archive:/tmp/user/image.tar sh -c \"$ask\"" 2>&1)"
+        "$(of_user "run --rm oci-archive:/tmp/user/image.tar sh -c \"$ask\"")"
+    of_user "load -q -i /tmp/user/image.tar" >/dev/null
+    of_user "run -d --name web -p 8081:80 -v /tmp/user/www:/w busybox httpd -f -p 80 -h /w" >/dev/null
+    lacks="this kernel cannot hand packets to transparent sockets (nft_tproxy)"
+    [ "$1" = watched ] || lacks="this kernel has no packet filter"
+    case $(of_user "info --format '{{.Host.NetworkMissing}}'") in
+    "$lacks"*) ok "the user is told what is missing" ;;
+    *) wrong "the user is told what is missing" "$(of_user "info --format '{{.Host.NetworkMissing}}'")" ;;
+    esac
+    until far nc -w 1 192.0.2.7 8081 </dev/null 2>/dev/null; do :; done
+    same "a server of the user's sees its client" 192.0.2.1 \
+        "$(far wget -qO- http://192.0.2.7:8081/cgi-bin/who | tr -d '[]' | sed s/::ffff://)"
+    of_user "rm -f -t 0 web" >/dev/null
     echo "end of tests"
     exit
 fi

@@ -1,9 +1,12 @@
 //! Networks: made, listed, removed, and containers that join and leave them while they run.
 
+mod filter;
+
 use crate::container::config::Config;
 use crate::container::network_names;
 use crate::database::Record;
 use crate::{Engine, fault};
+use filter::Filter;
 use network::create::{Asked, Facts, create};
 use network::{Attachment, Definition, Holding};
 use ops::container::Remove;
@@ -56,32 +59,13 @@ impl Engine {
 
     /// The networks that pass all filters, as `network inspect` shows them.
     pub fn network_list(&self, filters: &[String]) -> Result<Vec<Value>, Fault> {
+        let filters = filters.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, Fault>>()?;
+        let used = match filters.iter().any(|filter| matches!(filter, Filter::Dangling(_))) {
+            true => self.used_networks()?,
+            false => Vec::new(),
+        };
         let mut all = self.networks().all().map_err(fault::network)?;
-        for filter in filters {
-            let (key, value) = filter
-                .split_once('=')
-                .ok_or_else(|| Fault::invalid(format!("invalid filter {filter:?}: expected KEY=VALUE")))?;
-            let dangling = match key {
-                "dangling" => self.used_networks()?,
-                _ => Vec::new(),
-            };
-            let label = |d: &Definition| match value.split_once('=') {
-                Some((key, value)) => d.labels.get(key).is_some_and(|v| v == value),
-                None => d.labels.contains_key(value),
-            };
-            match key {
-                "name" => all.retain(|d| d.name.contains(value.trim_matches(['^', '$']))),
-                "id" => all.retain(|d| d.id.starts_with(value)),
-                "driver" => all.retain(|d| d.driver == value),
-                "label" => all.retain(label),
-                "label!" => all.retain(|d| !label(d)),
-                "dangling" => all.retain(|d| dangling.contains(&d.name) != (value == "true" || value == "1")),
-                _ => {
-                    return Err(Fault::invalid(format!("invalid filter {key:?}"))
-                        .hint("use name, id, driver, label or dangling"));
-                }
-            }
-        }
+        all.retain(|network| Filter::pass(&filters, network, &used));
         Ok(all.iter().map(|d| described(d, &[])).collect())
     }
 
@@ -165,6 +149,7 @@ impl Engine {
                 ),
             ));
         }
+        self.are_routed(&config, Some(&definition))?;
         let parse = |a: &String| a.parse::<IpAddr>().map_err(|_| Fault::invalid(format!("{a:?} is not an ip address")));
         let attachment = Attachment {
             network: definition.name.clone(),
@@ -172,6 +157,7 @@ impl Engine {
             mac: asked.mac.clone(),
             aliases: asked.aliases.clone(),
             interface: String::new(),
+            host_interface: String::new(),
         };
         if self.observe_locked(&record).running.is_some() {
             self.join_now(&record, &config, &attachment, &definition)?;

@@ -9,7 +9,7 @@ use crate::container::config::Config;
 use crate::database::Record;
 use crate::{Engine, fault, rootless};
 use monitor::record::Running;
-use network::{Allotment, Ground};
+use network::{Allotment, Definition, Ground};
 use ops::{Fault, Kind};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ pub(crate) const UNFILTERED: &str =
 impl Engine {
     /// Starts what the container's network needs; `None` if it needs no router.
     pub(crate) fn begin_network(&self, config: &Config) -> Result<Option<Begun>, Fault> {
-        let bridged = !config.attachments.is_empty() && self.are_routed(config)?;
+        let bridged = !config.attachments.is_empty() && self.are_routed(config, None)?;
         let options = match &config.private_network {
             Some(options) => options.clone(),
             None if bridged => Options::default(),
@@ -61,15 +61,15 @@ impl Engine {
         }
     }
 
-    /// Whether a container's networks are behind a router. One that is of the host's own and one that is not cannot be
-    /// had together.
-    fn are_routed(&self, config: &Config) -> Result<bool, Fault> {
+    /// Whether a container's networks, and the one `more` that it is to join, are behind a router. One that is and one that is
+    /// of the host's own cannot be had together.
+    pub(crate) fn are_routed(&self, config: &Config, more: Option<&Definition>) -> Result<bool, Fault> {
         if self.host()?.in_user_namespace || self.is_filtered() {
             return Ok(self.host()?.in_user_namespace);
         }
         let definitions = self.networks();
         let all = config.attachments.iter().map(|a| definitions.find(&a.network).map_err(fault::network));
-        let all = all.collect::<Result<Vec<_>, Fault>>()?;
+        let all = all.chain(more.map(|network| Ok(network.clone()))).collect::<Result<Vec<_>, Fault>>()?;
         match all.iter().find(|network| !network.is_bridge()) {
             None => Ok(true),
             Some(_) if !all.iter().any(|network| network.is_bridge()) => Ok(false),
@@ -79,7 +79,8 @@ impl Engine {
                     "network {:?} of driver {} cannot be had beside a bridge: {UNFILTERED}",
                     other.name, other.driver
                 ),
-            )),
+            )
+            .hint("put the container into networks of one of both kinds alone")),
         }
     }
 

@@ -165,13 +165,24 @@ impl Kernel {
         let lacking = match &link.on {
             On::Bridge { name, .. } => {
                 let bridge = self.find(name)?;
+                if bridge.kind != "bridge" {
+                    return Err(Error::Invalid(format!("link {name:?} is there and is not a bridge")));
+                }
+                let name = if link.host_interface.is_empty() { "veth%d" } else { &link.host_interface };
                 let mtu = if link.mtu == 0 { bridge.mtu } else { link.mtu };
-                let host = End { mtu, up: true, master: bridge.index, ..End::named("veth%d") };
+                let host = End { mtu, up: true, master: bridge.index, ..End::named(name) };
                 links::add(&mut requests, host, Kind::Veth { peer: End { mtu, ..own } });
                 "pairs of links (CONFIG_VETH)"
             }
-            On::Macvlan { parent, mode } => {
-                links::add(&mut requests, own, Kind::Macvlan { parent: self.parent(parent)?, mode: *mode });
+            On::Macvlan { parent, mode, limit } => {
+                if limit.is_some() && !knows_limit() {
+                    return Err(Error::Kernel { what: "limit for queues of broadcasts (bclim needs Linux 6.4)" });
+                }
+                links::add(
+                    &mut requests,
+                    own,
+                    Kind::Macvlan { parent: self.parent(parent)?, mode: *mode, limit: *limit },
+                );
                 "links of this kind (CONFIG_MACVLAN)"
             }
             On::Ipvlan { parent, mode } => {
@@ -186,7 +197,7 @@ impl Kernel {
             _ => step(&format!("make link {:?}", link.interface), r),
         })?;
         let other = inside(namespace, || settle(link)).map_err(Error::Socket)??;
-        let On::Bridge { vlan, .. } = link.on else { return Ok(()) };
+        let On::Bridge { vlan, own: true, .. } = link.on else { return Ok(()) };
         // Where frames are shown to filters of IP (br_netfilter), a container that asks for itself by the host's address
         // is answered by its own port.
         let mut requests = Requests::new();
@@ -309,6 +320,13 @@ pub fn is_filtered() -> bool {
     let asked = sys::nftables::open().and_then(|mut socket| sys::nftables::ask_for_generation(&mut socket));
     // Of a kernel that has one and does not let us it is told when it is needed.
     !matches!(asked, Err(Errno::PROTONOSUPPORT | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOENT))
+}
+
+/// Earlier kernels would leave it out without a word.
+fn knows_limit() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(4))
 }
 
 fn step(what: &str, refusal: Refusal) -> Error {

@@ -69,6 +69,10 @@ pub fn create(asked: &Asked, facts: &Facts) -> Result<Definition, Error> {
         interface = name;
     }
     let driver = if asked.driver.is_empty() { "bridge".to_owned() } else { asked.driver.clone() };
+    let unmanaged = driver == "bridge" && options.get("mode").is_some_and(|mode| mode == "unmanaged");
+    if unmanaged && interface.is_empty() {
+        return Err(invalid("mode=unmanaged needs the name of the bridge to join: set --interface-name".into()));
+    }
     if driver != "bridge" {
         if let Some(name) = options.remove("parent") {
             interface = name;
@@ -79,9 +83,9 @@ pub fn create(asked: &Asked, facts: &Facts) -> Result<Definition, Error> {
     } else if interface.is_empty() {
         let name_taken = |n: &str| asked.name.is_none() && facts.networks.iter().any(|d| d.name == n);
         interface = numbered().find(|n| !interface_taken(n) && !name_taken(n)).unwrap_or_default();
-    } else if interface.len() > 15 || interface.contains(['/', ' ', ':']) {
+    } else if interface.len() > 15 || interface.contains(['/', ' ', ':', '%', '~']) {
         return Err(invalid(format!("invalid interface name {interface:?}")));
-    } else if facts.networks.iter().any(|n| n.network_interface == interface) {
+    } else if !unmanaged && facts.networks.iter().any(|n| n.network_interface == interface) {
         return Err(invalid(format!("bridge name {interface} already in use")));
     }
     let name = match &asked.name {
@@ -106,8 +110,8 @@ pub fn create(asked: &Asked, facts: &Facts) -> Result<Definition, Error> {
         known @ ("host-local" | "none" | "dhcp") => known,
         other => return Err(invalid(format!("unsupported ipam driver {other:?}"))),
     };
-    let is_bridge = driver == "bridge";
     // Without a bridge of its own it is on a device, and has no name server; its subnet may well be the host's.
+    let is_bridge = driver == "bridge" && !unmanaged;
     let subnets = match is_bridge {
         true => subnets(asked, facts, ipam)?,
         false => subnets(asked, &Facts { networks: Vec::new(), subnets: Vec::new(), ..facts.clone() }, ipam)?,

@@ -111,9 +111,14 @@ impl Definition {
         }
     }
 
-    /// It has a bridge of its own; others are on a device of the host.
+    /// It has a bridge of its own; others are on a device, or a bridge, of the host.
     pub fn is_bridge(&self) -> bool {
-        self.driver == "bridge"
+        self.driver == "bridge" && !self.is_unmanaged()
+    }
+
+    /// Its bridge is somebody else's: it is joined, and nothing else is done to it.
+    pub fn is_unmanaged(&self) -> bool {
+        self.driver == "bridge" && self.option("mode") == Some("unmanaged")
     }
 
     /// Its containers' addresses are lent by a server on the network (DHCP).

@@ -22,6 +22,9 @@ pub struct Attachment {
     pub aliases: Vec<String>,
     /// Name of the link inside; `eth0`, `eth1`, … if empty.
     pub interface: String,
+    /// Name of its other end, on the host; the kernel's choice if empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host_interface: String,
 }
 
 /// A container's place in one network.
@@ -31,6 +34,9 @@ pub struct Joint {
     pub network: String,
     /// Name of the link inside.
     pub interface: String,
+    /// Name of its other end, on the host, if one was asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host_interface: String,
     /// Its addresses, with the prefix of their subnet.
     pub addresses: Vec<Subnet>,
     /// Where it sends what leads out, one for each family at most.

@@ -43,6 +43,8 @@ pub(crate) struct Bridge {
 pub(crate) struct Link {
     pub on: On,
     pub interface: String,
+    /// Name of the other end, on the host; the kernel's choice if empty.
+    pub host_interface: String,
     pub mac: [u8; 6],
     pub mtu: u32,
     pub addresses: Vec<Subnet>,
@@ -54,10 +56,11 @@ pub(crate) struct Link {
 /// What a container's link is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum On {
-    /// A bridge, in this VLAN of it.
-    Bridge { name: String, vlan: Option<u16> },
+    /// A bridge, in this VLAN of it; the network's `own`, or one of the host's.
+    Bridge { name: String, vlan: Option<u16>, own: bool },
     /// A device of the host, with a hardware address of its own (`MACVLAN_MODE_*`). No name is the device of the default route.
-    Macvlan { parent: String, mode: u32 },
+    /// `limit`: from how many receivers on broadcasts wait in a queue.
+    Macvlan { parent: String, mode: u32, limit: Option<i32> },
     /// The same with the device's hardware address (`IPVLAN_MODE_*`).
     Ipvlan { parent: String, mode: u16 },
 }
@@ -116,6 +119,7 @@ pub(crate) fn join(network: &Definition, joint: &Joint, at: usize) -> Step {
     Step::Link(Link {
         on: on(network),
         interface: joint.interface.clone(),
+        host_interface: joint.host_interface.clone(),
         mac: joint.mac,
         mtu: network.mtu(),
         addresses: joint.addresses.clone(),
@@ -127,9 +131,13 @@ pub(crate) fn join(network: &Definition, joint: &Joint, at: usize) -> Step {
 fn on(network: &Definition) -> On {
     let (parent, mode) = (network.network_interface.clone(), network.option("mode").unwrap_or_default());
     match network.driver.as_str() {
-        "macvlan" => On::Macvlan { parent, mode: position(&MACVLAN_MODES, mode).map_or(4, |at| 1 << at) },
+        "macvlan" => On::Macvlan {
+            parent,
+            mode: position(&MACVLAN_MODES, mode).map_or(4, |at| 1 << at),
+            limit: network.option("bclim").and_then(|limit| limit.parse().ok()),
+        },
         "ipvlan" => On::Ipvlan { parent, mode: position(&IPVLAN_MODES, mode).unwrap_or(0) as u16 },
-        _ => On::Bridge { name: parent, vlan: vlan(network) },
+        _ => On::Bridge { name: parent, vlan: vlan(network), own: network.is_bridge() },
     }
 }
 
@@ -137,6 +145,8 @@ fn vlan(network: &Definition) -> Option<u16> {
     network.option("vlan").and_then(|vlan| vlan.parse().ok())
 }
 
+/// Whether a bridge is made and taken away with the network, or is there already.
+const BRIDGE_MODES: [&str; 2] = ["managed", "unmanaged"];
 /// In the order of the bits of `MACVLAN_MODE_*`.
 const MACVLAN_MODES: [&str; 4] = ["private", "vepa", "bridge", "passthru"];
 /// In the order of `IPVLAN_MODE_*`.
@@ -198,10 +208,10 @@ pub(crate) fn mac_of(address: IpAddr) -> [u8; 6] {
 /// Refuses what is not built, naming it.
 pub(crate) fn check(network: &Definition) -> Result<(), Error> {
     const ALL: [&str; 4] = ["mtu", "com.docker.network.driver.mtu", "metric", "no_default_route"];
-    const OF_BRIDGES: [&str; 4] = ["isolate", "com.docker.network.bridge.name", "vlan", "vrf"];
+    const OF_BRIDGES: [&str; 5] = ["mode", "isolate", "com.docker.network.bridge.name", "vlan", "vrf"];
     let (own, modes): (&[&str], &[&str]) = match network.driver.as_str() {
-        "bridge" => (&OF_BRIDGES, &[]),
-        "macvlan" => (&["mode"], &MACVLAN_MODES),
+        "bridge" => (&OF_BRIDGES, &BRIDGE_MODES),
+        "macvlan" => (&["mode", "bclim"], &MACVLAN_MODES),
         "ipvlan" => (&["mode"], &IPVLAN_MODES),
         _ => return Err(Error::Driver { name: network.name.clone(), driver: network.driver.clone() }),
     };
@@ -215,6 +225,17 @@ pub(crate) fn check(network: &Definition) -> Result<(), Error> {
     };
     if let Some(mode) = network.option("mode").filter(|mode| !modes.contains(mode)) {
         return invalid("mode", mode, modes.join(", "));
+    }
+    if let Some(other) =
+        OF_BRIDGES.iter().find(|o| network.is_unmanaged() && **o != "mode" && network.option(o).is_some())
+    {
+        return Err(Error::Invalid(format!(
+            "option {other:?} of network {:?} cannot be had with mode=unmanaged: its bridge is not monopod's to change",
+            network.name
+        )));
+    }
+    if let Some(limit) = network.option("bclim").filter(|limit| limit.parse::<i32>().is_err()) {
+        return invalid("bclim", limit, "-1 or a number of 31 bits".into());
     }
     if let Some(vlan) = network.option("vlan").filter(|v| !v.parse().is_ok_and(|v: u16| (1..=4094).contains(&v))) {
         return invalid("vlan", vlan, "1 to 4094".into());
@@ -247,6 +268,7 @@ mod tests {
         let joint = Joint {
             network: network.name.clone(),
             interface: "eth0".into(),
+            host_interface: String::new(),
             addresses: vec![address],
             gateways: vec![[10, 88, 0, 1].into()],
             mac: mac_of(address.address),

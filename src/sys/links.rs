@@ -75,6 +75,8 @@ pub enum Kind<'a> {
         parent: u32,
         /// 1 private, 2 vepa, 4 bridge, 8 passthru.
         mode: u32,
+        /// From how many receivers on broadcasts are queued; -1: never (since Linux 6.4).
+        limit: Option<i32>,
     },
     /// Other addresses on a device.
     Ipvlan {
@@ -169,9 +171,13 @@ pub fn add(requests: &mut Requests, end: End<'_>, kind: Kind<'_>) {
             Kind::Dummy => {
                 a.text(IFLA_INFO_KIND, "dummy");
             }
-            Kind::Macvlan { mode, .. } => {
+            Kind::Macvlan { mode, limit, .. } => {
+                const IFLA_MACVLAN_BC_CUTOFF: u16 = 9;
                 a.text(IFLA_INFO_KIND, "macvlan").nest(IFLA_INFO_DATA, |a| {
                     a.number(1, mode);
+                    if let Some(limit) = limit {
+                        a.bytes(IFLA_MACVLAN_BC_CUTOFF, &limit.to_ne_bytes());
+                    }
                 });
             }
             Kind::Ipvlan { mode, .. } => {

@@ -4,7 +4,7 @@
 //! ```text
 //! sysctl   no reverse path filter (containers may have the host's addresses), forwarding between bridges,
 //!          no answers to echoes: the process gives them
-//! table    inet monopod-out: what comes by a link `u…` gets the mark 1, and goes to port 1 of a transparent socket of
+//! table    inet monopod-out: what comes by a link `~…` gets the mark 1, and goes to port 1 of a transparent socket of
 //!          that link; so does what comes by another link, unless it is for the router or a network in here; and
 //!          questions about names that somebody in here asks others, by a socket that is tied to `lo`
 //! rules    what has mark 1, or is sent by way of `lo`, is taken as this host's own (table 100)
@@ -20,7 +20,7 @@
 //!          what comes from others goes to networks in here, or is taken as this host's own (100)
 //! ```
 //!
-//! A link `u…` is a pair whose ends have one hardware address and ask for none (IFF_NOARP): whatever a container takes for
+//! A link `~…` is a pair whose ends have one hardware address and ask for none (IFF_NOARP): whatever a container takes for
 //! its neighbour is in the router.
 //!
 //! Several containers may have one address: each is alone on its link, and all sockets are tied to a link.
@@ -37,6 +37,8 @@ use sys::nftables::{Base, Batch, Expression, Hook, Is, Meta, Place, Verdict, reg
 use sys::rules::{self, Rule};
 
 const TABLE: &str = "monopod-out";
+/// Names of links to one container begin with it; those of bridges, which users choose, do not ([`is_link`]).
+const LINK: &str = "~";
 /// What goes to the process.
 const MARK: u32 = 1;
 /// What the process sends, where links are watched.
@@ -163,7 +165,7 @@ pub(crate) fn let_speak(requests: &mut Requests, source: IpAddr) {
 
 /// True for the name of a link to one container.
 pub(crate) fn is_link(name: &str) -> bool {
-    name.starts_with('u')
+    name.starts_with(LINK)
 }
 
 /// True if the kernel cannot do it, however often it is asked.
@@ -279,7 +281,7 @@ fn hold() -> Batch {
 
 /// What comes by a link of one container.
 const BY_LINK: [Expression<'_>; 2] =
-    [Expression::Meta(Meta::InName, register(0)), Expression::Compare(register(0), Is::Equal, b"u")];
+    [Expression::Meta(Meta::InName, register(0)), Expression::Compare(register(0), Is::Equal, LINK.as_bytes())];
 
 /// What answers for names in here asks others by way of the loopback device ([`LOOPBACK`]).
 const QUESTIONS_OUT: [Expression<'_>; 6] = [
@@ -318,7 +320,7 @@ fn route_socket() -> Result<Socket, Error> {
 
 /// The name of the link to container `id` in the router.
 pub fn link_name(id: &str) -> String {
-    format!("u{}", &id[..id.len().min(12)])
+    format!("{LINK}{}", &id[..id.len().min(12)])
 }
 
 /// Ties the container `id`, whose network namespace is `container`, to the router.

@@ -116,11 +116,12 @@ fn names_are_answered_whatever_happens() {
     let before = traces();
     home.run(&["network", "create", "lan"]).quiet();
     run(&home, "web", &["--network", "lan"]);
+    run(&home, "two", &["--network", "lan"]);
     let known = || dig(&home, "web", "@10.89.0.1 +short web") == "10.89.0.2";
     assert!(known());
     // Connections that say nothing, and packets that mean nothing.
-    let idle: Vec<TcpStream> =
-        (0..50).map(|_| inside(&home, "web", || TcpStream::connect("10.89.0.1:53")).expect("it listens")).collect();
+    let connect = |_| inside(&home, "web", || TcpStream::connect("10.89.0.1:53")).expect("it listens");
+    let idle: Vec<TcpStream> = (0..50).map(connect).collect();
     let socket = inside(&home, "web", || UdpSocket::bind("0.0.0.0:0").expect("a socket"));
     for length in 0..200usize {
         let junk: Vec<u8> = (0..length).map(|n| (n * 37 + length * 101) as u8).collect();
@@ -128,8 +129,12 @@ fn names_are_answered_whatever_happens() {
     }
     assert!(known());
     assert_eq!(dig(&home, "web", "@10.89.0.1 +tcp +short web"), "10.89.0.2");
+    // However many one has, others are answered.
+    let more: Vec<TcpStream> = (0..250).map(connect).collect();
+    assert_eq!(dig(&home, "two", "@10.89.0.1 +tcp +short web"), "10.89.0.2");
+    home.run(&["rm", "-f", "-t", "0", "two"]).ok();
     // A socket keeps its network, and that its links.
-    drop((idle, socket));
+    drop((idle, more, socket));
     // Either of the two, and both.
     home.until("there are two of them", || keepers(&home).len() == 2);
     for round in 0..6 {

@@ -1,6 +1,7 @@
 //! Networks in a world that kills, hoards and has been there before: nothing is left behind, and nobody's place is taken.
 
-use crate::networks::{home, host, inside, traces, until_as};
+use crate::home::{Home, Who};
+use crate::networks::{have, home, host, inside, traces, until_as};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -137,4 +138,54 @@ fn who_goes_on_sending_is_heard_by_the_next_container() {
         home.run(&["rm", "-f", "-t", "0", name]).quiet();
     }
     until_as(&home, &before);
+}
+
+#[test]
+fn what_an_earlier_boot_has_left_is_collected() {
+    // What is in /run would be the whole machine's.
+    let Some(home) = Home::with_network(Who::Me, "mount -t tmpfs none /run; ip link set lo up") else { return };
+    if !have("nft") {
+        return;
+    }
+    home.load();
+    let near = |script: &str| {
+        let output = home.enter().args(["sh", "-c", script]).output().expect("a shell of the machine's");
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let traces = || near("ip -br link; ip -4 -o addr; nft list ruleset; find /run/monopod/networks 2>/dev/null; :");
+    let before = traces();
+    let lan = ["--network", "lan:ip=10.89.0.9", "-p", "8080:80", "busybox"];
+    home.run(&["network", "create", "lan"]).quiet();
+    home.run(&[&["run", "-d", "--name", "one"], &lan[..], &["sleep", "1000"]].concat()).quiet();
+    home.run(&["run", "-d", "--name", "two", "busybox", "sleep", "1000"]).quiet();
+    let pids = ["one", "two"].map(|name| home.inspect(name, "{{.State.Pid}}"));
+    // All of it ends without a word, and what the kernel knew goes with it; /run stays, as where it is on a disk.
+    let kill = |pid: &str| drop(near(&format!("kill -9 {pid} 2>/dev/null; :")));
+    pids.iter().for_each(|pid| kill(pid));
+    home.until("all has ended, and who stands by for others", || {
+        home.processes().iter().for_each(|pid| kill(&pid.to_string()));
+        home.processes().is_empty()
+    });
+    near("nft delete table inet monopod; ip link delete podman0; ip link delete podman1");
+    // The number of a process that held them is another's now, who began at the same moment of this boot; and there was
+    // another network namespace, which nobody has any more.
+    near(
+        "cd /run/monopod/networks && cp -r [0-9]* 12345 && since=$(cut -d' ' -f22 /proc/1/stat)
+        for file in */holdings; do
+            sed -i \"s/\\\"pid\\\":[0-9]*,\\\"since\\\":[0-9]*/\\\"pid\\\":1,\\\"since\\\":$since/g\" $file; grep -q '\"pid\":1,' $file
+        done",
+    );
+    home.write("boot_id", b"00000000-1111-2222-3333-444444444444\n");
+    near(&format!("mount --bind {}/boot_id /proc/sys/kernel/random/boot_id", home.directory.display()));
+    assert_eq!(home.inspect("one", "{{.State.Status}} {{.NetworkSettings.Networks.lan.IPAddress}}"), "exited ");
+    assert_eq!(home.run(&["network", "inspect", "lan", "--format", "{{len .Containers}}"]).quiet(), "0");
+    // Address and port are free, and the one that had them gets them again.
+    home.run(&[&["run", "--rm"], &lan[..], &["true"]].concat()).quiet();
+    assert_eq!(near("ls /run/monopod/networks | grep -c 12345; :"), "0");
+    home.run(&["start", "one"]).quiet();
+    assert_eq!(home.inspect("one", "{{.NetworkSettings.Networks.lan.IPAddress}}"), "10.89.0.9");
+    home.run(&["rm", "-f", "-a", "-t", "0"]).ok();
+    home.run(&["network", "rm", "lan"]).quiet();
+    home.until("nothing is left", || traces() == before);
 }

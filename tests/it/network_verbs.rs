@@ -15,7 +15,17 @@ fn networks_are_made_listed_and_removed() {
     home.run(&["network", "create", "--driver", "ipvlan", "--ipam-driver", "dhcp", "x"]).fails(125, &["dhcp"]);
     home.run(&["network", "create", "--driver", "ipvlan", "-o", "parent=nowhere0", "x"]).fails(125, &["nowhere0"]);
     assert_eq!(home.run(&["network", "ls", "-q"]).quiet(), "lan\npodman\npodman2");
-    assert_eq!(home.run(&["network", "ls", "-q", "--filter", "label=a=b"]).quiet(), "lan");
+    for (filters, found) in [
+        (&["label=a=b"][..], "lan"),
+        (&["name=^pod"], "podman\npodman2"),
+        (&["name=lan", "name=n2$"], "lan\npodman2"),
+        (&["until=1h"], "podman"),
+        (&["driver=macvlan"], ""),
+    ] {
+        let flags: Vec<&str> = filters.iter().flat_map(|filter| ["--filter", *filter]).collect();
+        assert_eq!(home.run(&[&["network", "ls", "-q"], &flags[..]].concat()).quiet(), found, "{filters:?}");
+    }
+    home.run(&["network", "ls", "--filter", "size=1"]).fails(125, &["size", "driver"]);
     let subnet =
         home.run(&["network", "inspect", "lan", "--format", "{{(index .Subnets 0).Subnet}} {{.DNSEnabled}}"]).quiet();
     assert_eq!(subnet, "10.89.0.0/24 true");
@@ -27,7 +37,7 @@ fn networks_are_made_listed_and_removed() {
         "--name",
         "one",
         "--network",
-        "lan:ip=10.89.0.77,interface_name=net7",
+        "lan:ip=10.89.0.77,interface_name=net7,host_interface_name=end7",
         "busybox",
         "sleep",
         "1000",
@@ -35,6 +45,11 @@ fn networks_are_made_listed_and_removed() {
     home.run(&flags).quiet();
     let inside = home.run(&["exec", "one", "ip", "-o", "addr", "show", "net7"]).quiet();
     assert!(inside.contains("10.89.0.77/24") && inside.contains(" fd"), "{inside}");
+    assert!(host("ip -o link show end7").contains("master podman1"), "{}", host("ip link"));
+    // Several at once.
+    let both = home.sh(&["--network", "lan,podman2"], "ls /sys/class/net").quiet();
+    assert_eq!(both.lines().collect::<Vec<_>>(), ["eth0", "eth1", "lo"]);
+    home.sh(&["--network", "lan:host_interface_name=a%d"], "true").fails(125, &["a%d", "interface name"]);
     let document: serde_json::Value = serde_json::from_str(&home.run(&["network", "inspect", "lan"]).quiet()).unwrap();
     assert!(document[0]["containers"].to_string().contains("10.89.0.77/24"), "{document}");
     home.run(&["network", "rm", "lan"]).fails(2, &["being used"]);
@@ -146,6 +161,37 @@ fn networks_are_kept_from_each_other() {
         home.run(&["rm", "-f", "-t", "0", &name]).ok();
     }
     until_as(&home, &with_neighbour);
+}
+
+#[test]
+fn a_bridge_of_the_hosts_is_joined_and_left_alone() {
+    let Some(home) = home() else { return };
+    for words in ["link add br7 type bridge", "addr add 192.168.77.1/24 dev br7", "link set br7 up"] {
+        host(&format!("ip {words}"));
+    }
+    let before = traces();
+    let create = |flags: &[&str]| home.run(&[&["network", "create", "-o", "mode=unmanaged"], flags].concat());
+    let subnet = ["--subnet", "192.168.77.0/24", "--gateway", "192.168.77.1"];
+    create(&[&subnet[..], &["--interface-name", "br7", "theirs"]].concat()).quiet();
+    create(&[&subnet[..], &["--interface-name", "br8", "missing"]].concat()).quiet();
+    create(&["nowhere"]).fails(125, &["unmanaged", "--interface-name"]);
+    create(&["--interface-name", "br7", "-o", "vlan=5", "x"]).fails(125, &["vlan", "unmanaged"]);
+    home.run(&["network", "create", "-o", "mode=other", "x"]).fails(125, &["other", "managed, unmanaged"]);
+    home.run(&["run", "-d", "--name", "web", "--network", "theirs", "busybox", "sh", "-c", &server(80, "hello")])
+        .quiet();
+    let address = home.inspect("web", "{{.NetworkSettings.Networks.theirs.IPAddress}}");
+    assert!(address.starts_with("192.168.77.") && address != "192.168.77.1", "{address}");
+    home.until("it listens", || ask(&format!("{address}:80")).as_deref() == Some("hello\n"));
+    assert!(home.run(&["exec", "web", "ip", "route"]).quiet().contains("default via 192.168.77.1"));
+    // Nothing is done for it but the link.
+    let rules = host("nft list ruleset");
+    assert!(!rules.contains("br7") && !rules.contains("192.168.77"), "{rules}");
+    home.sh(&["--network", "theirs", "-p", "8080:80"], "true").fails(125, &["theirs", "published"]);
+    home.sh(&["--network", "missing"], "true").fails(125, &["br8"]);
+    home.run(&["rm", "-f", "-t", "0", "web"]).quiet();
+    home.run(&["network", "rm", "theirs", "missing"]).quiet();
+    until_as(&home, &before);
+    host("ip link delete br7");
 }
 
 #[test]

@@ -71,6 +71,17 @@ fn root_is_told_what_the_kernel_lacks() {
     let missing = home.run(&["info", "--format", "{{.Host.NetworkBackend}} {{.Host.NetworkMissing}}"]).quiet();
     assert!(missing.starts_with("monopod this kernel has no packet filter"), "{missing}");
     home.run(&["run", "--rm", "-p", "80:80/sctp", "busybox", "true"]).fails(125, &["80/sctp", "packet filter"]);
+    // What is on a device of the host and what is behind the router do not come together in one container.
+    home.run(&["network", "create", "-d", "macvlan", "-o", "parent=cable0", "--subnet", "192.0.2.0/24", "cabled"])
+        .quiet();
+    home.run(&["create", "--name", "both", "--network", "cabled", "busybox", "true"]).quiet();
+    home.run(&["network", "connect", "podman", "both"]).fails(125, &["\"cabled\"", "macvlan", "CONFIG_NF_TABLES"]);
+    home.run(&["network", "disconnect", "cabled", "both"]).quiet();
+    home.run(&["network", "connect", "podman", "both"]).quiet();
+    home.run(&["network", "connect", "cabled", "both"]).fails(125, &["\"cabled\"", "macvlan", "CONFIG_NF_TABLES"]);
+    home.run(&["start", "-a", "both"]).quiet();
+    home.run(&["rm", "both"]).quiet();
+    home.run(&["network", "rm", "cabled"]).quiet();
     // A firewall that is not there needs no repair, and a network goes as it came.
     home.run(&["network", "create", "lan"]).quiet();
     home.run(&["run", "-d", "--name", "one", "--network", "lan", "-p", "8080:80", "busybox", "sh", "-c", SERVE_WHO])

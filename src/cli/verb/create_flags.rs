@@ -221,9 +221,13 @@ pub const FLAGS: &[Flag<Asked>] = &[
         value(
             "network",
             "string",
-            "Network: bridge, NAME[:ip=,mac=,alias=,…], none, host, container:NAME",
+            "Network: bridge, NAME[:ip=,ip6=,mac=,alias=,interface_name=,host_interface_name=], none, host, private, container:NAME, ns:PATH, pasta, slirp4netns",
             |r, v| {
-                r.create.networks.push(v.into());
+                match v.contains(':') {
+                    true => r.create.networks.push(v.into()),
+                    // Several at once, which then have no options.
+                    false => r.create.networks.extend(v.split(',').map(String::from)),
+                }
                 Ok(())
             },
         ),

@@ -24,20 +24,26 @@ pub const CREATE: Verb<Create> = Verb {
     flags: &[&[
         switch("disable-dns", "Do not answer for names of its containers", |r: &mut Create, on| r.disable_dns = on),
         list("dns", "Servers for names of others", |r, v| r.servers.push(v)),
-        short('d', text("driver", "Driver: bridge", |r, v| r.driver = v.into())),
+        short('d', text("driver", "Driver: bridge, macvlan, ipvlan", |r, v| r.driver = v.into())),
         text("gateway", "The host's address in the subnet", |r, v| r.gateways.push(v.into())),
         switch("ignore", "A network of that name is no error", |r, on| r.ignore = on),
-        text("interface-name", "Name of the bridge", |r, v| r.interface = v.into()),
+        text("interface-name", "Name of the bridge; of the host's device for macvlan and ipvlan", |r, v| {
+            r.interface = v.into()
+        }),
         switch("internal", "Leads nowhere but to its own containers", |r, on| r.internal = on),
-        text("ip-range", "Part of the subnet that containers get addresses of", |r, v| r.ranges.push(v.into())),
-        text("ipam-driver", "Where addresses come from: host-local, none", |r, v| r.ipam_driver = v.into()),
+        text("ip-range", "Part of the subnet that containers get addresses of (address/bits or first-last)", |r, v| {
+            r.ranges.push(v.into())
+        }),
+        text("ipam-driver", "Where addresses come from: host-local, dhcp, none", |r, v| r.ipam_driver = v.into()),
         switch("ipv6", "With IPv6", |r, on| r.ipv6 = on),
         text("label", "Set a label (key=value)", |r, v| r.labels.push(v.into())),
         short(
             'o',
-            text("opt", "Options of the driver: mtu=, isolate=, metric=, no_default_route=", |r, v| {
-                r.options.push(v.into())
-            }),
+            text(
+                "opt",
+                "Options of the driver: mtu=, metric=, no_default_route=, isolate=, vlan=, vrf=, mode=, parent=, bclim=",
+                |r, v| r.options.push(v.into()),
+            ),
         ),
         text("route", "Route of the containers (destination,gateway[,metric])", |r, v| r.routes.push(v.into())),
         text("subnet", "Subnet (address/bits)", |r, v| r.subnets.push(v.into())),

@@ -60,6 +60,7 @@ fn private(plan: &usernet::Plan) -> Joint {
     Joint {
         network: String::new(),
         interface: plan.interface.clone(),
+        host_interface: String::new(),
         addresses: plan.addresses.iter().map(|(ip, prefix)| types::Subnet { address: *ip, prefix: *prefix }).collect(),
         gateways: plan.gateways.clone(),
         mac: plan.hardware,

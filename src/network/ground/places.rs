@@ -68,8 +68,15 @@ impl State {
             name => name.to_owned(),
         };
         let direct = !network.is_bridge();
+        let host_interface = asked.host_interface.clone();
+        if direct && !host_interface.is_empty() {
+            return Err(Error::Invalid(format!(
+                "host_interface_name {host_interface:?} cannot be had in network {:?}: links of driver {} have no other end",
+                network.name, network.driver
+            )));
+        }
         let (network, aliases) = (network.name.clone(), asked.aliases.clone());
-        Ok(Joint { network, interface, addresses, gateways, mac, aliases, direct, lease: None })
+        Ok(Joint { network, interface, host_interface, addresses, gateways, mac, aliases, direct, lease: None })
     }
 
     fn address(&mut self, network: &Definition, pool: &Pool, given: Option<IpAddr>) -> Result<IpAddr, Error> {

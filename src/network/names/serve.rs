@@ -8,17 +8,19 @@ use super::packet::{self, Wrong};
 use super::{Decision, Names};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use std::collections::HashMap;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Connections over TCP at one time.
-const CONNECTIONS: usize = 64;
-/// Questions on their way to others at one time.
+/// Connections over TCP at one time, and those of one container: who holds all of its own holds up nobody else.
+const CONNECTIONS: usize = 256;
+const CONNECTIONS_OF_ONE: usize = 64;
+/// Questions on their way to others at one time, and those of one container.
 const PENDING: usize = 512;
+const PENDING_OF_ONE: usize = 128;
 /// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_secs(10);
 const PORT: u16 = 53;
@@ -35,7 +37,7 @@ pub(crate) struct Server {
     names: Arc<Mutex<Arc<Names>>>,
     listeners: Vec<Listener>,
     pending: Vec<Pending>,
-    connections: Arc<AtomicUsize>,
+    connections: Arc<Mutex<HashMap<IpAddr, usize>>>,
     way: Way,
 }
 
@@ -122,9 +124,7 @@ impl Server {
             let answer = match consider(&names, &listener.network, client.ip(), query, packet::UDP_LIMIT) {
                 Considered::Answer(answer) => answer,
                 Considered::Silent => continue,
-                Considered::Forward(end, _) if self.pending.len() >= PENDING => {
-                    packet::refusal(query, end, packet::FAILED)
-                }
+                Considered::Forward(end, _) if self.is_full(client.ip()) => packet::refusal(query, end, packet::FAILED),
                 Considered::Forward(end, servers) => match Pending::start(query, end, servers, self.way, at, client) {
                     Some(pending) => {
                         self.pending.push(pending);
@@ -136,6 +136,11 @@ impl Server {
             // Whoever asked may be gone.
             let _ = listener.udp.send_to(&answer, client);
         }
+    }
+
+    fn is_full(&self, client: IpAddr) -> bool {
+        self.pending.len() >= PENDING
+            || self.pending.iter().filter(|pending| pending.client.ip() == client).count() >= PENDING_OF_ONE
     }
 
     fn take_answers(&mut self, ready: &[bool], buffer: &mut [u8]) {
@@ -157,20 +162,37 @@ impl Server {
 
     fn take_connections(&mut self, at: usize) {
         while let Ok((stream, client)) = self.listeners[at].tcp.accept() {
-            if self.connections.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS {
-                self.connections.fetch_sub(1, Ordering::Relaxed);
+            if !self.begin_connection(client.ip()) {
                 continue;
             }
             let (names, connections) = (self.names.clone(), self.connections.clone());
             let (network, way) = (self.listeners[at].network.clone(), self.way);
             let serve = move || {
                 converse(stream, client.ip(), &network, &names, way);
-                connections.fetch_sub(1, Ordering::Relaxed);
+                end_connection(&connections, client.ip());
             };
             if std::thread::Builder::new().stack_size(64 << 10).spawn(serve).is_err() {
-                self.connections.fetch_sub(1, Ordering::Relaxed);
+                end_connection(&self.connections, client.ip());
             }
         }
+    }
+
+    /// False if there are too many already.
+    fn begin_connection(&self, client: IpAddr) -> bool {
+        let mut all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.values().sum::<usize>() >= CONNECTIONS || all.get(&client).is_some_and(|n| *n >= CONNECTIONS_OF_ONE) {
+            return false;
+        }
+        *all.entry(client).or_default() += 1;
+        true
+    }
+}
+
+fn end_connection(connections: &Mutex<HashMap<IpAddr, usize>>, client: IpAddr) {
+    let mut all = connections.lock().unwrap_or_else(PoisonError::into_inner);
+    match all.get_mut(&client) {
+        Some(count) if *count > 1 => *count -= 1,
+        _ => drop(all.remove(&client)),
     }
 }
 

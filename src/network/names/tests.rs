@@ -21,6 +21,7 @@ fn holding(n: u8, name: &str, places: &[(&str, &str, &[&str])]) -> Holding {
     let joint = |(network, address, aliases): &(&str, &str, &[&str])| Joint {
         network: network.to_string(),
         interface: "eth0".into(),
+        host_interface: String::new(),
         addresses: vec![address.parse().unwrap()],
         gateways: Vec::new(),
         mac: [2; 6],

@@ -82,11 +82,18 @@ fn attachment(word: &str, facts: &Facts) -> Result<Attachment, Fault> {
             "mac" => attachment.mac = Some(value.to_owned()),
             "alias" => attachment.aliases.push(value.to_owned()),
             "interface_name" => attachment.interface = value.to_owned(),
+            "host_interface_name" => attachment.host_interface = value.to_owned(),
             _ => return Err(Fault::invalid(format!("unknown bridge network option: {key}"))),
         }
     }
-    if attachment.interface.len() > 15 || attachment.interface.contains(['/', ' ', ':']) {
-        return Err(Fault::invalid(format!("invalid interface name {:?}", attachment.interface)));
+    for name in [&attachment.interface, &attachment.host_interface] {
+        // What the kernel refuses (dev_valid_name), and `%`, by which it would choose.
+        let taken = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%');
+        if name.len() > 15 || name.contains(taken) || matches!(name.as_str(), "." | "..") {
+            return Err(Fault::invalid(format!(
+                "invalid interface name {name:?}: expected at most 15 plain characters"
+            )));
+        }
     }
     Ok(attachment)
 }
