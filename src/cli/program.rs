@@ -12,6 +12,8 @@ pub struct Globals {
     root: Option<PathBuf>,
     run_root: Option<PathBuf>,
     networks: Option<PathBuf>,
+    volumes: Option<PathBuf>,
+    storage: Option<engine::StorageDriver>,
     log_level: Option<String>,
     modules: Vec<String>,
     /// What is said before Skopeo's verbs.
@@ -112,6 +114,14 @@ pub const GLOBALS: &[Flag<Globals>] = &[
         g.run_root = Some(text.into());
         Ok(())
     }),
+    value("storage-driver", "string", "How files of new containers are stored: overlay, vfs (as copies)", |g, text| {
+        g.storage = Some(engine::storage_driver(text)?);
+        Ok(())
+    }),
+    value("volumepath", "string", "Directory of the files of volumes", |g, text| {
+        g.volumes = Some(text.into());
+        Ok(())
+    }),
 ];
 
 /// Rows of flags that Podman takes and does not show.
@@ -208,6 +218,11 @@ impl Program {
         if let Some(events) = self.globals.events {
             settings.events = events;
         }
+        if let Some(volumes) = &self.globals.volumes {
+            settings.volumes = std::path::absolute(volumes)
+                .map_err(|e| Failure::new(format!("directory {volumes:?} cannot be made absolute: {e}")))?;
+        }
+        settings.storage = self.globals.storage.or(settings.storage);
         Engine::open(settings).map_err(plain)
     }
 

@@ -114,8 +114,12 @@ impl Engine {
     pub(crate) fn store(&self) -> Result<&Store, Fault> {
         once(&self.store, || {
             let host = self.host()?;
-            let options =
-                store::Options { in_user_namespace: host.in_user_namespace, single_id: host.single_id, collect: true };
+            let options = store::Options {
+                in_user_namespace: host.in_user_namespace,
+                single_id: host.single_id,
+                collect: true,
+                wanted: self.settings.storage,
+            };
             Store::with(self.connection()?, &self.settings.root, options).map_err(crate::fault::store)
         })
     }

@@ -17,6 +17,10 @@ pub struct Settings {
     pub run_root: PathBuf,
     /// Definitions of networks.
     pub networks: PathBuf,
+    /// Directories of volumes.
+    pub volumes: PathBuf,
+    /// How the files of new containers are stored, if somebody asks for a way (`--storage-driver`, `$STORAGE_DRIVER`).
+    pub storage: Option<store::Wanted>,
     /// Effective user of the caller, outside any namespace of ours.
     pub uid: u32,
     /// The process is in the user namespace of that user already, as `unshare` made it.
@@ -116,8 +120,12 @@ impl Settings {
             "FTP_PROXY",
             "NO_PROXY",
         ];
+        let root = absolute_path(root)?;
         Ok(Settings {
-            root: absolute_path(root)?,
+            volumes: root.join("volumes"),
+            // What else the variable names is a driver of Podman's store, where ours needs none.
+            storage: std::env::var("STORAGE_DRIVER").ok().and_then(|word| storage_driver(&word).ok()),
+            root,
             run_root: absolute_path(run_root)?,
             networks: absolute_path(networks)?,
             uid,
@@ -173,6 +181,18 @@ impl Settings {
             https: value(["HTTPS_PROXY", "https_proxy"]),
             none: value(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
         }
+    }
+}
+
+/// The way of storing files that `word` names.
+///
+/// # Errors
+/// There is none of that name; the text says which there are.
+pub fn storage_driver(word: &str) -> Result<store::Wanted, String> {
+    match word {
+        "overlay" | "overlay2" => Ok(store::Wanted::Overlay),
+        "vfs" => Ok(store::Wanted::Copy),
+        _ => Err("files of containers are stored by overlay, or as copies with vfs: use one of them".into()),
     }
 }
 

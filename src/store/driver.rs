@@ -1,7 +1,7 @@
 //! How snapshots are made on this host: probed once, and remembered until the next boot.
 
 use crate::place::Place;
-use crate::{Error, Result, Store};
+use crate::{Error, Result, Store, Wanted};
 use rusqlite::OptionalExtension;
 use rustix::fs;
 use rustix::io::Errno;
@@ -69,8 +69,25 @@ struct Remembered<T> {
 }
 
 impl Store {
-    /// How snapshots are made. The first time after a boot, an overlay is mounted where nobody sees it.
+    /// How new snapshots are made: as was asked for, or in the best way. The first time after a boot, an overlay is mounted
+    /// where nobody sees it.
+    ///
+    /// # Errors
+    /// Overlay was asked for, and cannot be had.
     pub fn driver(&self) -> Result<DriverReport> {
+        let best = self.best_driver()?;
+        match self.options().wanted {
+            Some(Wanted::Copy) => Ok(DriverReport {
+                driver: Driver::Copy,
+                reason: "it was asked for".into(),
+                filesystem: best.filesystem,
+            }),
+            Some(Wanted::Overlay) if best.driver == Driver::Copy => Err(Error::NoOverlay { why: best.reason }),
+            _ => Ok(best),
+        }
+    }
+
+    fn best_driver(&self) -> Result<DriverReport> {
         self.remembered(if self.options().in_user_namespace { "driver in a user namespace" } else { "driver" }, || {
             self.probe()
         })

@@ -153,6 +153,12 @@ pub enum Error {
         /// Inodes left.
         inodes: u64,
     },
+    /// Overlay was asked for, and this host has none for the store.
+    #[error("overlay was asked for, and cannot be had here: {why}")]
+    NoOverlay {
+        /// Why not.
+        why: String,
+    },
     /// A manifest or configuration is damaged, too large, or does not fit its layers.
     #[error("{what} {digest}: {why}")]
     Document {

@@ -7,6 +7,7 @@
 //! Must not know: registries, archives of images, containers (but for the ids that snapshots are made for).
 
 mod archive;
+mod blob_file;
 mod candidate;
 mod changes;
 mod check;
@@ -26,6 +27,7 @@ mod list;
 mod manifest;
 mod mapped;
 pub mod pack;
+pub mod pipe;
 mod place;
 mod removal;
 mod size;
@@ -66,11 +68,22 @@ pub struct Options {
     pub single_id: bool,
     /// Leftovers of killed commands are removed while opening.
     pub collect: bool,
+    /// How new snapshots are made; none: in the best way that the host has.
+    pub wanted: Option<Wanted>,
+}
+
+/// The way of making snapshots that somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The kernel's overlay, and nothing else.
+    Overlay,
+    /// A copy of all layers.
+    Copy,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { in_user_namespace: false, single_id: false, collect: true }
+        Options { in_user_namespace: false, single_id: false, collect: true, wanted: None }
     }
 }
 

@@ -35,6 +35,36 @@ fn without_overlay_containers_are_copies() {
 }
 
 #[test]
+fn files_are_stored_as_is_asked() {
+    let home = Home::new();
+    home.load();
+    let how = |args: &[&str]| home.run(&[args, &["info", "--format", "{{.Store.GraphDriverName}}"]].concat()).quiet();
+    assert_eq!(how(&["--storage-driver", "vfs"]), "vfs");
+    let run = ["--storage-driver=vfs", "run", "--network", "none", "--name", "copy", "busybox", "sh", "-c"];
+    home.run(&[&run[..], &["echo mine >/new; rm /bin/wget; cat /new"]].concat()).quiet();
+    let told = "{{.GraphDriver.Name}} {{.GraphDriver.Data.Dir}}";
+    let told = home.inspect("copy", told);
+    let directory = told.strip_prefix("vfs ").unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(std::fs::read(format!("{directory}/new")).unwrap(), b"mine\n");
+    let changes = home.run(&["diff", "copy"]).quiet();
+    assert!(["D /bin/wget", "A /new"].iter().all(|wanted| changes.lines().any(|line| line == *wanted)), "{changes}");
+    // It stays a copy, whoever starts it.
+    assert_eq!(home.run(&["start", "-a", "copy"]).code(0).out, "mine\n");
+    // The image is as it was, and others get what the host has.
+    home.sh(&[], "test -e /bin/wget && ! test -e /new").quiet();
+    home.run(&["rm", "copy"]).ok();
+    assert!(!std::path::Path::new(directory).exists());
+    let home = home.variable("STORAGE_DRIVER", "vfs");
+    assert_eq!(home.run(&["info", "--format", "{{.Store.GraphDriverName}}"]).quiet(), "vfs");
+    if home.run(&["--storage-driver", "overlay", "info"]).code == 0 {
+        assert_eq!(
+            home.run(&["--storage-driver", "overlay", "info", "-f", "{{.Store.GraphDriverName}}"]).quiet(),
+            "overlay"
+        );
+    }
+}
+
+#[test]
 fn containers_share_layers_and_keep_their_changes() {
     let home = Home::new();
     home.load();

@@ -22,6 +22,23 @@ fn names(home: &Home) -> Vec<String> {
 }
 
 #[test]
+fn volumes_are_where_they_are_asked_to_be() {
+    let home = Home::new();
+    home.load();
+    let place = home.path("elsewhere");
+    let run = |args: &[&str]| home.run(&[&["--volumepath", place.to_str().unwrap()], args].concat());
+    assert_eq!(run(&["info", "--format", "{{.Store.VolumePath}}"]).quiet(), place.to_str().unwrap());
+    run(&["run", "--rm", "--network", "none", "-v", "data:/d", "busybox", "sh", "-c", "echo kept >/d/f"]).quiet();
+    assert_eq!(std::fs::read(place.join("data/_data/f")).unwrap(), b"kept\n");
+    // What goes with its container is cleaned up by a process that was told.
+    let loose = ["run", "-d", "--rm", "--network", "none", "-v", "/anonymous", "busybox", "true"];
+    run(&loose).quiet();
+    home.until("only one is left", || std::fs::read_dir(&place).unwrap().count() == 1 && home.containers().is_empty());
+    run(&["volume", "rm", "data"]).ok();
+    assert!(!place.join("data").exists() && !home.path("root/volumes/data").exists());
+}
+
+#[test]
 fn a_volume_outlasts_its_containers() {
     for who in [Who::Me, Who::Subuid, Who::Single] {
         let Some(home) = Home::of(who) else { continue };

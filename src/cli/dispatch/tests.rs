@@ -33,7 +33,12 @@ fn what_is_wrong_is_said_as_podman_says_it() {
         ("monopod image build x", &not_built("image build")),
         ("monopod farm create", &not_built("farm")),
         ("monopod --foo", "unknown flag: --foo\nSee 'monopod --help'\n"),
-        ("monopod --storage-driver=vfs ps", &not_yet("--storage-driver", "monopod")),
+        ("monopod --imagestore=x ps", &not_yet("--imagestore", "monopod")),
+        (
+            "monopod --storage-driver=btrfs ps",
+            "invalid argument \"btrfs\" for \"--storage-driver\" flag: files of containers are stored by overlay, or as \
+             copies with vfs: use one of them\nSee 'monopod --help'\n",
+        ),
         ("monopod run --foo=1 x", "unknown flag: --foo\nSee 'monopod run --help'\n"),
         ("monopod run -itZ x", "unknown shorthand flag: 'Z' in -itZ\nSee 'monopod run --help'\n"),
         ("monopod run --gpus=x y", &not_yet("--gpus", "monopod run")),
@@ -113,6 +118,8 @@ fn every_built_flag_is_podmans() {
                 || (path, flag.long) == ("create", "passwd")
                 // Podman's table leaves this one out.
                 || (path, flag.long) == ("info", "debug")
+                // Podman's of before version 5, and Docker's.
+                || flag.long == "kernel-memory"
                 || path == "container clone"
                 || SKOPEOS.contains(&(path, flag.long))
                 || DOCKERS.contains(&(path, flag.long))

@@ -346,6 +346,9 @@ impl Engine {
             "--network-config-dir".into(),
             text(&self.settings.networks),
         ];
+        if self.settings.volumes != self.settings.root.join("volumes") {
+            all.extend(["--volumepath".into(), text(&self.settings.volumes)]);
+        }
         if self.settings.events == ops::event::Backend::None {
             all.push("--events-backend=none".into());
         }

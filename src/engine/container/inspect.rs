@@ -52,7 +52,7 @@ impl Engine {
     fn document(&self, record: &Record, config: &Config, status: Status, running: Option<&Running>) -> Value {
         let directory = self.container_directory(&record.id);
         let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
-        let driver = self.store_driver();
+        let driver = self.snapshot_driver(&record.id);
         json!({
             "Id": record.id,
             "Created": time(record.created),

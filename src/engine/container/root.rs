@@ -119,6 +119,14 @@ impl Engine {
         self.store()?.driver().map_err(fault::store)
     }
 
+    /// Name of the way in which a container's snapshot was made or, before there is one, is going to be.
+    pub(crate) fn snapshot_driver(&self, id: &Id) -> String {
+        match self.store().and_then(|store| store.snapshot(id).map_err(fault::store)) {
+            Ok(Some(snapshot)) => driver_name(snapshot.driver).to_owned(),
+            _ => self.store_driver(),
+        }
+    }
+
     /// Name of the way in which snapshots are made.
     pub(crate) fn store_driver(&self) -> String {
         self.driver_report().map_or("unknown", |report| driver_name(report.driver)).to_owned()

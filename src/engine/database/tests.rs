@@ -111,6 +111,8 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
     let settings = crate::Settings {
         root: scratch.0.join("root"),
         networks: scratch.0.join("networks"),
+        volumes: scratch.0.join("root/volumes"),
+        storage: None,
         run_root: scratch.0.join("run"),
         uid: 0,
         is_inside: false,

@@ -128,7 +128,7 @@ impl Engine {
             "graphRootAllocated": space.as_ref().map_or(0, |s| s.f_blocks * s.f_frsize),
             "graphRootUsed": space.as_ref().map_or(0, |s| s.f_blocks.saturating_sub(s.f_bfree) * s.f_frsize),
             "runRoot": self.settings.run_root,
-            "volumePath": self.settings.root.join("volumes"),
+            "volumePath": self.settings.volumes,
             "imageStore": { "number": images },
             "containerStore": {
                 "number": all.len(),

@@ -19,7 +19,7 @@ const HELD: &str = "volumes";
 
 impl Engine {
     pub(crate) fn volume_directory(&self, name: &str) -> PathBuf {
-        self.settings.root.join("volumes").join(name)
+        self.settings.volumes.join(name)
     }
 
     /// Where the files of a volume are.
@@ -67,9 +67,9 @@ impl Engine {
         }
         let _lock = lock::wait(&directory)?;
         unmount(&self.volume_data(name))?;
-        let parent = self.settings.root.join("volumes");
+        let parent = &self.settings.volumes;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(&parent, flags, Mode::empty())
+        let opened = rustix::fs::open(parent, flags, Mode::empty())
             .map_err(|e| Fault::internal(format!("cannot open {parent:?}: {e}")))?;
         match sys::removal::remove_tree(opened.as_fd(), name.as_bytes()).first {
             None => Ok(()),

@@ -220,7 +220,7 @@ fn sparse_files_of_all_formats() {
 #[test]
 fn one_id_keeps_owners_aside() {
     let scratch = Scratch::new();
-    let options = Options { in_user_namespace: true, single_id: true, collect: true };
+    let options = Options { in_user_namespace: true, single_id: true, ..Options::default() };
     let store = Store::open(&scratch.path().join("single"), options).unwrap();
     let archive = Tar::new()
         .owned(b'5', b"d", b"", 0o2750, (10, 20), b"")

@@ -68,7 +68,8 @@ impl Containers {
             make(&root.join(directory), mode)?;
         }
         let below = root.join("overlay").join(format!(".monopod-{}-{}", std::process::id(), crate::random()));
-        let options = store::Options { in_user_namespace: user_namespace, single_id: false, collect: false };
+        let options =
+            store::Options { in_user_namespace: user_namespace, single_id: false, collect: false, wanted: None };
         make(&below, 0o700)?;
         let scratch = Store::open(&below, options).inspect_err(|_| drop(std::fs::remove_dir_all(&below)))?;
         Ok(Containers { root: root.into(), name, state: Mutex::default(), scratch: Some(scratch), below })
