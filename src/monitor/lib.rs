@@ -22,6 +22,7 @@ mod clock;
 mod end;
 mod launch;
 pub mod log;
+pub mod lost;
 mod park;
 mod process;
 pub mod record;

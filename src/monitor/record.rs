@@ -42,7 +42,7 @@ pub struct Running {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Exit {
-    /// 0 to 255; 128 + n after signal n; 125 to 127 if it could not be started.
+    /// 0 to 255; 128 + n after signal n; 125 to 127 if it could not be started; -1 if its time was over.
     pub code: i32,
     /// The kernel killed a process of it for want of memory.
     pub oom: bool,
@@ -100,6 +100,15 @@ impl Exit {
         file.write_all(&[b"\n", &serde_json::to_vec(self)?[..]].concat())?;
         if durable { file.sync_all() } else { Ok(()) }
     }
+}
+
+/// [`Running::read`] and [`Exit::read`], with less to read.
+pub fn read_both(run_dir: &Path) -> (Option<Running>, Option<Exit>) {
+    let pid = std::fs::read(run_dir.join(PID)).unwrap_or_default();
+    let mut lines = pid.split(|byte| *byte == b'\n');
+    let running = lines.next().and_then(|line| serde_json::from_slice(line).ok());
+    let appended = || serde_json::from_slice(lines.next()?).ok();
+    (running, read(&run_dir.join(EXIT)).or_else(appended))
 }
 
 /// Removes the records of an earlier run.
@@ -169,7 +178,8 @@ mod tests {
         assert!(!Running { pid: 0, ..running }.process_lives());
         late.write(&dir, true).unwrap();
         std::fs::remove_file(dir.join("exit")).unwrap();
-        assert_eq!((Exit::read(&dir), Running::read(&dir).is_some()), (Some(late), true));
+        assert_eq!((Exit::read(&dir), Running::read(&dir).is_some()), (Some(late.clone()), true));
+        assert_eq!(read_both(&dir), (Running::read(&dir), Some(late)));
         std::fs::remove_dir(dir.join("exit.new")).unwrap();
         clear(&dir);
         assert_eq!(Running::read(&dir), None);

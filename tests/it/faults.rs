@@ -148,6 +148,25 @@ fn a_killed_monitor() {
 }
 
 #[test]
+fn records_that_somebody_takes_away() {
+    let home = Home::new();
+    home.load();
+    let id = home.run(&["run", "-d", "--name", "one", "busybox", "sh", "-c", "echo ran; exec sleep 1000"]).quiet();
+    let pid: i32 = home.inspect("one", "{{.State.Pid}}").parse().unwrap();
+    home.until("it has spoken", || home.run(&["logs", "one"]).quiet() == "ran");
+    std::fs::remove_dir_all(home.path("run")).unwrap();
+    // It is still found, and can be used.
+    assert_eq!(home.inspect("one", "{{.State.Status}} {{.State.Pid}}"), format!("running {pid}"));
+    assert_eq!(home.run(&["ps", "-q", "--no-trunc"]).quiet(), id);
+    assert_eq!(home.run(&["exec", "one", "echo", "still"]).quiet(), "still");
+    home.run(&["rm", "one"]).fails(2, &["running or paused containers cannot be removed without force"]);
+    home.run(&["rm", "-f", "-t", "0", "one"]).ok();
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "its process lives on");
+    home.until("its monitor is gone", || home.processes().is_empty());
+    assert!(home.containers().is_empty());
+}
+
+#[test]
 fn a_killed_container_process() {
     let home = Home::new();
     home.load();

@@ -5,7 +5,8 @@
 //! |---|---|---|---|---|---|---|
 //! | active | another | | | | | exited, 137 |
 //! | active | this | there | | | | exited, as recorded; not started at all if it has an error and no start |
-//! | active | this | – | – | | | being removed if it has no directory; being started if its lock is held, else as before |
+//! | active | this | – | – | | lives, and bears its id | running: somebody took the records away |
+//! | active | this | – | – | | – | being removed if it has no directory; being started if its lock is held, else as before |
 //! | active | this | – | there | lives | | running, or parked (initialized) while its start is not recorded |
 //! | active | this | – | there | – | lives | stopping: the record is about to be written |
 //! | active | this | – | there | – | – | exited, 137: its monitor was killed, so nobody knows better; as before if it was never released |
@@ -98,12 +99,10 @@ impl Engine {
         if record.boot != self.boot() {
             return unseen(record.started, "");
         }
-        let running = Running::read(&directory);
-        let exit = |running: &Option<Running>| {
-            Exit::read(&directory).map(|exit| ended(exit, running.as_ref().map_or(0, |r| r.started_ns)))
-        };
-        if let Some(over) = exit(&running) {
-            return over;
+        let started = |running: &Option<Running>| running.as_ref().map_or(0, |running| running.started_ns);
+        let (running, exit) = monitor::record::read_both(&directory);
+        if let Some(exit) = exit {
+            return ended(exit, started(&running));
         }
         let running = match running {
             Some(running) => running,
@@ -119,7 +118,11 @@ impl Engine {
             None => match (Running::read(&directory), Exit::read(&directory)) {
                 (running, Some(exit)) => return ended(exit, running.map_or(0, |r| r.started_ns)),
                 (Some(running), None) => running,
-                (None, None) => return over(Over::NeverRan(String::new())),
+                // Unless somebody took away the records of what runs.
+                (None, None) => match monitor::lost::find(&record.id) {
+                    Some(running) => running,
+                    None => return over(Over::NeverRan(String::new())),
+                },
             },
         };
         if sys::process::is_alive(running.pid, running.start_time) {
@@ -135,10 +138,11 @@ impl Engine {
         }
         // The monitor may have written the record between both looks. One that was never released was given up.
         let started = running.started_ns;
-        exit(&Some(running)).unwrap_or_else(|| match started {
-            0 => over(Over::NeverRan(String::new())),
-            _ => unseen(started, "its exit code is not known: the monitor was killed while it ran"),
-        })
+        match (Exit::read(&directory), started) {
+            (Some(exit), _) => ended(exit, started),
+            (None, 0) => over(Over::NeverRan(String::new())),
+            (None, _) => unseen(started, "its exit code is not known: the monitor was killed while it ran"),
+        }
     }
 
     /// Writes down that an active container is over, if it is. Gives the record as it then is; `None` if somebody removed
