@@ -21,7 +21,9 @@ pub fn rows(asked: &Asked, work: &Path, images: &Images, report: &mut Report) ->
     let life =
         format!(r#""$@" create --network none --name x {IMAGE} sleep 1000; "$@" start x; "$@" stop -t 0 x; "$@" rm x"#);
     let what = "`create`, `start`, `stop`, `rm`";
-    report.add(take_turns(what, rounds(10), scripts(&pair, &life, None), Reach::wall(0.1))?);
+    if asked.wants(what) {
+        report.add(take_turns(what, rounds(10), scripts(&pair, &life, None), Reach::wall(0.1))?);
+    }
 
     let count = if asked.quick { 5 } else { 100 };
     let many = format!(
@@ -29,8 +31,20 @@ pub fn rows(asked: &Asked, work: &Path, images: &Images, report: &mut Report) ->
         for one in $all; do wait $one; done"#
     );
     let what = format!("{count} `run --rm` at once, all of which must succeed");
-    report.add(take_turns(&what, rounds(2), scripts(&pair, &many, None), Reach::wall(0.1))?);
+    if asked.wants(&what) {
+        report.add(take_turns(&what, rounds(2), scripts(&pair, &many, None), Reach::wall(0.1))?);
+    }
+    if asked.wants("ps --size") || asked.wants("stats") {
+        lists(&pair, asked, count, report)?;
+    }
+    if asked.wants("logs") {
+        logs(&pair, asked, report)?;
+    }
+    files(&pair, asked, work, images, report)
+}
 
+/// `ps --size` and `stats` of `count` containers that run.
+fn lists(pair: &Pair, asked: &Asked, count: usize, report: &mut Report) -> Result<(), String> {
     for (_, engine) in pair.engines() {
         for n in 0..count {
             let name = format!("r{n}");
@@ -42,13 +56,12 @@ pub fn rows(asked: &Asked, work: &Path, images: &Images, report: &mut Report) ->
     for (what, args) in verbs {
         let contestants = pair.engines().map(|(name, engine)| Contestant::engine(name, engine, args)).collect();
         let what = format!("{what}, {count} containers that run");
-        report.add(take_turns(&what, rounds(5), contestants, Reach::wall(0.1))?);
+        report.add(take_turns(&what, if asked.quick { 1 } else { 5 }, contestants, Reach::wall(0.1))?);
     }
     for (_, engine) in pair.engines() {
         engine.run(&["rm", "-f", "-a", "-t", "0"])?;
     }
-    logs(&pair, asked, report)?;
-    files(&pair, asked, work, images, report)
+    Ok(())
 }
 
 /// `logs` of many lines.
@@ -87,13 +100,24 @@ fn files(pair: &Pair, asked: &Asked, work: &Path, images: &Images, report: &mut 
     }
     // Each copy goes to a place of its own, emptied before; what is written is not waited for.
     let script = format!(r#""$@" cp {big} small:/big"#);
-    let mut contestants = scripts(pair, &script, Some("sync"));
+    let mut contestants = Vec::new();
+    for (contestant, (_, engine)) in scripts(pair, &script, None).into_iter().zip(pair.engines()) {
+        let [remove, create] =
+            [&["rm", "small"][..], &["create", "--network", "none", "--name", "small", IMAGE, "true"]]
+                .map(|verb| format!("{} >/dev/null", engine.verb(verb).join(" ")));
+        contestants.push(contestant.script(&format!("{remove}; {create}; sync")));
+    }
     let copy = format!("exec cp {big} {big}.copy");
     contestants.push(
         Contestant::floor("plain `cp`", ["sh", "-c", &copy].map(String::from).into())
             .script(&format!("rm -f {big}.copy; sync")),
     );
-    report.add(take_turns(&format!("`cp` of {megabytes} MB"), rounds, contestants, Reach::default().floor(1.2))?);
+    if asked.wants("cp") {
+        report.add(take_turns(&format!("`cp` of {megabytes} MB"), rounds, contestants, Reach::default().floor(1.2))?);
+    }
+    if !asked.wants("export") && !asked.wants("commit") {
+        return Ok(());
+    }
 
     let name = |engine: &Engine| -> Result<String, String> {
         let all = engine.run(&["images", "--format", "{{.Repository}}:{{.Tag}}"])?;

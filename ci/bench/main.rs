@@ -1,14 +1,16 @@
 //! The bench: monopod and Debian's podman + crun side by side, interleaved, in one run; and beside them what this machine
 //! takes for the bare work. Writes a table in Markdown.
 //!
-//!     bench --monopod FILE [--group engine|runtime|containers|images|networks] [--images DIR] [--report FILE] [--quick]
+//!     bench --monopod FILE [--group engine|runtime|containers|images|networks] [--only WORD] [--images DIR] [--report FILE]
+//!         [--quick]
 //!
 //! Runs as root, in a mount namespace of its own: there it hides the `unified` hierarchy of a hybrid host (newer crun
 //! refuses such hosts), and gives both engines an empty /run and /dev/shm, so that no other container of the machine is
 //! touched. Without podman and crun it measures monopod alone. `--images` names a directory with larger workloads
 //! (`debian.docker.tar`, `many.oci.tar`, `many.oci-zstd.tar`); without it the bench makes its own. `--group` measures one
-//! group of rows alone; those of the runtime have runc beside them too, those of images need Debian's docker-registry, those of
-//! networks netavark, aardvark-dns, passt, slirp4netns, iperf3 and apache2-utils.
+//! group of rows alone, `--only` of those of containers the ones with that word (`stats`, `cp`, `export`); those of the
+//! runtime have runc beside them too, those of images need Debian's docker-registry, those of networks netavark,
+//! aardvark-dns, passt, slirp4netns, iperf3 and apache2-utils.
 
 mod containers;
 mod engines;
@@ -35,8 +37,17 @@ pub struct Asked {
     pub report: PathBuf,
     /// The only group of rows that is measured.
     pub group: Option<String>,
+    /// Of a group's rows only those whose description has this in it, where the group can tell them apart.
+    pub only: Option<String>,
     /// Few samples of small workloads: only proves that the bench works.
     pub quick: bool,
+}
+
+impl Asked {
+    /// True if a row of this description is to be measured.
+    pub fn wants(&self, what: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| what.contains(only) || only.contains(what))
+    }
 }
 
 fn main() -> ExitCode {
@@ -49,7 +60,7 @@ fn main() -> ExitCode {
     }
     let Some((asked, inside)) = parse(&words) else {
         eprintln!(
-            "usage: bench --monopod FILE [--group engine|runtime|containers|images|networks] [--images DIR] [--report FILE] [--quick]"
+            "usage: bench --monopod FILE [--group engine|runtime|containers|images|networks] [--only WORD] [--images DIR] [--report FILE] [--quick]"
         );
         return ExitCode::from(2);
     };
@@ -81,7 +92,7 @@ fn main() -> ExitCode {
 
 fn parse(words: &[String]) -> Option<(Asked, bool)> {
     let report = "ci/bench/RESULTS.md".into();
-    let mut asked = Asked { monopod: PathBuf::new(), images: None, report, group: None, quick: false };
+    let mut asked = Asked { monopod: PathBuf::new(), images: None, report, group: None, only: None, quick: false };
     let mut inside = false;
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -90,6 +101,7 @@ fn parse(words: &[String]) -> Option<(Asked, bool)> {
             "--images" => asked.images = Some(std::fs::canonicalize(words.next()?).ok()?),
             "--report" => asked.report = words.next()?.into(),
             "--group" => asked.group = Some(words.next().filter(|name| rows::GROUPS.contains(&name.as_str()))?.clone()),
+            "--only" => asked.only = Some(words.next()?.clone()),
             "--quick" => asked.quick = true,
             "--inside" => inside = true,
             _ => return None,

@@ -7,7 +7,7 @@
 //!
 //! Must not know: where the bytes go.
 
-use crate::unpack::is_whiteout;
+use crate::unpack::{is_marked_whiteout, is_whiteout};
 use crate::{Error, Result, format};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat, StatxFlags};
 use rustix::io::Errno;
@@ -132,16 +132,20 @@ impl<'a> Packer<'a> {
                 other => other.map_err(|errno| self.failed("open", &path, errno))?,
             };
             let names = sys::removal::names(directory.as_fd()).map_err(|errno| self.failed("list", &path, errno))?;
-            let mut names: Vec<Vec<u8>> = names.into_iter().map(|(name, _)| name.into_bytes()).collect();
-            names.sort();
+            let mut names: Vec<(Vec<u8>, FileType)> =
+                names.into_iter().map(|(name, kind)| (name.into_bytes(), kind)).collect();
+            names.sort_by(|(one, _), (other, _)| one.cmp(other));
             self.whiteouts(&path)?;
             let mut below = Vec::new();
-            for name in names {
+            for (name, kind) in names {
                 let path = if path.is_empty() { name.clone() } else { [&path[..], b"/", &name].concat() };
                 if self.packing.without.contains(&path) || !self.wanted(&path) {
                     continue;
                 }
-                if self.entry(&directory, &name, &path)? {
+                // What a file is, is asked of the open file: looking twice would take a third of the time.
+                if kind == FileType::RegularFile {
+                    self.file(&directory, &name, &path)?;
+                } else if self.entry(&directory, &name, &path)? {
                     below.push(path);
                 }
             }
@@ -191,6 +195,9 @@ impl<'a> Packer<'a> {
             self.whiteout(parent.strip_suffix(b"/").unwrap_or(parent), &[b".wh.", name].concat())?;
             return Ok(false);
         }
+        if kind == FileType::RegularFile {
+            return self.file(directory, name, path).map(|()| false);
+        }
         let other_mount = self.mount.is_some() && mount_of(directory.as_fd(), name) != self.mount;
         if other_mount && kind != FileType::Directory {
             return Ok(false);
@@ -208,7 +215,6 @@ impl<'a> Packer<'a> {
                 }
                 Ok(!other_mount)
             }
-            FileType::RegularFile => self.file(directory, name, path).map(|()| false),
             FileType::Symlink => {
                 let link = match fs::readlinkat(directory, name, Vec::new()) {
                     Err(Errno::NOENT | Errno::INVAL) => return Ok(false),
@@ -230,8 +236,14 @@ impl<'a> Packer<'a> {
             other => other.map_err(|errno| self.failed("open", path, errno))?,
         };
         let stat = fs::fstat(&file).map_err(|errno| self.failed("look at", path, errno))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
+            || (self.mount.is_some() && mount_of(file.as_fd(), b"") != self.mount)
+        {
             return Ok(());
+        }
+        if self.packing.marks && stat.st_size == 0 && is_marked_whiteout(&file) {
+            let (parent, name) = sys::beneath::split(path).unwrap_or((b"", path));
+            return self.whiteout(parent.strip_suffix(b"/").unwrap_or(parent), &[b".wh.", name].concat());
         }
         if stat.st_nlink > 1 {
             let key = (stat.st_dev, stat.st_ino);

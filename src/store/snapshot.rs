@@ -270,11 +270,12 @@ impl Store {
         };
         // mkdir(2) goes by the umask of whoever called.
         fs::chmod(directory, Mode::from_raw_mode(0o711)).map_err(Error::path("set the mode of", directory))?;
+        // One that no layer lists has the mode that Podman's store gives it.
         let root = match driver {
-            Driver::Copy => make("root", 0o755)?,
+            Driver::Copy => make("root", 0o555)?,
             Driver::Overlay | Driver::OverlayUserXattr => {
                 make("work", 0o700)?;
-                make("upper", 0o755)?
+                make("upper", 0o555)?
             }
         };
         if driver == Driver::Copy {

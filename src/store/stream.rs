@@ -1,8 +1,8 @@
 //! A blob on its way in: what is read is hashed, written as it is, and decompressed, piece by piece.
 
+use crate::blob_file::BlobFile;
 use crate::{Error, Expect, Result};
 use flate2::{Decompress, FlushDecompress, Status};
-use rustix::io::Errno;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ pub(crate) struct Intake<'b, R> {
     reader: R,
     blob: &'b str,
     expect: Expect,
-    file: OwnedFd,
+    file: BlobFile,
     path: PathBuf,
     hasher: Option<Hasher>,
     size: u64,
@@ -85,7 +85,18 @@ pub(crate) struct Intake<'b, R> {
 impl<'b, R: Read> Intake<'b, R> {
     /// Reads `reader` and keeps what comes in `file`, which is at `path`.
     pub(crate) fn new(reader: R, blob: &'b str, expect: Expect, file: OwnedFd, path: PathBuf) -> Intake<'b, R> {
-        Intake { reader, blob, expect, file, path, hasher: None, size: 0, buffer: vec![0; INPUT], start: 0, end: 0 }
+        Intake {
+            reader,
+            blob,
+            expect,
+            file: BlobFile::new(file),
+            path,
+            hasher: None,
+            size: 0,
+            buffer: vec![0; INPUT],
+            start: 0,
+            end: 0,
+        }
     }
 
     /// Reads to the end. None if the sink did not want any more.
@@ -98,6 +109,8 @@ impl<'b, R: Read> Intake<'b, R> {
             hasher.update(&self.buffer[..self.end]);
             self.hasher = Some(hasher);
         }
+        let plain = compression == Compression::None;
+        self.file.decide(plain).map_err(Error::path("write", &self.path))?;
         let wanted = match compression {
             Compression::None => self.plain(sink)?,
             Compression::Gzip => self.gzip(sink)?,
@@ -106,6 +119,7 @@ impl<'b, R: Read> Intake<'b, R> {
         if !wanted {
             return Ok(None);
         }
+        self.file.finish().map_err(Error::path("write", &self.path))?;
         if let Some(expected) = self.expect.size.filter(|expected| *expected != self.size) {
             return Err(self.mismatch("size", self.size.to_string(), expected.to_string()));
         }
@@ -225,7 +239,7 @@ impl<'b, R: Read> Intake<'b, R> {
         if let Some(expected) = self.expect.size.filter(|expected| *expected < self.size) {
             return Err(self.mismatch("size", format!("at least {}", self.size), expected.to_string()));
         }
-        write_all(&self.file, new).map_err(Error::path("write", &self.path))?;
+        self.file.write(new).map_err(Error::path("write", &self.path))?;
         self.end += count;
         Ok(count > 0)
     }
@@ -237,14 +251,4 @@ impl<'b, R: Read> Intake<'b, R> {
     fn mismatch(&self, what: &'static str, found: String, expected: String) -> Error {
         Error::Mismatch { blob: self.blob.to_owned(), what, found, expected }
     }
-}
-
-fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
-            Err(Errno::INTR) => {}
-            other => bytes = &bytes[other?..],
-        }
-    }
-    Ok(())
 }

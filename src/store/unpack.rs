@@ -15,7 +15,7 @@ use crate::archive::{Archive, Entry, Fault, Kind};
 use crate::candidate::Unpacked;
 use crate::writeback::Writeback;
 use crate::{Error, Options, Result, limits};
-pub(crate) use node::is_whiteout;
+pub(crate) use node::{is_marked_whiteout, is_whiteout};
 use parents::Parents;
 use rustix::fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;

@@ -51,6 +51,45 @@ fn changes_are_listed_and_committed(home: &Home, who: Who) {
 }
 
 #[test]
+fn a_large_file_takes_the_place_of_another() {
+    let home = Home::new();
+    home.load();
+    home.run(&["create", "--network", "none", "--name", "one", "busybox"]).quiet();
+    let out = home.path("out");
+    for (byte, length) in [(b'a', 20_000_000), (b'b', 17_000_001), (b'c', 5)] {
+        let bytes = vec![byte; length];
+        let given = home.write("given", &bytes);
+        home.run(&["cp", given.to_str().unwrap(), "one:/tmp/big"]).quiet();
+        home.run(&["cp", "one:/tmp/big", out.to_str().unwrap()]).quiet();
+        assert!(std::fs::read(&out).unwrap() == bytes, "{length} bytes of {}", char::from(byte));
+    }
+    // A directory goes through a pipe within the process, and an archive comes whole.
+    let tree = home.path("tree");
+    std::fs::create_dir(&tree).unwrap();
+    for n in 0..300u32 {
+        std::fs::write(tree.join(format!("{n}")), vec![n as u8; 7_919 * (n as usize % 9)]).unwrap();
+    }
+    home.run(&["cp", tree.to_str().unwrap(), "one:/tmp/tree"]).quiet();
+    home.run(&["commit", "-q", "one", "localhost/made:1"]).quiet();
+    home.run(&["create", "--network", "none", "--name", "two", "localhost/made:1", "true"]).quiet();
+    let archive = home.path("archive.tar");
+    home.run(&["export", "-o", archive.to_str().unwrap(), "two"]).quiet();
+    let mut found = 0;
+    for entry in tar::Archive::new(std::fs::File::open(&archive).unwrap()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let Some(n) = entry.path().unwrap().strip_prefix("tmp/tree").ok().and_then(|p| p.to_str()?.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+        assert!(bytes == vec![n as u8; 7_919 * (n as usize % 9)], "file {n}");
+        found += 1;
+    }
+    assert_eq!(found, 300);
+}
+
+#[test]
 fn changes_are_listed_and_become_an_image() {
     for who in USERS {
         let Some(home) = Home::of(who) else { continue };

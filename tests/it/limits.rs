@@ -85,6 +85,10 @@ fn limits_are_changed_while_it_runs_and_use_is_shown() {
     home.run(&["update", "--memory", "1k", "one"]).fails(125, &["512KB"]);
     let out = home.run(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"]).quiet();
     assert_eq!(out, "one 1");
+    home.run(&["create", "--name", "never", "busybox", "true"]).quiet();
+    let nothing = home.run(&["stats", "--no-stream", "--format", "{{.CPUPerc}} {{.NetIO}} {{.PIDS}}", "never"]).quiet();
+    assert_eq!(nothing, "0.00% 0B / 0B 0");
+    home.run(&["rm", "never"]).quiet();
     let out = home.run(&["stats", "--no-stream"]).quiet();
     assert!(out.starts_with("ID            NAME        CPU %"), "{out}");
     home.run(&["stop", "-t", "0", "one"]).quiet();

@@ -220,7 +220,7 @@ fn binary(bytes: u64) -> String {
 }
 
 fn pair((one, other): (u64, u64)) -> String {
-    if (one, other) == (0, 0) { "-- / --".into() } else { format!("{} / {}", size(one), size(other)) }
+    format!("{} / {}", size(one), size(other))
 }
 
 #[cfg(test)]
@@ -251,7 +251,7 @@ mod tests {
                 "1.5MB / 3MB",
                 "50.00%",
                 "2kB / 0B",
-                "-- / --",
+                "0B / 0B",
                 "2",
                 "2.500000s",
                 "25.00%"

@@ -6,12 +6,10 @@ use crate::{Engine, fault};
 use ops::container::{Commit, Status};
 use ops::{Fault, Kind};
 use serde_json::{Map, Value, json};
-use std::io::BufWriter;
 use store::{Descriptor, Expect, Manifest, NewImage};
 use types::{Digest, Reference};
 
 const DOCKER_CONFIGURATION: &str = "application/vnd.docker.container.image.v1+json";
-const SIGPIPE: i32 = 13;
 
 /// Variables that every container gets by itself, and that are not the image's unless it had them.
 const OWN: &[&str] = &[
@@ -124,12 +122,10 @@ impl Engine {
 
     /// The tar of the layer goes from here to the store's threads through a pipe.
     fn bring_layer(&self, asked: &Commit, id: &types::Id, config: &Config) -> Result<store::Candidate, Fault> {
-        sys::reactor::ignore(&[SIGPIPE]).map_err(Fault::internal)?;
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Fault::internal)?;
+        let (reader, mut writer) = store::pipe::pipe();
         let store = self.store()?;
         std::thread::scope(|scope| {
-            let ingest = scope.spawn(move || store.ingest_layer(std::fs::File::from(reader), Expect::default()));
-            let mut writer = BufWriter::with_capacity(1 << 18, std::fs::File::from(writer));
+            let ingest = scope.spawn(move || store.ingest_layer(reader, Expect::default()));
             let packed = if asked.squash {
                 self.export_quietly(id.as_str(), &mut writer)
             } else {

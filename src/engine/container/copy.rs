@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use store::spread::Spreading;
 use sys::beneath::Root;
 
-const SIGPIPE: i32 = 13;
+/// Bytes of a file whose removal takes longer than a thread to start.
+const WORTH_A_THREAD: i64 = 16 << 20;
 
 /// A path below an open root.
 struct Point {
@@ -176,16 +177,11 @@ impl Engine {
         top: &[u8],
         how: Spreading,
     ) -> Result<(), Fault> {
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Fault::internal)?;
-        sys::reactor::ignore(&[SIGPIPE]).map_err(Fault::internal)?;
+        let (reader, mut writer) = store::pipe::pipe();
         let root = duplicate(&from.root)?;
         let target = duplicate(&to.root)?;
         let (packed, spread) = std::thread::scope(|scope| {
-            let packer = scope.spawn(move || {
-                let mut writer = std::io::BufWriter::with_capacity(1 << 18, std::fs::File::from(writer));
-                store::pack::pack_entry(root, &from.place, source, name, &mut writer)
-            });
-            let reader = BufReader::with_capacity(1 << 18, std::fs::File::from(reader));
+            let packer = scope.spawn(move || store::pack::pack_entry(root, &from.place, source, name, &mut writer));
             let spread = store::spread::spread(target, &to.place, top, reader, how);
             (packer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), spread)
         });
@@ -273,6 +269,8 @@ fn copy_file(from: &Point, source: &[u8], to: &Point, parent: &[u8], name: &[u8]
     let directory = Root::new(duplicate(&to.root)?)
         .resolve(parent, OFlags::PATH | OFlags::DIRECTORY)
         .map_err(|e| at(to, "open", e))?;
+    // What is replaced is given back to the disk while the new file is written: that takes time, too.
+    let mut replaced = None;
     match fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => {}
         Ok(old) if is_directory(&old) && !how.overwrite => {
@@ -281,7 +279,11 @@ fn copy_file(from: &Point, source: &[u8], to: &Point, parent: &[u8], name: &[u8]
         Ok(old) if (old.st_dev, old.st_ino) == (stat.st_dev, stat.st_ino) => {
             return Err(Fault::invalid(format!("{:?} and {:?} are the same file", from.called(), to.called())));
         }
-        Ok(_) => {
+        Ok(old) => {
+            if old.st_size > WORTH_A_THREAD {
+                replaced =
+                    fs::openat(&directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok();
+            }
             if let Some((_, errno)) = sys::removal::remove_tree(directory.as_fd(), name).first {
                 return Err(at(to, "replace", errno));
             }
@@ -291,7 +293,12 @@ fn copy_file(from: &Point, source: &[u8], to: &Point, parent: &[u8], name: &[u8]
     let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = fs::openat(&directory, name, create, Mode::RUSR | Mode::WUSR).map_err(|e| at(to, "create", e))?;
     let copied = (|| {
-        sys::reflink::copy(&file, &made, &mut true)?;
+        std::thread::scope(|scope| {
+            if let Some(replaced) = replaced {
+                scope.spawn(move || drop(replaced));
+            }
+            sys::reflink::copy(&file, &made, &mut true)
+        })?;
         let (uid, gid) = how.owner.unwrap_or((stat.st_uid, stat.st_gid));
         fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         fs::fchmod(&made, Mode::from_raw_mode(stat.st_mode & 0o7777))?;

@@ -83,9 +83,21 @@ impl Engine {
         Ok(if self.host()?.single_id { None } else { config.namespaces.user.clone() })
     }
 
-    /// Writes all files of a container's root, without what is mounted in it, as a tar archive.
-    pub fn export(&self, name: &str, to: &mut dyn Write) -> Result<(), Fault> {
-        self.export_quietly(name, to)?;
+    /// Writes all files of a container's root, without what is mounted in it, as a tar archive. One thread reads them while
+    /// another writes the archive.
+    pub fn export(&self, name: &str, to: &mut (dyn Write + Send)) -> Result<(), Fault> {
+        // Before there is another thread: a user's namespace is entered alone.
+        let tree = self.tree(name)?;
+        let (mut reader, mut writer) = store::pipe::pipe();
+        std::thread::scope(|scope| {
+            let write = scope.spawn(move || reader.drain_to(to));
+            let packed = self.pack_tree(tree, &mut writer);
+            drop(writer);
+            let written = write.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // A writer that stopped is why nothing more could be packed.
+            written.map_err(|source| fault::store(store::Error::Write { source }))?;
+            packed
+        })?;
         self.tell(&self.record_of(name)?, "export");
         Ok(())
     }
@@ -93,6 +105,10 @@ impl Engine {
     /// As [`Engine::export`], and nobody is told.
     pub(crate) fn export_quietly(&self, name: &str, to: &mut dyn Write) -> Result<(), Fault> {
         let tree = self.tree(name)?;
+        self.pack_tree(tree, to)
+    }
+
+    fn pack_tree(&self, tree: Tree, to: &mut dyn Write) -> Result<(), Fault> {
         let packing = Packing {
             single_id: self.host()?.single_id,
             one_mount: true,

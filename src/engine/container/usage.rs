@@ -5,7 +5,7 @@ use monitor::record::Running;
 use ops::Fault;
 use ops::container::{Status, Usage};
 use runtime::cgroup::{Group, Host};
-use std::io::Read;
+use std::path::Path;
 
 /// Containers whose numbers take longer to read than a thread to start.
 const WORTH_A_THREAD: usize = 16;
@@ -35,7 +35,13 @@ impl Engine {
                 memory_limit: memory,
                 ..Usage::default()
             };
-            usages.push((usage, running));
+            // What does not run uses nothing; of what runs it may be that nothing tells.
+            let usage = match running {
+                Some(_) => usage,
+                None => Usage { cpu: Some(0), memory: Some(0), memory_limit: 0, pids: Some(0), ..usage },
+            };
+            let connected = !matches!(record.networks.as_slice(), [way] if matches!(way.as_str(), "none" | "host"));
+            usages.push((usage, running.map(|running| (running, connected))));
         }
         // The kernel makes up the text of each of its small files: with many containers that is work for several processors.
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -53,19 +59,22 @@ impl Engine {
     }
 }
 
-fn measure_all(part: &mut [(Usage, Option<Running>)], host: &Host) {
+/// With each container that runs: whether it has a network of its own.
+fn measure_all(part: &mut [(Usage, Option<(Running, bool)>)], host: &Host) {
     for (usage, running) in part {
-        if let Some(running) = running {
+        if let Some((running, connected)) = running {
             measure(usage, running, host);
+            if *connected {
+                usage.network = network(running.pid);
+            }
         }
     }
 }
 
 fn measure(usage: &mut Usage, running: &Running, host: &Host) {
     usage.started = running.started_ns;
-    usage.network = network(running.pid);
-    let Some(group) = running.cgroup.as_deref().and_then(|path| Group::open(host, path).ok()) else { return };
-    let used = group.usage();
+    let Some(group) = running.cgroup.as_deref().and_then(|path| Group::named(host, path).ok()) else { return };
+    let used = group.usage(running.pid);
     usage.cpu = used.cpu;
     usage.memory = used.memory;
     usage.memory_limit = used.memory_limit.map_or(usage.memory_limit, |limit| limit.min(usage.memory_limit));
@@ -75,13 +84,7 @@ fn measure(usage: &mut Usage, running: &Running, host: &Host) {
 
 /// Bytes received and sent by all interfaces but the loopback's, in the process's network namespace.
 fn network(pid: i32) -> (u64, u64) {
-    // Read at once: without a size to be asked for, it would be read in small pieces.
-    let mut text = String::with_capacity(4096);
-    if let Ok(mut file) = std::fs::File::open(format!("/proc/{pid}/net/dev"))
-        && file.read_to_string(&mut text).is_err()
-    {
-        text.clear();
-    }
+    let text = runtime::cgroup::text(Path::new(&format!("/proc/{pid}/net/dev")));
     let (mut received, mut sent) = (0, 0);
     for (name, numbers) in text.lines().filter_map(|line| line.split_once(':')) {
         if name.trim() != "lo" {

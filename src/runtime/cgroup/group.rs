@@ -115,6 +115,14 @@ impl Group {
         Ok(Group { path, unified, legacy })
     }
 
+    /// As [`Group::open`], without a look at which hierarchies have it: for who reads its files, and sees by that.
+    pub fn named(host: &Host, path: &str) -> Result<Group, Error> {
+        let path = absolute(host, path)?.map_err(Error::Nowhere)?;
+        let unified = host.unified_directory(&path);
+        let legacy = host.hierarchies.iter().map(|h| (h.controllers.clone(), h.mount.join(&path[1..]))).collect();
+        Ok(Group { path, unified, legacy })
+    }
+
     /// The groups in which process `pid` is and the calling process is not: where another process of the same container
     /// goes. They may lie below the one that was made, if the container divided it.
     pub fn of(host: &Host, pid: i32) -> Result<Group, Error> {

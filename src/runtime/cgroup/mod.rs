@@ -39,6 +39,7 @@ pub use group::{Group, enter};
 pub use host::{Host, Layout};
 pub use limit::{Limit, Reason};
 pub use resources::Unfit;
+pub use statistics::text;
 pub use statistics::{
     Access, BlockIo, Counter, Cpu, CpuUsage, Cpuset, HugePages, Memory, Pids, Pressure, Rdma, Stall, Statistics,
     Throttling,

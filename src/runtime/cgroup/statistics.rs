@@ -260,7 +260,7 @@ impl Group {
 
     /// What the living processes say, for what no controller counts.
     fn ask_processes(&self, all: &mut Statistics) {
-        let Told { kernel, user, memory, threads } = self.told();
+        let Told { kernel, user, memory, threads } = told(&self.pids());
         if all.cpu.usage.total.is_none() {
             let usage = CpuUsage {
                 total: Some(kernel + user),
@@ -273,31 +273,31 @@ impl Group {
         all.memory.usage.usage.get_or_insert(memory);
         all.pids.current.get_or_insert(threads);
     }
+}
 
-    /// What the living processes say.
-    pub(super) fn told(&self) -> Told {
-        let (mut kernel, mut user, mut memory, mut threads) = (0, 0, 0, 0);
-        for pid in self.pids() {
-            let stat = text(&Path::new("/proc").join(format!("{pid}/stat")));
-            // After the name, which may hold anything: proc_pid_stat(5), fields 14 to 17 and 20.
-            let fields: Vec<u64> = stat
-                .rsplit_once(')')
-                .map(|(_, rest)| rest.split_ascii_whitespace().map(|f| f.parse().unwrap_or(0)).collect())
-                .unwrap_or_default();
-            let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0);
-            user += ticks(field(14) + field(16));
-            kernel += ticks(field(15) + field(17));
-            threads += field(20);
-            // Its part of what is shared, where that may be seen.
-            let rollup = text(&Path::new("/proc").join(format!("{pid}/smaps_rollup")));
-            let shared = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-            memory += match shared.and_then(|size| size.trim().strip_suffix(" kB")?.parse::<u64>().ok()) {
-                Some(kilobytes) => kilobytes << 10,
-                None => field(24) * rustix::param::page_size() as u64,
-            };
-        }
-        Told { kernel, user, memory, threads }
+/// What the living among these processes say.
+pub(super) fn told(pids: &[i32]) -> Told {
+    let (mut kernel, mut user, mut memory, mut threads) = (0, 0, 0, 0);
+    for pid in pids {
+        let stat = text(&Path::new("/proc").join(format!("{pid}/stat")));
+        // After the name, which may hold anything: proc_pid_stat(5), fields 14 to 17 and 20.
+        let fields: Vec<u64> = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_ascii_whitespace().map(|f| f.parse().unwrap_or(0)).collect())
+            .unwrap_or_default();
+        let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0);
+        user += ticks(field(14) + field(16));
+        kernel += ticks(field(15) + field(17));
+        threads += field(20);
+        // Its part of what is shared, where that may be seen.
+        let rollup = text(&Path::new("/proc").join(format!("{pid}/smaps_rollup")));
+        let shared = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        memory += match shared.and_then(|size| size.trim().strip_suffix(" kB")?.parse::<u64>().ok()) {
+            Some(kilobytes) => kilobytes << 10,
+            None => field(24) * rustix::param::page_size() as u64,
+        };
     }
+    Told { kernel, user, memory, threads }
 }
 
 /// What living processes say of themselves: nanoseconds, bytes, threads.
@@ -476,8 +476,9 @@ fn or_zero<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S
 }
 
 /// The text of a small file of the kernel's; empty if there is none. It is asked for no size, which such files do not have, and
-/// read in as few calls as can be: there are many of them.
-pub(super) fn text(path: &Path) -> String {
+/// read in as few calls as can be: there are many of them. The kernel hands out whole lines as long as they fit: what fills
+/// less than half of the room was all (seq_file(9), `fs/kernfs`).
+pub fn text(path: &Path) -> String {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return String::new() };
     let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
@@ -486,8 +487,12 @@ pub(super) fn text(path: &Path) -> String {
             Err(Errno::INTR) => {}
             // What was gone half-way says nothing.
             Err(_) => return String::new(),
-            Ok(0) => return String::from_utf8(bytes).unwrap_or_default(),
-            Ok(count) => bytes.extend_from_slice(&part[..count]),
+            Ok(count) => {
+                bytes.extend_from_slice(&part[..count]);
+                if count < part.len() / 2 {
+                    return String::from_utf8(bytes).unwrap_or_default();
+                }
+            }
         }
     }
 }

@@ -291,7 +291,7 @@ fn what_no_controller_counts_the_processes_tell() {
     let mut sleeper = child("sleep");
     made.1.attach(sleeper.id() as i32).unwrap();
     let all = made.1.statistics();
-    assert!(made.1.usage().memory.is_some_and(|bytes| bytes > 4096), "{all:?}");
+    assert!(made.1.usage(0).memory.is_some_and(|bytes| bytes > 4096), "{all:?}");
     assert!(all.cpu.usage.total.is_some() && all.pids.current.is_some_and(|count| count >= 1), "{all:?}");
     made.1.kill().unwrap();
     sleeper.wait().unwrap();

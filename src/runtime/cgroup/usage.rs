@@ -4,7 +4,7 @@
 //! Must not know: what is shown of it, and how often.
 
 use super::group::Group;
-use super::statistics::{Files, accesses, device};
+use super::statistics::{Files, accesses, device, told};
 
 /// What a group uses. `None`: nothing tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,11 +22,14 @@ pub struct Usage {
 }
 
 impl Group {
-    /// What the group uses now. As [`Group::statistics`] says it, in a third of the time.
-    pub fn usage(&self) -> Usage {
+    /// What the group uses now. As [`Group::statistics`] says it, in a fraction of the time. `first` is a process in it, which
+    /// is the only one more often than not.
+    pub fn usage(&self, first: i32) -> Usage {
         let mut usage = Usage::default();
         if let Some(directory) = &self.unified {
-            version_2(Files(directory), &mut usage);
+            // What version 1 counts, version 2 does not.
+            let counts = |name: &str| !self.legacy.iter().any(|(controllers, _)| controllers.iter().any(|c| c == name));
+            version_2(Files(directory), counts, &mut usage);
         }
         for (controllers, directory) in &self.legacy {
             for controller in controllers {
@@ -34,7 +37,7 @@ impl Group {
             }
         }
         if usage.cpu.is_none() || usage.memory.is_none() || usage.pids.is_none() {
-            let told = self.told();
+            let told = if usage.pids == Some(1) { told(&[first]) } else { told(&self.pids()) };
             usage.cpu.get_or_insert(told.kernel + told.user);
             usage.memory.get_or_insert(told.memory);
             usage.pids.get_or_insert(told.threads);
@@ -43,18 +46,22 @@ impl Group {
     }
 }
 
-fn version_2(files: Files, usage: &mut Usage) {
+fn version_2(files: Files, counts: impl Fn(&str) -> bool, usage: &mut Usage) {
     let stat = files.text("cpu.stat");
     let used = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok());
     usage.cpu = used.map(|microseconds| microseconds.saturating_mul(1000));
-    // Where the controllers are version 1's, there are no other files.
-    if let Some(all) = files.number("memory.current") {
-        let idle = files.table("memory.stat").get("inactive_file").copied();
+    if counts("memory")
+        && let Some(all) = files.number("memory.current")
+    {
+        let idle = line(&files.text("memory.stat"), "inactive_file");
         usage.memory = Some(all.saturating_sub(idle.unwrap_or(0)));
         usage.memory_limit = files.limit("memory.max").filter(|limit| *limit != u64::MAX);
     }
-    usage.pids = files.number("pids.current");
-    for (_, _, fields) in files.text("io.stat").lines().filter_map(device) {
+    if counts("pids") {
+        usage.pids = files.number("pids.current");
+    }
+    let io = if counts("blkio") { files.text("io.stat") } else { String::new() };
+    for (_, _, fields) in io.lines().filter_map(device) {
         for (name, value) in fields.split_ascii_whitespace().filter_map(|field| field.split_once('=')) {
             let value = value.parse::<u64>().unwrap_or(0);
             match name {
@@ -66,18 +73,24 @@ fn version_2(files: Files, usage: &mut Usage) {
     }
 }
 
+/// The number in the line of that name.
+fn line(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
 fn version_1(controller: &str, files: Files, usage: &mut Usage) {
     match controller {
         "cpuacct" => usage.cpu = files.number("cpuacct.usage"),
         "memory" => {
-            let stat = files.table("memory.stat");
-            let idle = stat.get("total_inactive_file").or(stat.get("inactive_file")).copied().unwrap_or(0);
-            usage.memory = files.number("memory.usage_in_bytes").map(|all| all.saturating_sub(idle));
+            let Some(all) = files.number("memory.usage_in_bytes") else { return };
+            let stat = files.text("memory.stat");
+            let idle = line(&stat, "total_inactive_file").or_else(|| line(&stat, "inactive_file"));
+            usage.memory = Some(all.saturating_sub(idle.unwrap_or(0)));
             // "No limit" is the largest number of whole pages.
             usage.memory_limit = files.number("memory.limit_in_bytes").filter(|limit| *limit < 1 << 62);
         }
         "pids" => usage.pids = files.number("pids.current"),
-        "blkio" => {
+        "blkio" if files.0.is_dir() => {
             let names = ["blkio.bfq.", "blkio.", "blkio.throttle."];
             let lists = names.iter().map(|p| accesses(&files.text(&format!("{p}io_service_bytes_recursive"))));
             let list = lists.into_iter().find(|list| !list.is_empty()).unwrap_or_default();

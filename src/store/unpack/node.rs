@@ -173,11 +173,14 @@ pub(crate) fn is_whiteout(parent: &OwnedFd, name: &[u8]) -> bool {
         FileType::CharacterDevice => stat.st_rdev == 0,
         FileType::RegularFile if stat.st_size == 0 => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let attribute = format::overlay_attribute(true, "whiteout");
-            fs::openat(parent, name, flags, Mode::empty())
-                .and_then(|file| sys::xattr::get(&file, attribute.as_bytes()))
-                .is_ok_and(|value| value.is_some())
+            fs::openat(parent, name, flags, Mode::empty()).is_ok_and(|file| is_marked_whiteout(&file))
         }
         _ => false,
     }
+}
+
+/// True if an empty file is such a mark by its attribute, which is how overlay writes them in a user namespace.
+pub(crate) fn is_marked_whiteout(file: &OwnedFd) -> bool {
+    let attribute = format::overlay_attribute(true, "whiteout");
+    sys::xattr::get(file, attribute.as_bytes()).is_ok_and(|value| value.is_some())
 }

@@ -55,7 +55,7 @@ fn version_2_is_told_as_runc_tells_it() {
     let all = group.statistics();
     let shown =
         Usage { cpu: Some(1_500_000), memory: Some(19_000), memory_limit: None, block: (10, 20), pids: Some(7) };
-    assert_eq!(group.usage(), shown);
+    assert_eq!(group.usage(0), shown);
     assert_eq!((all.memory.limit(), all.memory.oom_kills), (None, 1));
     let access = |op: &str, value: u64| json!({"major": 8, "minor": 0, "op": op, "value": value});
     let calm = json!({"avg10": 0.0, "avg60": 0.0, "avg300": 0.0, "total": 1});
@@ -124,7 +124,7 @@ fn version_1_is_told_the_same_way() {
     assert_eq!(all.cpu.throttling.throttled_time, Some(7000));
     let shown =
         Usage { cpu: Some(1_500_000), memory: Some(19_000), memory_limit: None, block: (10, 20), pids: Some(7) };
-    assert_eq!(group.usage(), shown);
+    assert_eq!(group.usage(0), shown);
     assert_eq!((all.memory.limit(), all.memory.oom_kills), (None, 2));
     assert_eq!(all.memory.usage.limit, Some(u64::MAX));
     assert_eq!(all.memory.cache, Some(8192));
