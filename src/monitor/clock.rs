@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 /// The exit code of a probe whose container is still starting up: the next one is due after [`Probe::startup_ms`].
 pub const STARTING_UP: i32 = 64;
 
-/// The exit code of a container that was killed because its time was over, as conmon has it.
-pub const OUT_OF_TIME: i32 = 255;
+/// The exit code of a container that was killed because its time was over, as conmon has it: one that waits for it ends
+/// with 255.
+pub const OUT_OF_TIME: i32 = -1;
 const KILLED: i32 = 128 + 9;
 
 /// A run that lasted so long begins with the shortest pause anew.
@@ -227,7 +228,7 @@ mod tests {
         ticks.limit = Some(Instant::now());
         assert_eq!(ticks.code(&clock, 137), 137);
         assert!(ticks.tick(&clock) && !ticks.tick(&clock), "once");
-        assert_eq!((ticks.code(&clock, 137), ticks.code(&clock, 3)), (255, 3));
+        assert_eq!((ticks.code(&clock, 137), ticks.code(&clock, 3)), (OUT_OF_TIME, 3));
         let _ = rustix::process::waitpid(rustix::process::Pid::from_raw(pid), rustix::process::WaitOptions::empty());
     }
 }

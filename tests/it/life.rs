@@ -276,7 +276,7 @@ fn a_container_has_its_time_and_says_where_it_is() {
     start(&home, "one", &[&["--timeout", "1"], &files[..]].concat(), "sleep 1000");
     assert_eq!(std::fs::read_to_string(&pid).unwrap(), home.inspect("one", "{{.State.Pid}}"));
     assert_eq!(std::fs::read_to_string(&monitor).unwrap(), home.inspect("one", "{{.State.ConmonPid}}"));
-    assert_eq!(home.run(&["wait", "one"]).ok(), "255");
+    assert_eq!(home.run(&["wait", "one"]).ok(), "-1");
     home.run(&["run", "--rm", "--network", "none", "--timeout", "1", "busybox", "sleep", "1000"]).code(255);
     home.run(&["rm", "one"]).ok();
     assert!(!pid.exists() && !monitor.exists());

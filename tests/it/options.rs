@@ -31,6 +31,26 @@ fn what_the_program_finds() {
 }
 
 #[test]
+fn what_is_wrong_with_rules_of_devices_is_said_as_podman_says_it() {
+    let home = Home::new();
+    let rule = |rule: &str| home.sh(&["--device-cgroup-rule", rule], "true");
+    if !crate::home::am_root() {
+        rule("c 7:* rmw").fails(125, &["rootless"]);
+        return;
+    }
+    rule("a 7 rmw").quiet();
+    rule("b 7:* rmX").fails(125, &["Error: invalid device access in device-access-add: X\n"]);
+    rule("x 7:* rmw").fails(125, &["Error: invalid device type in device-access-add: x\n"]);
+    rule("a a:* rmw").fails(125, &["Error: strconv.ParseUint: parsing \"a\": invalid syntax\n"]);
+    rule("b 7:2").fails(125, &["rule requires type, major:Minor, and access rules: \"b 7:2\"\n"]);
+    // What Podman had before version 5 is taken with a word, and comes to nothing.
+    let output = home.sh(&["--kernel-memory", "100m"], "echo ran").code(0);
+    assert_eq!((output.out.trim(), output.err.contains("--kernel-memory flag is no longer supported")), ("ran", true));
+    let told = home.sh(&["--privileged"], ". /run/.containerenv; echo $engine").quiet();
+    assert!(told.starts_with("podman-"), "{told}");
+}
+
+#[test]
 fn who_the_image_does_not_know() {
     let home = Home::new();
     let who = "grep 1234 /etc/passwd; grep 55 /etc/group; touch /etc/x 2>/dev/null && echo writable";

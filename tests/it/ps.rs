@@ -3,6 +3,19 @@
 use crate::home::Home;
 
 #[test]
+fn words_of_podmans_that_scripts_rely_on() {
+    let home = Home::new();
+    home.load();
+    home.run(&["create", "--network", "none", "--name", "one", "busybox", "true"]).quiet();
+    // A template wins over --quiet, and no network is no network's name.
+    assert_eq!(home.run(&["ps", "-aq", "--format", "{{.Names}}|{{.Networks}}|"]).quiet(), "one||");
+    home.run(&["ps", "-aqs"]).fails(125, &["quiet conflicts with size and namespace"]);
+    assert_eq!(home.run(&["init", "one"]).quiet(), "one");
+    home.run(&["init", "one"]).fails(125, &["has already been created in runtime: container state improper"]);
+    home.run(&["rm", "one"]).quiet();
+}
+
+#[test]
 fn sizes_and_namespaces() {
     let home = Home::new();
     home.load();

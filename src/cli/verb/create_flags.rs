@@ -30,6 +30,8 @@ pub struct Asked {
     pub force: bool,
     /// `container clone --run`.
     pub run: bool,
+    /// `--kernel-memory` was given, which Podman took until version 5, and Docker takes.
+    pub kernel_memory: bool,
     environment_host: bool,
     environment_files: Vec<PathBuf>,
     environment: Vec<String>,
@@ -58,6 +60,9 @@ impl Asked {
         }
         create.command = arguments.collect();
         create.create_command = program.words.clone();
+        if self.kernel_memory {
+            program.warn("The --kernel-memory flag is no longer supported. This flag is a noop.");
+        }
         if self.environment_host {
             create.environment.extend(environment::host());
         }

@@ -26,6 +26,12 @@ pub const VERB: Verb<Choice> = Verb {
 fn execute(program: &Program, choice: Choice, arguments: Vec<String>) -> Result<u8, Failure> {
     let engine = program.engine()?;
     each(&choice.names(&engine, arguments, &[Status::Created, Status::Exited])?, |name| {
+        if engine.status(name).map_err(plain)? == Status::Initialized {
+            let id = engine.find(name).map_err(plain)?;
+            return Err(Failure::new(format!(
+                "container {id} has already been created in runtime: container state improper"
+            )));
+        }
         engine.init_with(name, None, true).map_err(plain)?;
         print(&format!("{name}\n"))
     })

@@ -98,14 +98,9 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     if !arguments.is_empty() {
         return Err(Failure::new(format!("`{} ps` takes no arguments", program.name)));
     }
-    if asked.quiet && asked.format.is_some() {
-        return Err(Failure::new("quiet and format cannot be used together"));
-    }
-    if asked.quiet && asked.list.sizes && asked.sort.as_deref() != Some("size") {
-        return Err(Failure::new("size and quiet cannot be used together"));
-    }
-    if asked.quiet && asked.list.namespaces {
-        return Err(Failure::new("quiet and namespace cannot be used together"));
+    let sizes = asked.list.sizes && asked.sort.as_deref() != Some("size");
+    if asked.quiet && (sizes || asked.list.namespaces) {
+        return Err(Failure::new("quiet conflicts with size and namespace"));
     }
     if asked.list.namespaces && asked.list.sizes {
         return Err(Failure::new("size and namespace options conflict"));
@@ -135,7 +130,7 @@ fn page(engine: &Engine, asked: &Asked, list: &List, format: Option<&Format>) ->
     sort(&mut containers, asked.sort.as_deref().unwrap_or("created"));
     let now = now();
     match format {
-        _ if asked.quiet => Ok(containers.iter().map(|c| format!("{}\n", rows::id(c, asked.full))).collect()),
+        None if asked.quiet => Ok(containers.iter().map(|c| format!("{}\n", rows::id(c, asked.full))).collect()),
         None if asked.list.namespaces => {
             let cells: Vec<_> = containers.iter().map(|c| rows::namespaces(c, asked.full)).collect();
             Ok(table_of(&rows::NAMESPACE_HEADINGS, &cells, asked.no_heading))

@@ -105,6 +105,11 @@ pub const LIMITS: &[Flag<Asked>] = &[
 
 /// The rows of what is limited otherwise, once and for all.
 pub const FIXED: &[Flag<Asked>] = &[
+    value("kernel-memory", "number[unit]", "Without effect: no kernel limits its own memory any more", |r, v| {
+        size(v)?;
+        r.kernel_memory = true;
+        Ok(())
+    }),
     list("cgroup-conf", "Files of cgroup v2 (file=value)", |r, v| {
         let (file, value) = v.split_once('=').unwrap_or((&v, ""));
         limits(r).unified.insert(file.into(), value.into());

@@ -99,13 +99,14 @@ fn local_time(zone: &str, directory: &Path) -> Result<PathBuf, Fault> {
     }
 }
 
-/// Empty but for privileged containers, who are told where they are (podman-run(1)).
+/// Empty but for privileged containers, who are told where they are (podman-run(1)). The name is the one that the variable
+/// `container` has: programs look for it.
 fn containerenv(config: &Config, rootless: bool) -> String {
     if !config.privileged {
         return String::new();
     }
     format!(
-        "engine=\"monopod-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless={}\n",
+        "engine=\"podman-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless={}\n",
         env!("CARGO_PKG_VERSION"),
         config.name,
         config.id.as_str(),

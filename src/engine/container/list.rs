@@ -23,6 +23,12 @@ impl Engine {
         }
     }
 
+    /// The state of a container.
+    pub fn status(&self, name: &str) -> Result<Status, Fault> {
+        let record = self.record_of(name)?;
+        Ok(self.observe(&record).status)
+    }
+
     /// True if the container runs, be it frozen or not.
     pub fn runs(&self, name: &str) -> Result<bool, Fault> {
         let state = self.observe(&self.record_of(name)?);

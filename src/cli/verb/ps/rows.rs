@@ -147,7 +147,7 @@ pub fn fields(container: &Summary, now: i64, full: bool) -> Value {
         "Labels": labels(container),
         "Mounts": container.mounts.join(","),
         "Names": container.name,
-        "Networks": container.networks.join(","),
+        "Networks": networks(container).join(","),
         "Pid": container.pid,
         "Pod": "",
         "PodName": "",
@@ -179,7 +179,7 @@ pub fn object(container: &Summary, now: i64) -> Value {
         "Mounts": container.mounts,
         "Names": [container.name],
         "Namespaces": space_names(container),
-        "Networks": container.networks,
+        "Networks": networks(container),
         "Pid": container.pid,
         "Pod": "",
         "PodName": "",
@@ -223,6 +223,13 @@ fn port(port: &types::port::Published) -> Value {
 
 fn labels(container: &Summary) -> Value {
     container.labels.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect()
+}
+
+/// Networks that containers share; how else one is connected is no network's name (as in Podman).
+fn networks(container: &Summary) -> Vec<&str> {
+    let ways = ["none", "host", "pasta", "slirp4netns"];
+    let names = container.networks.iter().map(String::as_str);
+    names.filter(|name| !ways.contains(name) && !name.contains(':')).collect()
 }
 
 #[cfg(test)]

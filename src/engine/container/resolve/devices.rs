@@ -55,19 +55,26 @@ pub fn rules(asked: &Create, facts: &Facts) -> Result<Vec<DeviceRule>, Fault> {
 }
 
 fn rule(text: &str) -> Result<DeviceRule, Fault> {
-    let invalid = || {
-        Fault::invalid(format!("invalid device cgroup rule {text:?}"))
-            .hint("expected TYPE MAJOR:MINOR ACCESS, as in \"c 1:3 rwm\"; * is any number, and a is any type")
-    };
+    // Podman's words, which scripts look for.
     let number = |text: &str| match text {
         "*" => Ok(None),
-        text => text.parse::<u32>().map(|n| Some(i64::from(n))).map_err(|_| invalid()),
+        text => text
+            .parse::<u32>()
+            .map(|n| Some(i64::from(n)))
+            .map_err(|_| Fault::invalid(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))),
     };
     let words: Vec<&str> = text.split_whitespace().collect();
-    let [kind, numbers, access] = words.as_slice() else { return Err(invalid()) };
+    let [kind, numbers, access] = words.as_slice() else {
+        return Err(Fault::invalid(format!(
+            "invalid device cgroup rule requires type, major:Minor, and access rules: {text:?}"
+        )));
+    };
     let (major, minor) = numbers.split_once(':').unwrap_or((numbers, "*"));
-    if !matches!(*kind, "a" | "b" | "c") || access.is_empty() || !access.bytes().all(|b| b"rwm".contains(&b)) {
-        return Err(invalid());
+    if !matches!(*kind, "a" | "b" | "c") {
+        return Err(Fault::invalid(format!("invalid device type in device-access-add: {kind}")));
+    }
+    if let Some(other) = access.chars().find(|c| !"rwm".contains(*c)) {
+        return Err(Fault::invalid(format!("invalid device access in device-access-add: {other}")));
     }
     Ok(DeviceRule {
         kind: kind.chars().next().unwrap_or('a'),
