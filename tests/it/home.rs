@@ -429,12 +429,20 @@ impl Home {
 
     /// Waits until `condition` holds.
     #[track_caller]
-    pub fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let end = Instant::now() + Duration::from_secs(40);
+    pub fn until(&self, what: &str, condition: impl FnMut() -> bool) {
+        assert!(self.comes(condition), "waited too long until {what}");
+    }
+
+    /// Waits until `condition` holds; false if it does not in all the time that a loaded machine may need.
+    pub fn comes(&self, mut condition: impl FnMut() -> bool) -> bool {
+        let end = Instant::now() + PATIENCE;
         while !condition() {
-            assert!(Instant::now() < end, "waited too long until {what}");
+            if Instant::now() > end {
+                return false;
+            }
             sleep(Duration::from_millis(30));
         }
+        true
     }
 
     /// Processes that run this home's file.
