@@ -16,6 +16,7 @@ pub struct Globals {
     storage: Option<engine::StorageDriver>,
     log_level: Option<String>,
     modules: Vec<String>,
+    image_stores: Vec<PathBuf>,
     /// What is said before Skopeo's verbs.
     pub skopeo: Skopeo,
     debug: bool,
@@ -90,6 +91,15 @@ pub const GLOBALS: &[Flag<Globals>] = &[
         });
         Ok(())
     }),
+    value(
+        "imagestore",
+        "string",
+        "Use the images of this store of monopod's, too, and never write to it",
+        |g, text| {
+            g.image_stores.push(text.into());
+            Ok(())
+        },
+    ),
     value("log-level", "string", "Print messages of this level and above (debug, info, warn, error)", |g, text| {
         g.log_level = Some(text.to_ascii_lowercase());
         Ok(())
@@ -128,9 +138,16 @@ pub const GLOBALS: &[Flag<Globals>] = &[
 pub const HIDDEN_GLOBALS: &[Flag<Globals>] = &[
     short('D', switch("debug", "As --log-level debug", |g, on| g.debug = on)),
     switch("noout", "Print nothing on standard output", |g, on| g.out = on.then(|| "/dev/null".into())),
-    value("storage-opt", "string", "Options of the storage, of which there are none", |_, text| match text {
-        "" => Ok(()),
-        _ => Err("there are no options of the storage: leave it out".into()),
+    value("storage-opt", "string", "Options of the storage: imagestore=DIRECTORY", |g, text| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        match key.strip_prefix("overlay.").unwrap_or(key) {
+            "" => Ok(()),
+            "imagestore" | "additionalimagestore" if !value.is_empty() => {
+                g.image_stores.extend(value.split(',').map(PathBuf::from));
+                Ok(())
+            }
+            _ => Err("the only option of the storage is imagestore=DIRECTORY: leave others out".into()),
+        }
     }),
 ];
 
@@ -215,6 +232,16 @@ impl Program {
                 .map_err(plain)?;
         self.log("debug", &format!("root directory {:?}, run directory {:?}", settings.root, settings.run_root));
         settings.configuration.modules.clone_from(&self.globals.modules);
+        // What is named must be there, unlike what is configured for whoever has it.
+        for store in &self.globals.image_stores {
+            let path = std::path::absolute(store).map_err(|e| Failure::new(format!("image store {store:?}: {e}")))?;
+            if !engine::is_root(&path) {
+                return Err(Failure::new(format!(
+                    "{path:?} holds no images of monopod's: an image store is what --root was when they were brought"
+                )));
+            }
+            settings.image_stores.push(path);
+        }
         if let Some(events) = self.globals.events {
             settings.events = events;
         }

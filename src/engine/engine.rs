@@ -120,7 +120,8 @@ impl Engine {
                 collect: true,
                 wanted: self.settings.storage,
             };
-            Store::with(self.connection()?, &self.settings.root, options).map_err(crate::fault::store)
+            let store = Store::with(self.connection()?, &self.settings.root, options).map_err(crate::fault::store)?;
+            store.with_lent(&self.settings.image_stores).map_err(crate::fault::store)
         })
     }
 

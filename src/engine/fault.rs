@@ -24,6 +24,9 @@ pub(crate) fn store(error: store::Error) -> Fault {
     let kind = match &error {
         Error::NoSuchImage { .. } => Kind::NotFound,
         Error::Ambiguous { .. } | Error::SeveralNames { .. } | Error::InUse { .. } => Kind::Conflict,
+        Error::ReadOnly { .. } => Kind::Denied,
+        Error::LayerAway { .. } => Kind::NotFound,
+        Error::Lent { .. } => Kind::Invalid,
         Error::Compression { .. } | Error::Mismatch { .. } | Error::Entry { .. } | Error::Document { .. } => {
             Kind::Invalid
         }

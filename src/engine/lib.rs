@@ -33,5 +33,5 @@ pub use mounted::Mounted;
 
 /// The exit code by which a health check tells the monitor that the container is still starting up.
 pub const STARTING_UP: u8 = monitor::STARTING_UP as u8;
-pub use settings::{Settings, storage_driver};
+pub use settings::{Settings, is_root, storage_driver};
 pub use store::Wanted as StorageDriver;

@@ -39,6 +39,9 @@ pub struct Settings {
     pub auth_files: Vec<PathBuf>,
     /// The store of Podman and its kin.
     pub containers: PathBuf,
+    /// Roots of more stores of ours, whose images are used and which are never written to (`additionalimagestores` in
+    /// containers-storage.conf(5)). Where there is none, nothing is used.
+    pub image_stores: Vec<PathBuf>,
     /// Policies (containers-policy.json(5)), of which the first that exists counts.
     pub policies: Vec<PathBuf>,
     /// Directories that say where signatures of images are, of which the first that exists counts (containers-registries.d(5)).
@@ -121,6 +124,7 @@ impl Settings {
             "NO_PROXY",
         ];
         let root = absolute_path(root)?;
+        let storage_conf = storage_conf(uid, home.as_deref(), absolute("XDG_CONFIG_HOME"));
         Ok(Settings {
             volumes: root.join("volumes"),
             // What else the variable names is a driver of Podman's store, where ours needs none.
@@ -142,7 +146,8 @@ impl Settings {
                 .map(|home| home.join(".config/containers/policy.json"))
                 .chain(["/etc/containers/policy.json".into()])
                 .collect(),
-            containers: containers(uid, home.as_deref(), absolute("XDG_DATA_HOME"), absolute("XDG_CONFIG_HOME")),
+            containers: containers(uid, home.as_deref(), storage_conf.as_deref(), absolute("XDG_DATA_HOME")),
+            image_stores: storage_conf.as_deref().map(transfer::additional_stores).unwrap_or_default(),
             lookaside: home
                 .iter()
                 .map(|home| home.join(".config/containers/registries.d"))
@@ -275,13 +280,24 @@ fn registries(uid: u32, home: Option<&Path>, named: Option<PathBuf>) -> Registry
     }
 }
 
-/// Where Podman and its kin keep images: where storage.conf says, or at its usual place.
-fn containers(uid: u32, home: Option<&Path>, data: Option<PathBuf>, config: Option<PathBuf>) -> PathBuf {
-    let file = match uid {
+/// True if images of ours are in the directory `path`: it is the root of an engine.
+pub fn is_root(path: &Path) -> bool {
+    store::database::path(path).is_file()
+}
+
+/// What storage.conf says: the one that is named or, of root, the host's, of another user the user's.
+fn storage_conf(uid: u32, home: Option<&Path>, config: Option<PathBuf>) -> Option<String> {
+    let named = std::env::var_os("CONTAINERS_STORAGE_CONF").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let file = named.or_else(|| match uid {
         0 => Some("/etc/containers/storage.conf".into()),
         _ => config.or(home.map(|home| home.join(".config"))).map(|config| config.join("containers/storage.conf")),
-    };
-    let said = file.and_then(|file| std::fs::read_to_string(file).ok()).and_then(|text| transfer::graph_root(&text));
+    });
+    file.and_then(|file| std::fs::read_to_string(file).ok())
+}
+
+/// Where Podman and its kin keep images: where storage.conf says, or at its usual place.
+fn containers(uid: u32, home: Option<&Path>, storage: Option<&str>, data: Option<PathBuf>) -> PathBuf {
+    let said = storage.and_then(transfer::graph_root);
     let usual = || match (uid, data.or(home.map(|home| home.join(".local/share")))) {
         (1.., Some(data)) => data.join("containers/storage"),
         _ => "/var/lib/containers/storage".into(),

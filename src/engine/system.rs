@@ -111,7 +111,7 @@ impl Engine {
             let request = volume::Remove { name: volume.name, force: true, timeout: Some(0) };
             note(self.remove_volume(&request).map(drop));
         }
-        for image in self.store()?.images().map_err(fault::store)? {
+        for image in self.store()?.images().map_err(fault::store)?.into_iter().filter(|image| !image.lent) {
             let request = image::Remove { name: image.id.to_string(), force: true, ignore: true };
             note(self.remove_image(&request).map(drop));
         }
@@ -164,7 +164,7 @@ impl Engine {
 
 /// Removes what is in a directory, but not what others have put there.
 fn empty(directory: &std::path::Path) -> Result<(), Fault> {
-    const OWN: [&str; 17] = [
+    const OWN: [&str; 18] = [
         "containers",
         "volumes",
         "events",
@@ -176,6 +176,7 @@ fn empty(directory: &std::path::Path) -> Result<(), Fault> {
         "blobs",
         "layers",
         "mapped",
+        "recipes",
         "snapshots",
         "empty",
         "work",

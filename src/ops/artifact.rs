@@ -23,6 +23,10 @@ pub struct Add {
     pub append: bool,
     /// An artifact that has the name is replaced.
     pub replace: bool,
+    /// The image that it is about: where it is pushed to, it is listed among what refers to that.
+    pub subject: Option<String>,
+    /// How registries are talked to, to find that image.
+    pub access: crate::image::Access,
 }
 
 /// Asks for an artifact to be brought from a registry.

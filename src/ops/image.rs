@@ -16,6 +16,8 @@ pub struct Pull {
     pub policy: Option<String>,
     /// All tags of the repository.
     pub all_tags: bool,
+    /// Blobs go when their layers are unpacked; none means as it is configured.
+    pub no_blobs: Option<bool>,
     /// How the registry is talked to.
     pub access: Access,
 }
@@ -150,10 +152,13 @@ pub struct Pushed {
 /// Asks for all images of an archive. `None` reads standard input.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// A file, or an OCI layout directory.
+    /// A file, an OCI layout directory, or `http://…` and `https://…`.
     pub input: Option<std::path::PathBuf>,
     /// File that says which images are accepted, in place of the user's and the host's.
     pub signature_policy: Option<std::path::PathBuf>,
+    /// Blobs go when their layers are unpacked; none means as it is configured.
+    #[serde(default)]
+    pub no_blobs: Option<bool>,
 }
 
 /// An image is in the store.
@@ -174,6 +179,9 @@ pub struct Summary {
     pub digest: Digest,
     /// All its names.
     pub names: Vec<String>,
+    /// Names that it had before, the last one first.
+    #[serde(default)]
+    pub former_names: Vec<String>,
     /// Seconds since 1970, from its configuration.
     pub created: i64,
     /// Bytes of its layers, unpacked.
@@ -184,6 +192,9 @@ pub struct Summary {
     pub containers: u64,
     /// It is a list of images: id and digest are those of the list and of its index.
     pub list: bool,
+    /// It is in an additional store, of which nothing can be removed.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// Asks which images there are.
@@ -388,6 +399,10 @@ pub struct Examine {
     pub platform: Option<String>,
     /// How the registry is talked to.
     pub access: Access,
+    /// What refers to the image in its registry, in place of what is known of it.
+    pub referrers: bool,
+    /// Of those, artifacts of this type alone.
+    pub referrer_kind: Option<String>,
 }
 
 /// What was asked for about an image.

@@ -117,7 +117,7 @@ pub struct Push {
     pub compression: Compression,
     /// Who signs the list and its images.
     pub signing: Signing,
-    /// `gzip`, `zstd`: each image is there in this compression, too.
+    /// `gzip`, `zstd`, `zstd:chunked`: each image is there in this compression, too.
     pub more_compressions: Vec<String>,
     /// Remove the list when it is pushed.
     pub remove: bool,

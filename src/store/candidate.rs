@@ -39,6 +39,8 @@ pub struct Candidate {
     pub(crate) diff_id: Digest,
     /// None if the store had this layer already: then only the blob is new.
     pub(crate) unpacked: Option<Unpacked>,
+    /// How the blob was compressed that is not there any more: see [`Store::drop_blob`](crate::Store::drop_blob).
+    pub(crate) dropped: Option<&'static str>,
 }
 
 impl Candidate {

@@ -38,20 +38,25 @@ impl Store {
     pub fn check(&self, contents: bool, age: Duration) -> Result<Damage> {
         let mut damage = Damage::default();
         let fail = self.failed("check");
-        let query = "SELECT config, layer, entries, lower(hex(blob)), blobs.size FROM image_layers
-            JOIN images ON images.id = image LEFT JOIN layers ON layers.name = layer
+        let query = "SELECT config, layer, entries, lower(hex(blob)), blobs.size, dropped IS NOT NULL FROM main.image_layers AS image_layers
+            JOIN main.images AS images ON images.id = image LEFT JOIN layers ON layers.name = layer
             LEFT JOIN blobs ON blobs.digest = blob";
-        type Row = ([u8; 32], String, Option<i64>, String, Option<i64>);
+        type Row = ([u8; 32], String, Option<i64>, String, Option<i64>, bool);
         let rows: Vec<Row> = {
             let connection = self.connection();
             let mut statement = connection.prepare(query).map_err(&fail)?;
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+            let row = |row: &rusqlite::Row<'_>| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+            };
             statement.query_map([], row).and_then(Iterator::collect).map_err(&fail)?
         };
         let (mut layers, mut blobs) = (BTreeMap::new(), BTreeMap::new());
-        for (image, layer, entries, blob, size) in rows {
+        for (image, layer, entries, blob, size, dropped) in rows {
             let bad_layer = layers.entry(layer.clone()).or_insert_with(|| self.layer_fault(&layer, entries));
-            let bad_blob = blobs.entry(blob.clone()).or_insert_with(|| self.blob_fault(&blob, size, contents));
+            let bad_blob = blobs.entry(blob.clone()).or_insert_with(|| match dropped {
+                true => self.recipe_fault(&layer, contents),
+                false => self.blob_fault(&blob, size, contents),
+            });
             if let Some(why) = bad_layer.as_ref().or(bad_blob.as_ref()) {
                 damage.images.entry(Digest::from_bytes(image)).or_insert_with(|| why.clone());
             }
@@ -61,8 +66,12 @@ impl Store {
                 damage.containers.insert(id, "its directory is missing".into());
             }
         }
-        damage.stray_layers = self.strays(format::LAYERS, "SELECT name FROM layers", age)?;
-        damage.stray_blobs = self.strays(format::BLOBS, "SELECT lower(hex(digest)) FROM blobs", age)?;
+        damage.stray_layers = self.strays(format::LAYERS, "SELECT name FROM main.layers", age)?;
+        let recipes = self.strays(format::RECIPES, "SELECT name FROM main.layers", age)?;
+        damage.stray_layers.extend(recipes);
+        damage.stray_layers.sort();
+        damage.stray_layers.dedup();
+        damage.stray_blobs = self.strays(format::BLOBS, "SELECT lower(hex(digest)) FROM main.blobs", age)?;
         damage.stray_snapshots = self.strays(format::SNAPSHOTS, "SELECT container FROM snapshots", age)?;
         Ok(damage)
     }
@@ -99,7 +108,10 @@ impl Store {
 
     fn blob_fault(&self, hex: &str, size: Option<i64>, contents: bool) -> Option<String> {
         let Some(size) = size else { return Some(format!("blob {hex} is not in the database")) };
-        let path = self.root().join(format::BLOBS).join(hex);
+        let places = std::iter::once(self.root()).chain(self.lenders().iter().map(|root| root.as_path()));
+        let mut places = places.map(|root| root.join(format::BLOBS).join(hex));
+        let own = self.root().join(format::BLOBS).join(hex);
+        let path = places.find(|path| path.exists()).unwrap_or(own);
         match std::fs::metadata(&path) {
             Err(e) => return Some(format!("blob {hex} cannot be read: {e}")),
             Ok(meta) if meta.len() != size.cast_unsigned() => {
@@ -110,6 +122,17 @@ impl Store {
         match contents.then(|| digest_of(&path)) {
             Some(Err(e)) => Some(format!("blob {hex} cannot be read: {e}")),
             Some(Ok(found)) if found != hex => Some(format!("blob {hex} has other contents")),
+            _ => None,
+        }
+    }
+
+    fn recipe_fault(&self, layer: &str, contents: bool) -> Option<String> {
+        if !self.has_recipe(layer) {
+            return Some(format!("layer {layer} has neither its blob nor a recipe for it"));
+        }
+        match contents.then(|| crate::recipe::holds(self.root(), layer)) {
+            Some(Err(e)) => Some(format!("the recipe of layer {layer} cannot be read: {e}")),
+            Some(Ok(false)) => Some(format!("layer {layer} has other contents")),
             _ => None,
         }
     }

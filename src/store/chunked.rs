@@ -11,10 +11,11 @@
 //! Must not know: where layers come from and go to.
 
 use crate::archive::{Archive, Entry, Fault, Kind};
+use crate::tee::Tee;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 use types::{Digest, Hasher};
 use zstd::stream::raw::{Encoder, Operation, OutBuffer};
@@ -65,35 +66,6 @@ enum Now {
     Contents { offset: Option<u64>, hasher: Hasher, code: Crc },
     Rest,
     End,
-}
-
-/// A reader that remembers what was read through it.
-struct Tee<'r> {
-    reader: BufReader<Box<dyn Read + Send + 'r>>,
-    raw: Vec<u8>,
-    keeps: bool,
-}
-
-impl Read for Tee<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let mut at_hand = self.fill_buf()?;
-        let count = at_hand.read(bytes)?;
-        self.consume(count);
-        Ok(count)
-    }
-}
-
-impl BufRead for Tee<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.reader.fill_buf()
-    }
-
-    fn consume(&mut self, count: usize) {
-        if self.keeps {
-            self.raw.extend_from_slice(&self.reader.buffer()[..count]);
-        }
-        self.reader.consume(count);
-    }
 }
 
 /// An entry of the table, with the names of containers/storage.
@@ -216,7 +188,7 @@ impl<'r> Chunked<'r> {
     /// zstd has no memory.
     pub fn new(reader: Box<dyn Read + Send + 'r>, level: i32) -> io::Result<(Chunked<'r>, Noted)> {
         let noted = Noted::default();
-        let tee = Tee { reader: BufReader::with_capacity(PIECE, reader), raw: Vec::new(), keeps: true };
+        let tee = Tee::new(reader);
         let made = Chunked {
             now: Now::Header,
             archive: Some(Archive::new(tee)),

@@ -39,13 +39,15 @@ impl Store {
 
     /// Takes layers and blobs that a place marks out of the store, unless the database knows them.
     pub(crate) fn discard(&self, place: &Place) -> Result<()> {
-        // A name is one of a layer or of a mapped layer, and a place does not know which it becomes.
-        let mut trees = [format::LAYERS, format::MAPPED].map(|directory| (directory, vec![place.name().to_owned()]));
+        // A name is one of a layer or of a mapped layer, and a place does not know which it becomes. A recipe goes with its layer.
+        const TREES: [&str; 3] = [format::LAYERS, format::MAPPED, format::RECIPES];
+        let mut trees = TREES.map(|directory| (directory, vec![place.name().to_owned()]));
         let mut blobs = Vec::new();
         for (name, _) in sys::removal::names(place.directory()).map_err(Error::path("list", place.path("")))? {
             let Ok(name) = name.into_string() else { continue };
             if let Some(layer) = name.strip_prefix(format::MARK) {
                 trees[0].1.push(layer.to_owned());
+                trees[2].1.push(layer.to_owned());
             } else if let Some(layer) = name.strip_prefix(format::MAPPED_MARK) {
                 trees[1].1.push(layer.to_owned());
             } else if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -67,9 +69,9 @@ impl Store {
         let known = |query: &str, value: &str| -> Result<bool> {
             Ok(change.query_row(query, [value], |_| Ok(())).optional().map_err(&fail)?.is_some())
         };
-        for ((directory, names), table) in trees.iter().zip(["layers", "mapped_layers"]) {
+        for ((directory, names), table) in trees.iter().zip(["layers", "mapped_layers", "layers"]) {
             for name in names {
-                if !known(&format!("SELECT 1 FROM {table} WHERE name = ?1"), name)? {
+                if !known(&format!("SELECT 1 FROM main.{table} WHERE name = ?1"), name)? {
                     let gone = format!("gone-{directory}-{name}");
                     let moved = fs::renameat(fs::CWD, path(directory, name), place.directory(), &gone);
                     moved.map_err(Error::path("remove", path(directory, name)))?;
@@ -77,7 +79,7 @@ impl Store {
             }
         }
         for blob in blobs {
-            if !known("SELECT 1 FROM blobs WHERE digest = unhex(?1)", &blob)? {
+            if !known("SELECT 1 FROM main.blobs WHERE digest = unhex(?1)", &blob)? {
                 match fs::unlinkat(fs::CWD, path(format::BLOBS, &blob), AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(errno) => {

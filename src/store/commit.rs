@@ -1,7 +1,7 @@
 //! Publishing an image: layers, blobs, documents and names, all at once or not at all.
 
 use crate::candidate::Candidate;
-use crate::image::image;
+use crate::image::{give_name, image};
 use crate::{Configuration, Error, Image, Manifest, Result, Store, format, removal};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use rustix::fs::{self, AtFlags};
@@ -76,7 +76,11 @@ impl Store {
             return Ok(());
         }
         for candidate in candidates.values() {
-            self.link_blob(candidate)?;
+            if candidate.dropped.is_none() {
+                self.link_blob(candidate)?;
+            } else if candidate.unpacked.is_some() {
+                self.move_recipe(candidate)?;
+            }
             if candidate.unpacked.is_some() {
                 let layer = self.root().join(format::LAYERS).join(candidate.place.name());
                 fs::renameat(candidate.place.directory(), format::TREE, fs::CWD, &layer)
@@ -116,18 +120,24 @@ impl Store {
             let candidate = candidates.get(&layer.digest);
             if let Some(candidate) = candidate {
                 // Somebody may have removed an image with the same blob since it was linked.
-                self.link_blob(candidate)?;
+                if candidate.dropped.is_none() {
+                    self.link_blob(candidate)?;
+                }
                 insert_layer(&change, candidate).map_err(&fail)?;
             }
             let (name, bytes) =
                 stored_layer(&change, layer).map_err(&fail)?.ok_or(Error::MissingLayer { digest: layer.digest })?;
+            // Somebody may have brought the same layer meanwhile, with its blob in another form.
+            if candidate.is_some_and(|candidate| candidate.dropped.is_some()) && !self.has_recipe(&name) {
+                return Err(Error::MissingLayer { digest: layer.digest });
+            }
             size += bytes;
             layers.push((name, layer.digest));
         }
         let row = document.insert(&change, size).map_err(&fail)?;
-        change.execute("DELETE FROM image_layers WHERE image = ?1", [row]).map_err(&fail)?;
+        change.execute("DELETE FROM main.image_layers WHERE image = ?1", [row]).map_err(&fail)?;
         for (position, (name, digest)) in (0i64..).zip(&layers) {
-            let query = "INSERT INTO image_layers VALUES (?1, ?2, ?3, ?4)";
+            let query = "INSERT INTO main.image_layers VALUES (?1, ?2, ?3, ?4)";
             change.execute(query, params![row, position, name, digest.as_bytes()]).map_err(&fail)?;
         }
         let image = image(&change, row).map_err(&fail)?;
@@ -150,14 +160,15 @@ impl Document<'_> {
     fn insert(&self, change: &Transaction<'_>, size: i64) -> rusqlite::Result<i64> {
         let (manifest, config) = (Digest::of(self.manifest), Digest::of(self.config));
         for (digest, bytes) in [(&manifest, self.manifest), (&config, self.config)] {
-            change.execute("INSERT OR IGNORE INTO documents VALUES (?1, ?2)", params![digest.as_bytes(), bytes])?;
+            change
+                .execute("INSERT OR IGNORE INTO main.documents VALUES (?1, ?2)", params![digest.as_bytes(), bytes])?;
         }
         let labels: Vec<_> = self.configuration.config.labels.iter().collect();
         let labels = serde_json::to_string(&labels).unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         // An image that is loaded again in another compression has the same id: the newer manifest counts.
         let row = change.query_row(
-            "INSERT INTO images (config, manifest, media_type, created, size, labels, loaded)
+            "INSERT INTO main.images (config, manifest, media_type, created, size, labels, loaded)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (config) DO UPDATE SET manifest = ?2, media_type = ?3, size = ?5, loaded = ?7 RETURNING id",
             params![
@@ -172,7 +183,7 @@ impl Document<'_> {
             |row| row.get(0),
         )?;
         for name in self.names {
-            change.execute("INSERT OR REPLACE INTO names VALUES (?1, ?2)", params![name, row])?;
+            give_name(change, row, name)?;
         }
         Ok(row)
     }
@@ -220,7 +231,7 @@ fn insert_layer(change: &Transaction<'_>, candidate: &Candidate) -> rusqlite::Re
     let (diff_id, digest) = (candidate.diff_id.as_bytes(), candidate.digest.as_bytes());
     if let Some(unpacked) = &candidate.unpacked {
         change.execute(
-            "INSERT OR IGNORE INTO layers VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR IGNORE INTO main.layers VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
                 candidate.place.name(),
                 diff_id,
@@ -231,8 +242,10 @@ fn insert_layer(change: &Transaction<'_>, candidate: &Candidate) -> rusqlite::Re
             ],
         )?;
     }
-    let query = "INSERT OR IGNORE INTO blobs VALUES (?1, ?2, ?3)";
-    change.execute(query, params![digest, candidate.size.cast_signed(), diff_id])?;
+    // A blob that comes again is kept from now on.
+    let query = "INSERT INTO main.blobs (digest, size, diff_id, dropped) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (digest) DO UPDATE SET dropped = NULL WHERE excluded.dropped IS NULL";
+    change.execute(query, params![digest, candidate.size.cast_signed(), diff_id, candidate.dropped])?;
     Ok(())
 }
 

@@ -62,6 +62,10 @@ const STEPS: &[&str] = &[
         referring INTEGER NOT NULL, PRIMARY KEY (layer, map)) WITHOUT ROWID;
     ALTER TABLE snapshots ADD COLUMN map TEXT;
 ",
+    "
+    ALTER TABLE blobs ADD COLUMN dropped TEXT;
+    CREATE TABLE given_names (number INTEGER PRIMARY KEY, image INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE (image, name));
+",
 ];
 
 /// Path of the database of the store below `root`.
@@ -109,7 +113,7 @@ impl Drop for Open {
         // Never waits for others: where somebody reads or writes, it does what can be done, or leaves it to the next. What
         // cannot be copied stays in the log.
         let _ = connection.busy_timeout(Duration::ZERO);
-        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let _ = connection.query_row("PRAGMA main.wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 }
 
@@ -124,7 +128,7 @@ fn open(root: &Path) -> Result<Connection> {
     sys::database::prepare();
     let file = path(root);
     let fail = |source| error(root, "open", source);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = match Connection::open_with_flags(&file, flags) {
         Err(problem) if problem.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
             create_directories(root)?;
@@ -159,13 +163,14 @@ fn give_up_ballast(root: &Path) {
     }
 }
 
-fn on_read_only_disk(root: &Path) -> bool {
+/// True if nobody can write there.
+pub(crate) fn on_read_only_disk(root: &Path) -> bool {
     rustix::fs::statvfs(root).is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// Nobody writes there: no locks are needed, and the index of the log, which others would share, is kept in memory.
 fn open_read_only(file: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags_and_vfs(file, flags, c"unix-none")?;
     connection.execute_batch("PRAGMA locking_mode=EXCLUSIVE;")?;
     Ok(connection)
@@ -217,6 +222,11 @@ fn begin_log(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
+/// The newest version of the store's own tables.
+pub(crate) fn version() -> i64 {
+    STEPS.len() as i64
+}
+
 /// Brings the store's own tables to their newest version.
 pub(crate) fn migrate(connection: &Connection, root: &Path) -> Result<()> {
     upgrade(connection, root, STORE, STEPS)
@@ -247,7 +257,7 @@ fn create_directories(root: &Path) -> Result<()> {
     }
     create(root.to_owned(), 0o711)?;
     // Layers hold set-user-id files of strangers: no other user may reach them (CVE-2021-21285 and its like).
-    for private in [format::WORK, format::BLOBS] {
+    for private in [format::WORK, format::BLOBS, format::RECIPES] {
         create(root.join(private), 0o700)?;
     }
     // Containers in other user namespaces pass through these, so x for all; names cannot be listed.

@@ -181,6 +181,29 @@ pub enum Error {
         /// What was asked for.
         name: String,
     },
+    /// An additional store cannot be used.
+    #[error("additional store {path:?}: {why}")]
+    Lent {
+        /// Its root.
+        path: PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Something of an additional store was to be changed.
+    #[error("{name} is in an additional store, which is read-only: nothing of it can be removed from here")]
+    ReadOnly {
+        /// Name or id of the image.
+        name: String,
+    },
+    /// An image has a layer that is nowhere.
+    #[error(
+        "layer {layer} of the image is not there: it was in an additional store, which must be among those that are used \
+         (additionalimagestores in storage.conf, or --imagestore)"
+    )]
+    LayerAway {
+        /// Path of its directory.
+        layer: String,
+    },
     /// More than one image fits.
     #[error("{name}: ambiguous, it fits {}", candidates.join(", "))]
     Ambiguous {

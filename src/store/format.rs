@@ -7,6 +7,7 @@
 //!   ballast                 space given up when the disk is full
 //!   blobs/sha256/HEX        layers as they came (gzip, zstd or plain tar), named by the digest of exactly these bytes
 //!   layers/NAME/            one unpacked layer: what a lower directory of overlay looks like
+//!   recipes/NAME            how the tar of layer NAME is made of its directory, where its blob is not kept (see `recipe`)
 //!   mapped/NAME/            a layer as a container with a user namespace of its own needs it; see below
 //!   snapshots/ID/upper/     what container ID changed (overlay)
 //!   snapshots/ID/work/      overlay's own
@@ -36,6 +37,7 @@
 //! ```text
 //!   work/NAME/lock
 //!   work/NAME/tree/         a layer being unpacked, or made of another; it becomes layers/NAME or mapped/NAME
+//!   work/NAME/recipe        how its tar is made of it; becomes recipes/NAME, and then there is no blob
 //!   work/NAME/HEX           its blob; linked to blobs/sha256/HEX (while it is being written: `blob`)
 //!   work/NAME/layer-OTHER   OTHER is a layer, HEX a blob to be removed once no row knows it
 //!   work/NAME/mapped-OTHER  OTHER is a mapped layer to be removed likewise
@@ -56,11 +58,13 @@
 //! ```text
 //! layers(name, diff_id, bytes, entries, root_listed, root_opaque)
 //!   root_listed: the layer says who owns its root directory; root_opaque: it hides all layers below it
-//! blobs(digest, size, diff_id)                 verified: the blob decompresses to a tar of that diff id
+//! blobs(digest, size, diff_id, dropped)        verified: the blob decompresses to a tar of that diff id; dropped: how it was
+//!                                              compressed (`gzip`, `zstd`, or empty) if it is not kept
 //! documents(digest, bytes)                     manifests and configurations, verbatim
 //! images(id, config, manifest, media_type, created, size, labels, loaded)
 //! image_layers(image, position, layer, blob)   position 0 is the bottom
 //! names(name, image)
+//! given_names(number, image, name)             the names that an image has, and those that it had, in their order
 //! mapped_layers(name, layer, map, kept, referring)    map: text of the map; referring: regular files are empty
 //! snapshots(container, driver, image, map)     map: that of its layers, if they are mapped
 //! snapshot_layers(container, position, layer)  position 0 is the top
@@ -77,6 +81,10 @@ pub const DATABASE: &str = "monopod.db";
 pub const BLOBS: &str = "blobs/sha256";
 /// Directory of the unpacked layers.
 pub const LAYERS: &str = "layers";
+/// Directory of what the tars of layers without blobs are made by.
+pub const RECIPES: &str = "recipes";
+/// One of them, in a directory of [`WORK`].
+pub const RECIPE: &str = "recipe";
 /// Directory of layers with other owners.
 pub const MAPPED: &str = "mapped";
 /// Directory of the containers' own files.

@@ -1,7 +1,7 @@
 //! Images: their names, and how they are found.
 
 use crate::{Error, Result, Store, format};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::collections::HashMap;
 use std::fs::File;
 use types::{Digest, Reference};
@@ -17,6 +17,8 @@ pub struct Image {
     pub media_type: String,
     /// Its names, sorted.
     pub names: Vec<String>,
+    /// Names that it had before and has no more, the last one first.
+    pub former: Vec<String>,
     /// The name by which [`Store::find_image`] found it; none if it was the id, or not asked by name.
     pub matched: Option<String>,
     /// When it was built, in seconds since 1970; 0 if it does not say.
@@ -29,6 +31,8 @@ pub struct Image {
     pub layers: u32,
     /// Its labels, sorted.
     pub labels: Vec<(String, String)>,
+    /// It is in an additional store: see [`Store::with_lent`].
+    pub lent: bool,
 }
 
 /// A layer of an image.
@@ -56,6 +60,7 @@ impl Store {
             let name = row.get(1).map_err(&fail)?;
             names.entry(row.get(0).map_err(&fail)?).or_default().push(name);
         }
+        let mut former = former(&connection, None).map_err(&fail)?;
         let query = format!("SELECT {COLUMNS} FROM images ORDER BY created DESC, loaded DESC, id DESC");
         let mut statement = connection.prepare(&query).map_err(&fail)?;
         let images = statement.query_map([], read).map_err(&fail)?;
@@ -63,6 +68,8 @@ impl Store {
             .map(|read| {
                 let (row, mut image) = read.map_err(&fail)?;
                 image.names = names.remove(&row).unwrap_or_default();
+                image.former = former.remove(&row).unwrap_or_default();
+                image.former.retain(|name| !image.names.contains(name));
                 Ok(image)
             })
             .collect()
@@ -124,22 +131,36 @@ impl Store {
     /// ([`Reference::normalised`]).
     pub fn tag(&self, id: &Digest, name: &str) -> Result<()> {
         let connection = self.connection();
-        let changed = connection
-            .execute(
-                "INSERT OR REPLACE INTO names SELECT ?1, id FROM images WHERE config = ?2",
-                params![name, id.as_bytes()],
-            )
-            .map_err(self.failed("tag an image in"))?;
-        if changed == 0 { Err(Error::NoSuchImage { name: id.to_string() }) } else { Ok(()) }
+        let fail = self.failed("tag an image in");
+        let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
+        // What others have has the names that they give it, until it is one of ours, too.
+        if !self.lenders.is_empty() {
+            self.adopt(&change, id).map_err(&fail)?;
+        }
+        let row: Option<i64> = change
+            .query_row("SELECT id FROM main.images WHERE config = ?1", [id.as_bytes()], |row| row.get(0))
+            .optional()
+            .map_err(&fail)?;
+        let row = row.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })?;
+        give_name(&change, row, name).map_err(&fail)?;
+        change.commit().map_err(&fail)
     }
 
     /// Takes a complete name away; the image stays, if need be without a name. Its id is returned.
     pub fn untag(&self, name: &str) -> Result<Digest> {
         let connection = self.connection();
         let fail = self.failed("untag an image in");
-        let query = "DELETE FROM names WHERE name = ?1 RETURNING (SELECT config FROM images WHERE id = image)";
+        let query = "DELETE FROM main.names WHERE name = ?1
+            RETURNING (SELECT config FROM main.images WHERE id = image)";
         let id: Option<[u8; 32]> = connection.query_row(query, [name], |row| row.get(0)).optional().map_err(&fail)?;
-        id.map(Digest::from_bytes).ok_or_else(|| Error::NoSuchImage { name: name.to_owned() })
+        if let Some(id) = id {
+            return Ok(Digest::from_bytes(id));
+        }
+        let lent = connection.query_row("SELECT 1 FROM names WHERE name = ?1", [name], |_| Ok(())).optional();
+        Err(match lent.map_err(&fail)? {
+            Some(()) => Error::ReadOnly { name: name.to_owned() },
+            None => Error::NoSuchImage { name: name.to_owned() },
+        })
     }
 
     /// The bytes of a manifest or configuration.
@@ -164,8 +185,8 @@ impl Store {
 
     /// Keeps the signatures of a manifest, in place of those before, for as long as an image has it.
     pub fn keep_signatures(&self, manifest: &Digest, bytes: &[u8]) -> Result<()> {
-        let query =
-            "INSERT OR REPLACE INTO signatures SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM images WHERE manifest = ?1)";
+        let query = "INSERT OR REPLACE INTO main.signatures
+            SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM main.images WHERE manifest = ?1)";
         let connection = self.connection();
         connection
             .execute(query, params![manifest.as_bytes(), bytes])
@@ -175,12 +196,15 @@ impl Store {
 
     /// The blob of a layer, as it came.
     pub fn blob(&self, digest: &Digest) -> Result<Option<File>> {
-        let path = self.root().join(format::BLOBS).join(digest.hex());
-        match File::open(&path) {
-            Ok(file) => Ok(Some(file)),
-            Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::Path { action: "open", path, source }),
+        for root in std::iter::once(&self.root).chain(&self.lenders) {
+            let path = root.join(format::BLOBS).join(digest.hex());
+            match File::open(&path) {
+                Ok(file) => return Ok(Some(file)),
+                Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(Error::Path { action: "open", path, source }),
+            }
         }
+        Ok(None)
     }
 
     /// True if the store has this blob, has verified that it is the layer `diff_id`, and has that unpacked: then it need
@@ -196,10 +220,10 @@ impl Store {
     }
 
     /// Digest and size of a blob that is the layer `digest` names, be it by its blob or by its diff id; none if the store
-    /// has no such layer. If there are several blobs of a diff id, any of them.
+    /// has no such layer. If there are several blobs of a diff id, any of them, but rather one that is kept.
     pub fn known_blob(&self, digest: &Digest) -> Result<Option<(Digest, u64)>> {
-        let query =
-            "SELECT digest, size FROM blobs JOIN layers USING (diff_id) WHERE digest = ?1 OR diff_id = ?1 LIMIT 1";
+        let query = "SELECT digest, size FROM blobs JOIN layers USING (diff_id) WHERE digest = ?1 OR diff_id = ?1
+            ORDER BY dropped IS NOT NULL LIMIT 1";
         let connection = self.connection();
         connection
             .query_row(query, [digest.as_bytes()], |row| {
@@ -241,7 +265,28 @@ pub(crate) fn image(connection: &Connection, row: i64) -> rusqlite::Result<Image
     let query = format!("SELECT {COLUMNS} FROM images WHERE id = ?1");
     let (_, mut image) = connection.query_row(&query, [row], read)?;
     image.names = names(connection, row)?;
+    image.former = former(connection, Some(row))?.remove(&row).unwrap_or_default();
+    image.former.retain(|name| !image.names.contains(name));
     Ok(image)
+}
+
+/// Writes down that an image got a name.
+pub(crate) fn give_name(change: &Connection, row: i64, name: &str) -> rusqlite::Result<()> {
+    change.execute("INSERT OR REPLACE INTO main.names VALUES (?1, ?2)", params![name, row])?;
+    change.execute("INSERT OR REPLACE INTO main.given_names (image, name) VALUES (?1, ?2)", params![row, name])?;
+    Ok(())
+}
+
+/// All names that were ever given to an image, or to all of them, by their rows, the last one first.
+fn former(connection: &Connection, row: Option<i64>) -> rusqlite::Result<HashMap<i64, Vec<String>>> {
+    let query = "SELECT image, name FROM main.given_names WHERE ?1 IS NULL OR image = ?1 ORDER BY number DESC";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([row])?;
+    let mut found: HashMap<i64, Vec<String>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        found.entry(row.get(0)?).or_default().push(row.get(1)?);
+    }
+    Ok(found)
 }
 
 /// The names of an image, sorted.
@@ -257,12 +302,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Image)> {
         manifest: Digest::from_bytes(row.get(2)?),
         media_type: row.get(3)?,
         names: Vec::new(),
+        former: Vec::new(),
         matched: None,
         created: row.get(4)?,
         loaded: row.get(5)?,
         size: row.get::<_, i64>(6)?.cast_unsigned(),
         layers: row.get(8)?,
         labels: serde_json::from_str(&labels).unwrap_or_default(),
+        lent: crate::lent::is_lent(row.get(0)?),
     };
     Ok((row.get(0)?, image))
 }

@@ -88,7 +88,7 @@ impl Store {
         }
         fs::renameat(place.directory(), format::BLOB, place.directory(), digest.hex())
             .map_err(Error::path("rename", place.path(format::BLOB)))?;
-        Ok(Candidate { place, digest, size: received.size, diff_id, unpacked })
+        Ok(Candidate { place, digest, size: received.size, diff_id, unpacked, dropped: None })
     }
 }
 

@@ -22,6 +22,7 @@ mod error;
 pub mod format;
 mod image;
 mod ingest;
+mod lent;
 pub mod limits;
 mod list;
 mod manifest;
@@ -29,11 +30,13 @@ mod mapped;
 pub mod pack;
 pub mod pipe;
 mod place;
+mod recipe;
 mod removal;
 mod size;
 mod snapshot;
 pub mod spread;
 mod stream;
+mod tee;
 #[cfg(test)]
 mod tests;
 mod unpack;
@@ -51,6 +54,7 @@ pub use error::{Error, Result};
 pub use image::{Image, ImageLayer, is_image};
 pub use list::List;
 pub use manifest::{DOCKER_MANIFEST, Descriptor, Manifest, OCI_CONFIGURATION, OCI_MANIFEST};
+pub use recipe::Rebuilt;
 pub use removal::{Removal, Removed, Users};
 pub use size::{SnapshotSize, tree_size};
 pub use snapshot::{Mounts, Owners, Snapshot};
@@ -93,6 +97,8 @@ pub struct Store {
     options: Options,
     connection: database::Handle,
     writeback: writeback::Writeback,
+    /// Roots of the additional stores.
+    lenders: Vec<PathBuf>,
 }
 
 impl Store {
@@ -105,12 +111,23 @@ impl Store {
     /// As [`Store::open`], on a connection to the database below `root` that the process has already.
     pub fn with(connection: database::Handle, root: &Path, options: Options) -> Result<Store> {
         database::migrate(&connection.lock(), root)?;
-        let store = Store { root: root.to_owned(), options, connection, writeback: writeback::Writeback::new(root) };
+        let writeback = writeback::Writeback::new(root);
+        let store = Store { root: root.to_owned(), options, connection, writeback, lenders: Vec::new() };
         if options.collect {
             // A full or read-only disk must not keep anybody from listing: what could not be collected waits.
             let _ = store.collect();
         }
         Ok(store)
+    }
+
+    /// The same, with the images and layers of the stores below `others` behind its own, as far as there are stores. Nothing is
+    /// written there.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn with_lent(mut self, others: &[PathBuf]) -> Result<Store> {
+        self.lenders = lent::attach(&self.connection.lock(), &self.root, others)?;
+        Ok(self)
     }
 
     /// The directory the store lives in.

@@ -140,7 +140,8 @@ impl Store {
                     return Ok(());
                 }
                 let place = Place::create(self.root())?;
-                let filled = self.fill_mapped(&place, layer, map, referring);
+                // What files refer to is in the store's own directory.
+                let filled = self.fill_mapped(&place, layer, map, referring && !layer.starts_with('/'));
                 let target = directory.join(place.name());
                 let moved = filled.and_then(|()| {
                     fs::renameat(place.directory(), format::TREE, fs::CWD, &target)
@@ -170,7 +171,9 @@ impl Store {
         let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
         for (layer, place) in made {
             let query = "INSERT INTO mapped_layers VALUES (?1, ?2, ?3, ?4, ?5)";
-            change.execute(query, params![place.name(), layer, key, kept, referring]).map_err(&fail)?;
+            change
+                .execute(query, params![place.name(), layer, key, kept, referring && !layer.starts_with('/')])
+                .map_err(&fail)?;
         }
         change.commit().map_err(&fail)
     }

@@ -57,16 +57,26 @@ impl Store {
         let connection = self.connection();
         let fail = self.failed("remove an image from");
         let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
-        let query = "SELECT id FROM images WHERE config = ?1";
+        // Our own, where others may have it, too.
+        let query = "SELECT id FROM images WHERE config = ?1 ORDER BY id";
         let row: Option<i64> =
             change.query_row(query, [removal.image.as_bytes()], |row| row.get(0)).optional().map_err(&fail)?;
         let row = row.ok_or_else(|| Error::NoSuchImage { name: removal.image.to_string() })?;
-        let mut names = image::names(&change, row).map_err(&fail)?;
+        let lent = |name: &str| Error::ReadOnly { name: name.to_owned() };
+        if crate::lent::is_lent(row) {
+            return Err(lent(removal.name.unwrap_or(&removal.image.hex())));
+        }
+        let mut names = own_names(&change, row).map_err(&fail)?;
+        if let Some(name) = removal.name.filter(|name| !names.iter().any(|known| known == name))
+            && image::names(&change, row).map_err(&fail)?.iter().any(|known| known == name)
+        {
+            return Err(lent(name));
+        }
         if let Some(name) = removal.name.filter(|_| names.len() > 1) {
             if !names.iter().any(|known| known == name) {
                 return Err(Error::NoSuchImage { name: name.to_owned() });
             }
-            change.execute("DELETE FROM names WHERE name = ?1 AND image = ?2", (name, row)).map_err(&fail)?;
+            change.execute("DELETE FROM main.names WHERE name = ?1 AND image = ?2", (name, row)).map_err(&fail)?;
             change.commit().map_err(&fail)?;
             return Ok((Removed { untagged: vec![name.to_owned()], deleted: None }, Unused(None)));
         }
@@ -77,8 +87,8 @@ impl Store {
         if names.len() > 1 && !removal.force {
             return Err(Error::SeveralNames { id: removal.image.hex(), names });
         }
-        for table in ["names WHERE image", "image_layers WHERE image", "images WHERE id"] {
-            change.execute(&format!("DELETE FROM {table} = ?1"), [row]).map_err(&fail)?;
+        for table in ["names WHERE image", "given_names WHERE image", "image_layers WHERE image", "images WHERE id"] {
+            change.execute(&format!("DELETE FROM main.{table} = ?1"), [row]).map_err(&fail)?;
         }
         let unused = self.forget_unused(&change)?;
         change.commit().map_err(&fail)?;
@@ -92,20 +102,20 @@ impl Store {
         let list = |query: &str| -> rusqlite::Result<Vec<String>> {
             change.prepare(query)?.query_map([], |row| row.get(0))?.collect()
         };
-        const LAYERS: &str = "FROM layers WHERE name NOT IN (SELECT layer FROM image_layers)
+        const LAYERS: &str = "FROM main.layers WHERE name NOT IN (SELECT layer FROM main.image_layers)
             AND name NOT IN (SELECT layer FROM snapshot_layers)";
         const MAPPED: &str = "FROM mapped_layers WHERE NOT (kept AND layer IN (SELECT layer FROM image_layers))
             AND (layer, map) NOT IN (SELECT layer, map FROM snapshot_layers JOIN snapshots USING (container)
                 WHERE map IS NOT NULL)";
-        const BLOBS: &str = "FROM blobs WHERE digest NOT IN (SELECT blob FROM image_layers)";
+        const BLOBS: &str = "FROM main.blobs WHERE digest NOT IN (SELECT blob FROM main.image_layers)";
         let layers = list(&format!("SELECT name {LAYERS}")).map_err(&fail)?;
         let mapped = list(&format!("SELECT name {MAPPED}")).map_err(&fail)?;
         let blobs = list(&format!("SELECT lower(hex(digest)) {BLOBS}")).map_err(&fail)?;
         change
             .execute_batch(
-                "DELETE FROM documents WHERE digest NOT IN (SELECT config FROM images)
-                 AND digest NOT IN (SELECT manifest FROM images);
-                 DELETE FROM signatures WHERE manifest NOT IN (SELECT manifest FROM images)",
+                "DELETE FROM main.documents WHERE digest NOT IN (SELECT config FROM main.images)
+                 AND digest NOT IN (SELECT manifest FROM main.images);
+                 DELETE FROM main.signatures WHERE manifest NOT IN (SELECT manifest FROM main.images)",
             )
             .map_err(&fail)?;
         if layers.is_empty() && mapped.is_empty() && blobs.is_empty() {
@@ -167,4 +177,10 @@ impl Store {
             }
         }
     }
+}
+
+/// The names of an image that are not those of other stores.
+fn own_names(connection: &Connection, row: i64) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM main.names WHERE image = ?1 ORDER BY name")?;
+    statement.query_map([row], |row| row.get(0))?.collect()
 }

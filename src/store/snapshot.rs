@@ -217,7 +217,7 @@ impl Store {
         let connection = self.connection();
         let fail = self.failed("record a snapshot in");
         let change = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(&fail)?;
-        let query = "SELECT id FROM images WHERE config = ?1";
+        let query = "SELECT id FROM images WHERE config = ?1 ORDER BY id";
         let row: Option<i64> =
             change.query_row(query, [image.as_bytes()], |row| row.get(0)).optional().map_err(&fail)?;
         let row = row.ok_or_else(|| Error::NoSuchImage { name: image.to_string() })?;
@@ -225,13 +225,16 @@ impl Store {
         {
             let mut statement = change
                 .prepare(
-                    "SELECT name, root_listed, root_opaque FROM image_layers JOIN layers ON name = layer
+                    "SELECT layer, root_listed, root_opaque, name IS NULL FROM image_layers LEFT JOIN layers ON name = layer
                      WHERE image = ?1 ORDER BY position DESC",
                 )
                 .map_err(&fail)?;
             let mut rows = statement.query([row]).map_err(&fail)?;
             while let Some(row) = rows.next().map_err(&fail)? {
                 let name: String = row.get(0).map_err(&fail)?;
+                if row.get(3).map_err(&fail)? {
+                    return Err(Error::LayerAway { layer: name });
+                }
                 // The same layer twice is the same as its upper one, and overlay refuses it.
                 if !lower.iter().any(|above| above.name == name) {
                     lower.push(Lower { name, root_listed: row.get(1).map_err(&fail)? });

@@ -7,6 +7,7 @@ mod killed;
 mod layers;
 mod mapped;
 mod random;
+mod recipes;
 mod snapshots;
 
 use crate::{Candidate, Descriptor, Error, Expect, Image, Manifest, NewImage, Options, Result, Store};
@@ -183,8 +184,8 @@ pub(crate) fn publish(store: &Store, tars: &[Vec<u8>], label: &str, names: &[&st
 /// Files and directories of a store that hold images, layers or leftovers, but not the database.
 pub(crate) fn contents(store: &Store) -> Vec<String> {
     let mut found = Vec::new();
-    use crate::format::{BLOBS, LAYERS, MAPPED, SNAPSHOTS, WORK};
-    for directory in [BLOBS, LAYERS, MAPPED, WORK, SNAPSHOTS] {
+    use crate::format::{BLOBS, LAYERS, MAPPED, RECIPES, SNAPSHOTS, WORK};
+    for directory in [BLOBS, LAYERS, MAPPED, RECIPES, WORK, SNAPSHOTS] {
         for entry in std::fs::read_dir(store.root().join(directory)).unwrap() {
             found.push(format!("{directory}/{}", entry.unwrap().file_name().to_string_lossy()));
         }

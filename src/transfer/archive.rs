@@ -5,7 +5,7 @@ use crate::parts::{Archive, Demand, Layout, Parts, Pending, Supply};
 use crate::plan::{self, Documents, Found, Wanted};
 use crate::registry::{self, Repository};
 use crate::shelf::Shelf;
-use crate::trust::{self, Policy, Subject};
+use crate::trust::{self, Subject};
 use crate::{Choice, Error, Input, Loaded, Options, Progress, Result, Source, daemon, intake, stream};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
@@ -15,18 +15,25 @@ use store::Store;
 use types::{Digest, Reference};
 
 /// Loads every image of an archive (OCI, or what `docker save` and `podman save` write; plain, gzip or zstd) or of a
-/// directory with an OCI layout. Of an image for several platforms, the native one is taken.
+/// directory with an OCI layout. Of an image for several platforms, the native one is taken: what the options say of platforms
+/// and registries is not for archives.
 ///
 /// # Errors
 /// The first that was met. If one of several images is damaged, none is loaded.
-pub fn load(store: &Store, input: Input<'_>, policy: Option<&Policy>, progress: &dyn Progress) -> Result<Vec<Loaded>> {
+pub fn load(store: &Store, input: Input<'_>, options: &Options, progress: &dyn Progress) -> Result<Vec<Loaded>> {
     match input {
         Input::Reader(reader) => {
-            all(store, &stream::pass(store, reader, "standard input", progress)?, None, policy, progress)
+            let passed = stream::pass(store, reader, "standard input", options.drop_blobs, progress)?;
+            all(store, &passed, None, options, progress)
         }
-        Input::Path(path) => match open(store, &path, progress)? {
-            Opened::Shelf(shelf) => all(store, &shelf, Some(&path), policy, progress),
-            Opened::Passed(passed) => all(store, &passed, Some(&path), policy, progress),
+        Input::Url(url) => {
+            let mut page = registry::Page::get(&url, &options.registry)?;
+            let passed = stream::pass(store, &mut page, &url, options.drop_blobs, progress)?;
+            all(store, &passed, None, options, progress)
+        }
+        Input::Path(path) => match open(store, &path, options, progress)? {
+            Opened::Shelf(shelf) => all(store, &shelf, Some(&path), options, progress),
+            Opened::Passed(passed) => all(store, &passed, Some(&path), options, progress),
         },
     }
 }
@@ -50,7 +57,7 @@ pub fn fetch(store: &Store, source: &Source, options: &Options, progress: &dyn P
         }
         Source::Daemon(name) => {
             let mut archive = daemon::get(&options.registry.daemon, name)?;
-            let passed = stream::pass(store, &mut archive, &source.to_string(), progress)?;
+            let passed = stream::pass(store, &mut archive, &source.to_string(), options.drop_blobs, progress)?;
             return one(store, &passed, Demand::Docker, (source, &Choice::Only), options, progress);
         }
         Source::Registry(name) => return pull(store, name, options, &wanted, progress),
@@ -58,7 +65,7 @@ pub fn fetch(store: &Store, source: &Source, options: &Options, progress: &dyn P
         Source::Name(name) => return Err(Error::NotFetched(name.to_string())),
     };
     let is_archive = matches!(source, Source::OciArchive(..) | Source::DockerArchive(..));
-    match open(store, path, progress)? {
+    match open(store, path, options, progress)? {
         Opened::Shelf(Shelf::Directory { .. }) if is_archive => Err(Error::Unknown {
             archive: path.display().to_string(),
             why: "it is a directory: write `oci:` or `dir:` for those".into(),
@@ -79,7 +86,7 @@ enum Opened {
 }
 
 /// Opens a directory or a plain file as a shelf; what is compressed as a whole or is no regular file passes by once.
-fn open(store: &Store, path: &Path, progress: &dyn Progress) -> Result<Opened> {
+fn open(store: &Store, path: &Path, options: &Options, progress: &dyn Progress) -> Result<Opened> {
     let failed = |action, source| Error::File { action, path: path.into(), source };
     let descriptor = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| failed("open", e.into()))?;
@@ -99,14 +106,14 @@ fn open(store: &Store, path: &Path, progress: &dyn Progress) -> Result<Opened> {
     if is_plain {
         return Ok(Opened::Shelf(Shelf::tar(file, &title)?));
     }
-    Ok(Opened::Passed(stream::pass(store, &mut { file }, &title, progress)?))
+    Ok(Opened::Passed(stream::pass(store, &mut { file }, &title, options.drop_blobs, progress)?))
 }
 
 fn all(
     store: &Store,
     parts: &dyn Parts,
     path: Option<&Path>,
-    policy: Option<&Policy>,
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<Vec<Loaded>> {
     let wanted = Wanted::new(None);
@@ -116,7 +123,7 @@ fn all(
     let mut signed = Vec::new();
     let mut budget = plan::Budget::new(parts.title());
     for pending in archive.all(&wanted)? {
-        let signatures = archive.judge(&pending, policy, &subject(&archive, path, &pending))?;
+        let signatures = archive.judge(&pending, options.policy.as_ref(), &subject(&archive, path, &pending))?;
         signed.extend(digest(&pending).map(|digest| (digest, signatures)));
         let known = known(store, &archive, &pending)?;
         if known.is_none() {
@@ -132,7 +139,7 @@ fn all(
             progress.begin();
         }
         let supply = |layer: &plan::Layer| archive.layer(layer);
-        brought = intake::bring(store, images, &supply, intake::threads(), progress)?;
+        brought = intake::bring(store, images, &supply, intake::threads(), options.drop_blobs, progress)?;
     }
     for (manifest, signatures) in &signed {
         trust::keep(store, manifest, signatures)?;
@@ -174,7 +181,7 @@ fn one(
         progress.begin();
     }
     let supply = |layer: &plan::Layer| archive.layer(layer);
-    let loaded = single(intake::bring(store, vec![image], &supply, intake::threads(), progress)?)?;
+    let loaded = single(intake::bring(store, vec![image], &supply, intake::threads(), options.drop_blobs, progress)?)?;
     keep()?;
     Ok(loaded)
 }
@@ -200,7 +207,7 @@ fn containers(
         plan::Place::Member { name, .. } => Ok(Supply::Bytes(Box::new(from.layer(name)?))),
         plan::Place::Blob(digest, _) => Err(Error::NotFetched(digest.to_string())),
     };
-    single(intake::bring(store, vec![image], &supply, intake::threads(), progress)?)
+    single(intake::bring(store, vec![image], &supply, intake::threads(), options.drop_blobs, progress)?)
 }
 
 fn pull(
@@ -232,7 +239,7 @@ fn pull(
     }
     progress.begin();
     let supply = |layer: &plan::Layer| repository.layer(layer);
-    let loaded = single(intake::bring(store, vec![image], &supply, registry::THREADS, progress)?)?;
+    let loaded = single(intake::bring(store, vec![image], &supply, registry::THREADS, options.drop_blobs, progress)?)?;
     keep()?;
     Ok(loaded)
 }

@@ -100,6 +100,28 @@ impl Artifacts {
         self.read()
     }
 
+    /// Names that begin with `prefix`, of those that are no names of images and so are not listed.
+    pub fn hidden(&self, prefix: &str) -> Result<Vec<String>> {
+        let _lock = self.lock(false)?;
+        let index = self.entries()?;
+        let entries = index.get("manifests").and_then(Value::as_array).into_iter().flatten();
+        let names = entries.filter_map(|entry| entry["annotations"][NAME].as_str());
+        Ok(names.filter(|name| name.starts_with(prefix) && !name.contains('/')).map(str::to_owned).collect())
+    }
+
+    /// Until the file is dropped, nobody else makes hidden ones. None if somebody does, and `wait` is not wanted.
+    pub fn hiding(&self, wait: bool) -> Result<Option<File>> {
+        let path = self.path.join("hiding");
+        let failed = |source| Error::File { action: "lock", path: path.clone(), source };
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+        let how = if wait { FlockOperation::LockExclusive } else { FlockOperation::NonBlockingLockExclusive };
+        match rustix::io::retry_on_intr(|| flock(&file, how)) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(failed(errno.into())),
+        }
+    }
+
     fn entries(&self) -> Result<Map<String, Value>> {
         let path = self.path.join("index.json");
         match std::fs::read(&path) {

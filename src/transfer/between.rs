@@ -139,6 +139,18 @@ pub fn raw(from: &Source, options: &Options) -> Result<Vec<u8>> {
     })
 }
 
+/// An index of the manifests that refer to an image in its registry; with `kind` only of artifacts of that type.
+pub fn referrers(name: &Reference, kind: Option<&str>, options: &Options) -> Result<Vec<u8>> {
+    let repository = Repository::new(name, &options.registry)?;
+    let manifest = match name.digest {
+        Some(digest) => digest,
+        None => types::Digest::of(&repository.top()?.0),
+    };
+    let found = repository.referrers(&manifest, kind)?;
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": document::OCI_INDEX, "manifests": found});
+    Ok(serde_json::to_vec(&index).unwrap_or_default())
+}
+
 /// The tags of a repository, in the registry's order.
 pub fn tags(name: &Reference, options: &Options) -> Result<Vec<String>> {
     Repository::new(name, &options.registry)?.tags()

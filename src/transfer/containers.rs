@@ -230,6 +230,26 @@ pub fn graph_root(text: &str) -> Option<PathBuf> {
     toml::from_str::<Settings>(text).ok().map(|settings| settings.storage.graphroot)
 }
 
+/// The additional stores that the text of a storage.conf names; none if there are none, or if it is damaged.
+pub fn additional_stores(text: &str) -> Vec<PathBuf> {
+    #[derive(Deserialize)]
+    struct Settings {
+        storage: Storage,
+    }
+    #[derive(Deserialize)]
+    struct Storage {
+        #[serde(default)]
+        options: Options,
+    }
+    #[derive(Default, Deserialize)]
+    struct Options {
+        #[serde(default)]
+        additionalimagestores: Vec<PathBuf>,
+    }
+    let settings: Option<Settings> = toml::from_str(text).ok();
+    settings.map(|settings| settings.storage.options.additionalimagestores).unwrap_or_default()
+}
+
 /// An archive, put together from its files and the rest.
 pub struct Joined {
     entries: BufReader<flate2::read::MultiGzDecoder<BufReader<File>>>,
@@ -479,5 +499,9 @@ mod tests {
         let text = "[storage]\ndriver = \"overlay\"\ngraphroot = \"/a/b\"\n[storage.options]\nx = 1";
         assert_eq!(graph_root(text), Some("/a/b".into()));
         assert_eq!(graph_root("[storage]"), None);
+        let text =
+            "[storage]\ndriver = \"overlay\"\n[storage.options]\nadditionalimagestores = [\n\"/a\", \"/b\",\n]\n";
+        assert_eq!(additional_stores(text), [PathBuf::from("/a"), "/b".into()]);
+        assert!(additional_stores("[storage]").is_empty() && additional_stores("[").is_empty());
     }
 }

@@ -188,6 +188,7 @@ mod tests {
                 diff_id: None,
                 plain_size: None,
                 place: Place::Blob(digest, 5),
+                instead: None,
             }],
             signatures: Vec::new(),
         }

@@ -13,6 +13,7 @@ use crate::origin::{Leaf, Origin, Original};
 use crate::plan::Place;
 use crate::trust::Signature;
 use crate::{Error, Progress, Result};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,18 +76,20 @@ struct Step {
     opening: Option<Opening>,
     /// It is encrypted after all else.
     sealing: Option<Sealing>,
+    /// It takes the place of a layer as it came.
+    instead: bool,
 }
 
 impl Step {
     /// It goes as it is.
-    const NONE: Step = Step { from: None, to: None, chunked: false, opening: None, sealing: None };
+    const NONE: Step = Step { from: None, to: None, chunked: false, opening: None, sealing: None, instead: false };
 
     fn recompresses(&self) -> bool {
         self.from != self.to || self.chunked
     }
 
     fn changes(&self) -> bool {
-        self.recompresses() || self.opening.is_some() || self.sealing.is_some()
+        self.recompresses() || self.opening.is_some() || self.sealing.is_some() || self.instead
     }
 }
 
@@ -100,6 +103,7 @@ pub fn copy(
     progress: &dyn Progress,
 ) -> Result<Written> {
     let form = form(original, destination, change);
+    let original = &as_it_came(origin, original, destination, form, change)?;
     let steps = original
         .layers
         .iter()
@@ -143,6 +147,28 @@ pub fn copy(
     let valid = if same && change.signatures != Signatures::Drop { &original.signatures[..] } else { &[] };
     destination.signatures(&digest, valid, top)?;
     Ok(Written { digest, bytes, media_type })
+}
+
+/// The image with those layers as they came whose bytes are not here any more, but where they go to, or in a place that they
+/// can be taken from: then the manifest stays what it was.
+fn as_it_came<'o>(
+    origin: &dyn Origin,
+    original: &'o Original,
+    destination: &dyn Destination,
+    form: Form,
+    change: &Change,
+) -> Result<Cow<'o, Original>> {
+    let mut original = Cow::Borrowed(original);
+    let count = original.layers.len();
+    for at in 0..count {
+        let Some(before) = original.layers[at].instead.clone() else { continue };
+        let Place::Blob(digest, size) = before.place else { continue };
+        let stays = !step(origin, &before, (at, count), destination.packing(), form, change)?.changes();
+        if stays && destination.has(&digest, Some(size), &origin.repositories(&digest))? {
+            original.to_mut().layers[at] = *before;
+        }
+    }
+    Ok(original)
 }
 
 fn form(original: &Original, destination: &dyn Destination, change: &Change) -> Form {
@@ -195,7 +221,7 @@ fn step(
         _ => None,
     };
     let sealing = change.keys.seals(at, count).then(|| change.keys.seal(opening.as_ref().map_or(same, |o| o.digest)));
-    Ok(Step { from, to, chunked, opening, sealing })
+    Ok(Step { from, to, chunked, opening, sealing, instead: leaf.instead.is_some() })
 }
 
 /// How a layer is compressed that nobody tells of.

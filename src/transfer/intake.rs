@@ -41,7 +41,8 @@ pub fn known(store: &Store, id: &Digest, manifest: Option<&Digest>, names: Vec<S
     Ok(same.then_some(Loaded { id: *id, names, known: true }))
 }
 
-/// Brings `images` into the store, in their order, with up to `threads` layers at once.
+/// Brings `images` into the store, in their order, with up to `threads` layers at once, each of which loses its blob at once if
+/// `drop_blobs`.
 ///
 /// # Errors
 /// The first that was met, before any image was committed; or that of a commit, which the images before it survive.
@@ -50,13 +51,14 @@ pub fn bring(
     images: Vec<Image>,
     source: &Source<'_>,
     threads: usize,
+    drop_blobs: bool,
     progress: &dyn Progress,
 ) -> Result<Vec<Loaded>> {
     // The store reads more of a configuration than has been read so far: what it would refuse must not come after an image that
     // it has taken.
     images.iter().try_for_each(|image| store::Configuration::parse(&image.configuration).map(drop))?;
     let missing = missing(store, &images, progress)?;
-    let mut candidates = ingest(store, missing, source, threads, progress)?;
+    let mut candidates = ingest(store, missing, source, threads, drop_blobs, progress)?;
     images.into_iter().map(|image| commit(store, image, &mut candidates, progress)).collect()
 }
 
@@ -100,6 +102,7 @@ fn ingest(
     layers: Vec<Layer>,
     source: &Source<'_>,
     threads: usize,
+    drop_blobs: bool,
     progress: &dyn Progress,
 ) -> Result<Candidates> {
     let next = AtomicUsize::new(0);
@@ -107,7 +110,12 @@ fn ingest(
     let work = || {
         loop {
             let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-            let result = read(store, layer, source, progress);
+            let result = read(store, layer, source, progress).and_then(|(mut candidate, compression)| {
+                if drop_blobs {
+                    store.drop_blob(&mut candidate)?;
+                }
+                Ok((candidate, compression))
+            });
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             match (done.as_mut(), result) {
                 (Ok(candidates), Ok(read)) => drop(candidates.insert(key(layer), read)),
@@ -216,6 +224,13 @@ fn made(store: &Store, image: &Image, candidates: &Candidates) -> Result<Vec<u8>
 
 /// The compression of a blob of the store.
 fn stored(store: &Store, digest: &Digest) -> Result<Compression> {
+    if let Some(compression) = store.dropped(digest)? {
+        return Ok(match compression.as_str() {
+            "gzip" => Compression::Gzip,
+            "zstd" => Compression::Zstd,
+            _ => Compression::Plain,
+        });
+    }
     let mut start = [0; 4];
     let failed = |source| Error::File { action: "read", path: format!("blob {digest} of the store").into(), source };
     let file = store.blob(digest)?.ok_or(store::Error::MissingLayer { digest: *digest })?;

@@ -39,8 +39,8 @@ mod trust;
 pub use archive::{fetch, load};
 pub use stream::{compression, decompressed};
 
-pub use between::{Examined, archive_tags, copy, examine, raw, tags};
-pub use containers::graph_root;
+pub use between::{Examined, archive_tags, copy, examine, raw, referrers, tags};
+pub use containers::{additional_stores, graph_root};
 pub use convert::Form;
 pub use copy::{Change, Signatures, Written};
 pub use document::Descriptor;
@@ -67,6 +67,8 @@ pub enum Input<'a> {
     Path(PathBuf),
     /// Bytes of an archive that come once: standard input.
     Reader(&'a mut (dyn Read + Send)),
+    /// The address of an archive, of http or https.
+    Url(String),
 }
 
 /// How an image is fetched.
@@ -78,6 +80,8 @@ pub struct Options {
     pub registry: Registry,
     /// Which images are accepted; none means all.
     pub policy: Option<Policy>,
+    /// Blobs go when their layers are unpacked ([`store::Store::drop_blob`]).
+    pub drop_blobs: bool,
 }
 
 /// How registries are talked to. Read from the environment by nobody in this room.

@@ -292,7 +292,16 @@ pub struct Sending<'a> {
     /// With its images; otherwise they must be there.
     pub all: bool,
     /// Compressions in which each image is there, too.
-    pub more: &'a [Compression],
+    pub more: &'a [Twin],
+}
+
+/// A compression in which an image is there a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Twin {
+    /// The compression.
+    pub compression: Compression,
+    /// Of zstd: zstd:chunked.
+    pub chunked: bool,
 }
 
 /// Writes a list, with its images, to wherever `to` says.
@@ -321,8 +330,8 @@ pub fn push(
             if written.digest != entry.digest {
                 changed.insert(entry.digest, (written.digest, written.bytes.len() as u64, written.media_type.clone()));
             }
-            for compression in sending.more {
-                let more = Change { compression: Some(*compression), force: true, ..change.clone() };
+            for Twin { compression, chunked } in sending.more {
+                let more = Change { compression: Some(*compression), chunked: *chunked, force: true, ..change.clone() };
                 let again = one(entry, &more)?;
                 if again.digest != written.digest {
                     listed.twin(entry, &again, *compression);

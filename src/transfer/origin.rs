@@ -5,7 +5,9 @@
 //!
 //! Must not know: where it is copied to.
 
+use crate::convert::Form;
 use crate::document::Descriptor;
+use crate::intake::Compression;
 use crate::parts::{Archive, Supply};
 use crate::plan::{self, Documents, Found, Image, Layer, Place};
 use crate::registry::Repository;
@@ -29,7 +31,7 @@ pub trait Origin: Sync {
 }
 
 /// One manifest with what it refers to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Original {
     /// Its bytes and media type; none where the source has none and one is to be made.
     pub manifest: Option<(Vec<u8>, String)>,
@@ -56,6 +58,8 @@ pub struct Leaf {
     pub plain_size: Option<u64>,
     /// Where its bytes are.
     pub place: Place,
+    /// The layer as it came, where these bytes are not there any more: this one is what was in them.
+    pub instead: Option<Box<Leaf>>,
 }
 
 impl Original {
@@ -91,6 +95,7 @@ impl Original {
             diff_id: Some(layer.diff_id),
             plain_size: None,
             place: layer.place,
+            instead: None,
         };
         Original {
             manifest: None,
@@ -108,11 +113,35 @@ impl Original {
             name: image.manifest.to_string(),
             why: "it is not in the store".into(),
         })?;
-        Original::of(&Stored::new(store), plan::manifest(&image.media_type, bytes)?)
+        let mut original = Original::of(&Stored::new(store), plan::manifest(&image.media_type, bytes)?)?;
+        for leaf in &mut original.layers {
+            leaf.rebuild(store, Form::of(&image.media_type))?;
+        }
+        Ok(original)
     }
 }
 
 impl Leaf {
+    /// Takes the plain tar in the place of a compressed blob that the store has not kept.
+    fn rebuild(&mut self, store: &Store, form: Form) -> Result<()> {
+        let (Place::Blob(digest, _), Some(diff_id)) = (&self.place, self.diff_id) else { return Ok(()) };
+        if *digest == diff_id || store.dropped(digest)?.is_none() {
+            return Ok(());
+        }
+        let rebuilt = store.rebuilt(&diff_id)?.ok_or(store::Error::MissingLayer { digest: *digest })?;
+        let plain = Leaf {
+            kind: form.layer(Compression::Plain).into(),
+            annotations: BTreeMap::new(),
+            diff_id: self.diff_id,
+            plain_size: Some(rebuilt.size()),
+            place: Place::Blob(diff_id, rebuilt.size()),
+            instead: None,
+        };
+        let before = std::mem::replace(self, plain);
+        self.instead = Some(Box::new(before));
+        Ok(())
+    }
+
     fn of(layer: Descriptor, diff_id: Option<Digest>) -> Leaf {
         Leaf {
             kind: layer.media_type,
@@ -120,6 +149,7 @@ impl Leaf {
             diff_id,
             plain_size: None,
             place: Place::Blob(layer.digest, layer.size),
+            instead: None,
         }
     }
 }
@@ -160,8 +190,12 @@ impl Origin for Stored<'_> {
 
     fn layer(&self, leaf: &Leaf) -> Result<Box<dyn Read + Send + '_>> {
         let Place::Blob(digest, _) = &leaf.place else { return Err(Error::NotFetched("the store".into())) };
-        let file = self.store.blob(digest)?.ok_or(store::Error::MissingLayer { digest: *digest })?;
-        Ok(Box::new(file))
+        if let Some(file) = self.store.blob(digest)? {
+            return Ok(Box::new(file));
+        }
+        // A tar that was never compressed is its own blob.
+        let rebuilt = self.store.rebuilt(digest)?.ok_or(store::Error::MissingLayer { digest: *digest })?;
+        Ok(Box::new(rebuilt))
     }
 
     fn repositories(&self, blob: &Digest) -> Vec<(String, String)> {

@@ -8,6 +8,7 @@ mod client;
 pub mod credential;
 mod page;
 pub mod push;
+mod referrers;
 pub mod search;
 mod tls;
 mod token;
@@ -203,6 +204,9 @@ impl Documents for Repository<'_> {
             return Ok(found);
         }
         found.extend(self.attached(manifest)?);
+        if found.is_empty() {
+            found.extend(self.referring(manifest)?);
+        }
         Ok(found)
     }
 
@@ -219,6 +223,22 @@ impl Repository<'_> {
             Err(Error::ManifestUnknown { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Those that refer to a manifest, as cosign writes them where registries list such.
+    fn referring(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        let mut found = Vec::new();
+        for entry in self.referrers(manifest, Some(trust::ARTIFACT))?.into_iter().take(trust::MOST) {
+            let descriptor: Descriptor = serde_json::from_value(entry).map_err(|e| Error::Document {
+                what: "index",
+                name: "of referrers".into(),
+                why: e.to_string(),
+            })?;
+            let (bytes, _) = self.manifest(&descriptor.digest.to_string())?;
+            document::verify("manifest", &descriptor, &bytes)?;
+            found.extend(trust::of_manifest(&bytes, &|layer, limit| self.blob_bytes("signature", layer, limit))?);
+        }
+        Ok(found)
     }
 }
 

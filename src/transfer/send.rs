@@ -86,7 +86,9 @@ pub fn save(
                 destination.next(names.clone());
                 let mut original = Original::stored(store, image)?;
                 if sized {
-                    original.layers.iter_mut().for_each(|leaf| leaf.plain_size = said(store, leaf));
+                    for leaf in &mut original.layers {
+                        leaf.plain_size = leaf.plain_size.or_else(|| said(store, leaf));
+                    }
                 }
                 copy::copy(&Stored::new(store), &original, &destination, &wishes.change, true, progress)?;
             }

@@ -52,19 +52,30 @@ enum Part {
 /// Where layers go.
 struct Sink<'s, 'env> {
     store: &'env Store,
+    drop_blobs: bool,
     progress: &'env dyn Progress,
     running: Vec<(String, ScopedJoinHandle<'s, Result<Candidate>>)>,
     done: HashMap<String, Result<Candidate>>,
 }
 
-/// Reads the archive `input`, called `title`, to its end; it may be compressed by gzip or zstd.
-pub fn pass(store: &Store, input: &mut (dyn Read + Send), title: &str, progress: &dyn Progress) -> Result<Passed> {
+/// Reads the archive `input`, called `title`, to its end; it may be compressed by gzip or zstd. Layers lose their blobs at once if
+/// `drop_blobs`.
+pub fn pass(
+    store: &Store,
+    input: &mut (dyn Read + Send),
+    title: &str,
+    drop_blobs: bool,
+    progress: &dyn Progress,
+) -> Result<Passed> {
     progress.begin();
     let mut input = BufReader::with_capacity(PIECE, input);
     let magic = input.fill_buf().map_err(|source| Error::Read { archive: title.into(), source })?;
     match compression(magic) {
-        Some(kind) => walk(store, BufReader::with_capacity(PIECE, inflate(kind, input, title)?), title, progress),
-        None => walk(store, input, title, progress),
+        Some(kind) => {
+            let input = BufReader::with_capacity(PIECE, inflate(kind, input, title)?);
+            walk(store, input, title, drop_blobs, progress)
+        }
+        None => walk(store, input, title, drop_blobs, progress),
     }
 }
 
@@ -100,9 +111,9 @@ pub fn compression(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn walk(store: &Store, input: impl BufRead, title: &str, progress: &dyn Progress) -> Result<Passed> {
+fn walk(store: &Store, input: impl BufRead, title: &str, drop_blobs: bool, progress: &dyn Progress) -> Result<Passed> {
     std::thread::scope(|scope| {
-        let mut sink = Sink { store, progress, running: Vec::new(), done: HashMap::new() };
+        let mut sink = Sink { store, drop_blobs, progress, running: Vec::new(), done: HashMap::new() };
         let mut tape = Tape::new(Buffered(input), title);
         let members = members(&mut tape, scope, &mut sink, title)?;
         tape.drain();
@@ -225,13 +236,19 @@ impl<'s, 'env> Sink<'s, 'env> {
     ) -> Result<()> {
         self.finish(intake::threads().max(2) - 1);
         let digest = member.name.starts_with("blobs/sha256/").then(|| named(&member.name)).flatten();
-        let (store, progress) = (self.store, self.progress);
+        let (store, drop_blobs, progress) = (self.store, self.drop_blobs, self.progress);
         let (send, pieces) = sync_channel(QUEUE);
         let expect = Expect { digest, size: Some(member.size), diff_id: None };
         progress.blob(digest.as_ref(), Some(member.size));
         let queued = Queued { pieces, piece: start, at: 0, ended: false };
         let worker = std::thread::Builder::new()
-            .spawn_scoped(scope, move || Ok(store.ingest_layer(queued, expect)?))
+            .spawn_scoped(scope, move || {
+                let mut candidate = store.ingest_layer(queued, expect)?;
+                if drop_blobs {
+                    store.drop_blob(&mut candidate)?;
+                }
+                Ok(candidate)
+            })
             .map_err(|source| store::Error::Thread { blob: member.name.clone(), source })?;
         self.running.push((member.name.clone(), worker));
         self.pump(tape, member, digest.as_ref(), send)?;

@@ -29,7 +29,7 @@ pub use private_key::PrivateKey;
 use rules::{Requirement, Rules};
 pub use shelved::{keep, kept};
 pub use signature::{LARGEST as LARGEST_SIGNATURE, MOST, SIGSTORE_KIND, SIMPLE_KIND, Signature, named, payload};
-pub use sigstore::{attachment, of_manifest, tag};
+pub use sigstore::{ARTIFACT, attachment, of_manifest, tag};
 use std::path::{Path, PathBuf};
 use types::{Digest, Reference};
 

@@ -97,3 +97,58 @@ fn names_of_strangers_do_not_lead_out_of_the_directory() {
     assert!(!home.path("escaped").exists());
     home.run(&["artifact", "extract", "mine", text(&home.path("one"))]).quiet();
 }
+
+#[test]
+fn an_artifact_about_an_image_is_listed_with_it() {
+    let home = Home::new();
+    let Some(registry) = Registry::start(&home, "", "") else { return };
+    home.load();
+    let (image, docker) = (format!("{}/app:1", registry.address), format!("docker://{}/app:1", registry.address));
+    home.run(&["push", "-q", "busybox", &image]).quiet();
+    let referring = |more: &[&str]| -> Value {
+        let found = home.run(&[&["inspect", "--referrers", &docker], more].concat()).ok();
+        serde_json::from_str::<Value>(&found).unwrap()["manifests"].clone()
+    };
+    assert_eq!(referring(&[]), Value::Array(Vec::new()));
+    let file = home.write("a.txt", b"text");
+    let add = |name: &str, kind: &str| {
+        home.run(&["artifact", "add", "--type", kind, "--subject", &docker, name, text(&file)]).ok()
+    };
+    let first = add("first", "application/x.first");
+    add("second", "application/x.second");
+    // A registry that keeps no such list has it under a tag; the second time nothing changes.
+    for (artifact, tag) in [("first", "a"), ("second", "b"), ("first", "a")] {
+        home.run(&["artifact", "push", "-q", artifact, &format!("{}/app:{tag}", registry.address)]).quiet();
+    }
+    let found = referring(&[]);
+    assert_eq!(found.as_array().unwrap().len(), 2, "{found}");
+    assert_eq!(found[0]["digest"], format!("sha256:{first}"));
+    assert_eq!(found[0]["artifactType"], "application/x.first");
+    let chosen = referring(&["--referrer-type", "application/x.second"]);
+    assert_eq!((chosen.as_array().unwrap().len(), &chosen[0]), (1, &found[1]));
+    home.run(&["inspect", "--referrers", "oci-archive:/x"]).fails(125, &["registries"]);
+    home.run(&["artifact", "add", "--append", "--subject", &docker, "first", text(&file)]).fails(125, &["--subject"]);
+    home.run(&["artifact", "add", "--subject", &format!("{docker}-no"), "third", text(&file)]).fails(125, &["unknown"]);
+}
+
+#[test]
+fn what_a_killed_command_left_for_a_list_goes() {
+    let home = Home::new();
+    let file = home.write("a.txt", b"text");
+    home.run(&["manifest", "create", "list"]).ok();
+    home.run(&["manifest", "add", "--artifact", "list", text(&file)]).ok();
+    let index = home.path("root/artifacts/index.json");
+    let read = || -> Value { serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap() };
+    let before = read();
+    // As it is where nobody came to write it down in the list.
+    let mut left = before.clone();
+    let mut entry = left["manifests"][0].clone();
+    entry["annotations"]["org.opencontainers.image.ref.name"] = "listed-0123".into();
+    left["manifests"].as_array_mut().unwrap().push(entry);
+    std::fs::write(&index, left.to_string()).unwrap();
+    home.run(&["artifact", "ls"]).ok();
+    assert_eq!(read()["manifests"], before["manifests"]);
+    home.run(&["manifest", "inspect", "list"]).ok();
+    home.run(&["manifest", "rm", "list"]).ok();
+    assert_eq!(read()["manifests"], Value::Array(Vec::new()));
+}

@@ -103,6 +103,12 @@ fn images_are_added_in_another_compression() {
     let blob = manifests[1]["digest"].as_str().unwrap().replace(':', "/");
     let manifest = std::fs::read_to_string(home.path(&format!("all/blobs/{blob}"))).unwrap();
     assert!(manifest.contains("tar+zstd"), "{manifest}");
+    let chunked = format!("oci:{}:all", text(&home.path("chunked")));
+    home.run(&["manifest", "push", "-q", "--add-compression", "zstd:chunked", "one", &chunked]).quiet();
+    let index: Value = serde_json::from_str(&home.run(&["inspect", "--raw", &chunked]).ok()).unwrap();
+    let blob = index["manifests"][1]["digest"].as_str().unwrap().replace(':', "/");
+    let manifest = std::fs::read_to_string(home.path(&format!("chunked/blobs/{blob}"))).unwrap();
+    assert!(manifest.contains("io.github.containers.zstd-chunked.manifest-checksum"), "{manifest}");
     home.run(&["manifest", "push", "-q", "--add-compression", "rar", "one", &to]).fails(125, &["rar"]);
 }
 

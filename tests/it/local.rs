@@ -162,6 +162,16 @@ fn an_archive_comes_from_the_web() {
         home.run(&["import", &format!("http://{address}/{page}"), "x"]).fails(125, &[word]);
     }
     assert_eq!(home.run(&["images", "-q"]).quiet(), "");
+    // Images, too.
+    let archive = image::archive(&image::oci(&[Image::busybox("localhost/app:1")]));
+    let whole = format!("200 OK\r\nContent-Length: {}", archive.len());
+    let cut = archive[..archive.len() / 2].to_vec();
+    let address = serve(vec![("/image.tar", whole.clone(), archive), ("/cut", whole, cut)]);
+    home.run(&["load", "-q", "-i", &format!("http://{address}/cut")]).fails(125, &["/cut"]);
+    home.run(&["load", "-q", "-i", &format!("http://{address}/nothing")]).fails(125, &["404"]);
+    assert_eq!(home.run(&["images", "-q"]).quiet(), "");
+    home.run(&["load", "-q", "-i", &format!("http://{address}/image.tar")]).ok();
+    assert_eq!(home.run(&["run", "--rm", "app:1", "echo", "fine"]).quiet(), "fine");
 }
 
 #[test]
@@ -211,4 +221,23 @@ fn no_container_is_made_of_an_image_that_goes() {
             home.run(&["rm", id.trim()]).ok();
         }
     }
+}
+
+#[test]
+fn names_that_an_image_had_are_remembered() {
+    let home = Home::new();
+    home.load();
+    home.run(&["tag", "busybox", "second:1"]).ok();
+    home.run(&["tag", "busybox", "third:1"]).ok();
+    let id = home.run(&["images", "-q", "--no-trunc", "busybox"]).quiet();
+    home.run(&["untag", "busybox", "third:1"]).ok();
+    home.run(&["rmi", "second:1"]).ok();
+    let history = home.run(&["images", "--format", "{{.History}}"]).quiet();
+    assert_eq!(history, "localhost/busybox:latest, localhost/third:1, localhost/second:1");
+    assert_eq!(home.run(&["image", "inspect", "--format", "{{len .NamesHistory}}", &id]).quiet(), "3");
+    assert!(home.run(&["images", "--history"]).quiet().contains("third:1"));
+    // With the image they are forgotten.
+    home.run(&["rmi", &id]).ok();
+    home.load();
+    assert_eq!(home.run(&["images", "--format", "{{.History}}"]).quiet(), "localhost/busybox:latest");
 }

@@ -3,11 +3,13 @@
 //!
 //! Must not know: any room. What is not told by exit codes, output and the kernel is not tested here.
 
+mod additional;
 mod artifacts;
 mod attach;
 mod bench;
 mod between;
 mod binary;
+mod blobless;
 mod bundle;
 mod chunked;
 mod confinement;

@@ -97,6 +97,17 @@ fn every_built_flag_is_podmans() {
         ("image sign", "sign-by-sigstore-private-key"),
         ("image sign", "sign-passphrase-file"),
     ];
+    // What Podman has no word for.
+    const OURS: [(&str, &str); 8] = [
+        ("pull", "no-blobs"),
+        ("load", "no-blobs"),
+        ("inspect", "referrers"),
+        ("inspect", "referrer-type"),
+        ("skopeo inspect", "referrers"),
+        ("skopeo inspect", "referrer-type"),
+        ("artifact add", "subject"),
+        ("artifact add", "tls-verify"),
+    ];
     // Docker's option, and one of newer versions of Docker's `save`.
     const DOCKERS: [(&str, &str); 2] = [("push", "all-tags"), ("save", "platform")];
     let skopeos = SKOPEO.iter().map(|(word, verb)| (format!("skopeo {word}"), *verb));
@@ -123,6 +134,7 @@ fn every_built_flag_is_podmans() {
                 || path == "container clone"
                 || SKOPEOS.contains(&(path, flag.long))
                 || DOCKERS.contains(&(path, flag.long))
+                || OURS.contains(&(path, flag.long))
             {
                 continue;
             }

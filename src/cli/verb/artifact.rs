@@ -14,6 +14,12 @@ use ops::artifact::{Add, Artifact, Extract, Pull, Push};
 use ops::image::{Access, Signing};
 use serde_json::{Value, json};
 
+impl HasAccess for Add {
+    fn access(&mut self) -> &mut Access {
+        &mut self.access
+    }
+}
+
 /// `artifact add`.
 pub const ADD: Verb<Add> = Verb {
     path: "artifact add",
@@ -26,6 +32,10 @@ pub const ADD: Verb<Add> = Verb {
         short('a', switch("append", "Add the files to an artifact that exists", |r: &mut Add, on| r.append = on)),
         text("file-type", "Media type of the files", |r, v| r.file_kind = Some(v.into())),
         switch("replace", "Replace an artifact of that name", |r, on| r.replace = on),
+        text("subject", "The image that it is about, which it is listed with in registries", |r, v| {
+            r.subject = Some(v.into());
+        }),
+        registry_flags::tls_verify(),
         text("type", "Type of the artifact", |r, v| r.kind = Some(v.into())),
     ]],
     execute: |program, asked, mut arguments| {
@@ -118,6 +128,7 @@ pub const PUSH: Verb<Pushing> = Verb {
         registry_flags::retry_delay(),
         signing_flags::by(),
         signing_flags::by_sigstore(),
+        signing_flags::by_sequoia(),
         signing_flags::passphrase(),
         registry_flags::tls_verify(),
     ]],

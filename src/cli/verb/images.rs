@@ -31,7 +31,7 @@ const FLAGS: &[Flag<Asked>] = &[
         r.format = Some(v.into());
         Ok(())
     }),
-    switch("history", "Show all names of each image", |r, on| r.history = on),
+    switch("history", "Show all names that each image has or had", |r, on| r.history = on),
     switch("no-trunc", "Cut nothing short", |r, on| r.full = on),
     short('n', switch("noheading", "Print no headings", |r, on| r.no_heading = on)),
     short('q', switch("quiet", "Print only ids", |r, on| r.quiet = on)),
@@ -64,6 +64,7 @@ const COLUMNS: &[Column] = &[
     ("Id", "IMAGE ID"),
     ("Labels", "LABELS"),
     ("Names", "NAMES"),
+    ("ReadOnly", "R/O"),
     ("Repository", "REPOSITORY"),
     ("Size", "SIZE"),
     ("Tag", "TAG"),
@@ -112,7 +113,13 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
             if asked.history {
                 headings.push("HISTORY");
             }
-            let cells: Vec<_> = rows.iter().map(|row| cells(row, now, &asked)).collect();
+            let mut cells: Vec<_> = rows.iter().map(|row| cells(row, now, &asked)).collect();
+            if rows.iter().any(|row| row.image.read_only) {
+                headings.push("R/O");
+                for (cells, row) in cells.iter_mut().zip(&rows) {
+                    cells.push(row.image.read_only.to_string());
+                }
+            }
             table_of(&headings, &cells, asked.no_heading)
         }
     };
@@ -177,7 +184,7 @@ fn cells(row: &Row<'_>, now: i64, asked: &Asked) -> Vec<String> {
         cells.insert(2, image.digest.to_string());
     }
     if asked.history {
-        cells.push(image.names.join(", "));
+        cells.push(history(image));
     }
     cells
 }
@@ -192,11 +199,12 @@ fn fields(row: &Row<'_>, now: i64, full: bool) -> Value {
         "CreatedSince": ago(image.created, now),
         "CreatedTime": go(image.created),
         "Digest": image.digest,
-        "History": image.names.join(", "),
+        "History": history(image),
         "ID": id(image, full),
         "Id": id(image, full),
         "Labels": labels(image),
         "Names": image.names,
+        "ReadOnly": image.read_only,
         "Repository": row.repository,
         "Size": types::size::human(image.size, 3),
         "Tag": row.tag,
@@ -219,11 +227,18 @@ fn object(image: &Summary) -> Value {
         "Labels": labels(image),
         "Containers": image.containers,
         "Names": image.names,
+        "History": image.names.iter().chain(&image.former_names).collect::<Vec<_>>(),
         "Digest": image.digest,
         "Created": image.created,
         "CreatedAt": rfc3339(image.created),
         "IsManifestList": image.list,
+        "ReadOnly": image.read_only,
     })
+}
+
+/// All names that an image has or had.
+fn history(image: &Summary) -> String {
+    image.names.iter().chain(&image.former_names).map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn labels(image: &Summary) -> Value {
@@ -244,8 +259,10 @@ mod tests {
             created: 1000,
             size: 2_141_805,
             labels: Vec::new(),
+            former_names: Vec::new(),
             containers: 0,
             list: false,
+            read_only: false,
         };
         let now = 1120 * 1_000_000_000;
         let of = |image: &Summary| -> Vec<Vec<String>> {
@@ -269,8 +286,10 @@ mod tests {
             created: 0,
             size: 0,
             labels: Vec::new(),
+            former_names: Vec::new(),
             containers: 0,
             list: false,
+            read_only: false,
         };
         let fields = fields(&rows_of(&image)[0], 0, false);
         let names: Vec<_> = fields.as_object().unwrap().keys().map(String::as_str).collect();

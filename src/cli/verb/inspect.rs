@@ -51,6 +51,14 @@ const ELSEWHERE: &[Flag<Asked>] = &[
         r.variant = Some(v.into());
         Ok(())
     }),
+    switch("referrers", "Of docker://IMAGE: list the signatures and artifacts that refer to it", |r, on| {
+        r.examine.referrers = on;
+    }),
+    value("referrer-type", "string", "Of those, only artifacts of this type", |r, v| {
+        r.examine.referrers = true;
+        r.examine.referrer_kind = Some(v.into());
+        Ok(())
+    }),
     switch("raw", "Of docker://IMAGE and the like: print the manifest, or the configuration, as it is", |r, on| {
         r.examine.raw = on;
     }),

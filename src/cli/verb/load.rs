@@ -17,7 +17,7 @@ pub struct Asked {
 const FLAGS: &[Flag<Asked>] = &[
     short(
         'i',
-        value("input", "string", "Read from this archive or directory instead of standard input", |r, v| {
+        value("input", "string", "Read from this file, directory or http(s) address, not standard input", |r, v| {
             r.load.input = Some(v.into());
             Ok(())
         }),
@@ -26,6 +26,7 @@ const FLAGS: &[Flag<Asked>] = &[
         r.load.signature_policy = Some(v.into());
         Ok(())
     }),
+    switch("no-blobs", super::registry_flags::NO_BLOBS, |r, on| r.load.no_blobs = Some(on)),
     short('q', switch("quiet", "Print nothing but the names", |r, on| r.quiet = on)),
 ];
 
@@ -45,6 +46,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
         return Err(Failure::new(format!("`{} load` takes no arguments", program.name)));
     }
     match &asked.load.input {
+        Some(path) if path.starts_with("http:") || path.starts_with("https:") => {}
         Some(path) => {
             std::fs::metadata(path).map_err(|e| Failure::new(format!("stat {}: {}", path.display(), reason(&e))))?;
         }

@@ -279,7 +279,7 @@ pub const PUSH: Verb<Pushing> = Verb {
     examples: &["mylist:v1 quay.io/me/image:v1", "--rm mylist oci-archive:image.tar"],
     interspersed: true,
     flags: &[&[
-        list("add-compression", "Add each image in this compression, too: gzip, zstd", |r, v| {
+        list("add-compression", "Add each image in this compression, too: gzip, zstd, zstd:chunked", |r, v| {
             r.push.more_compressions.push(v);
         }),
         switch("all", "Push the images of the list, too (default true)", |r, on| r.push.all = Some(on)),
@@ -307,6 +307,7 @@ pub const PUSH: Verb<Pushing> = Verb {
         signing_flags::remove(),
         signing_flags::by(),
         signing_flags::by_sigstore(),
+        signing_flags::by_sequoia(),
         signing_flags::passphrase(),
         switch("rm", "Remove the list when it is pushed", |r, on| r.push.remove = on),
         registry_flags::tls_verify(),

@@ -56,6 +56,7 @@ const FLAGS: &[Flag<Asked>] = &[
         r.pull.policy = Some(v.into());
         Ok(())
     }),
+    switch("no-blobs", registry_flags::NO_BLOBS, |r, on| r.pull.no_blobs = Some(on)),
     short('q', switch("quiet", "Print only the image's id", |r, on| r.quiet = on)),
 ];
 

@@ -9,6 +9,9 @@ pub trait HasAccess {
     fn access(&mut self) -> &mut Access;
 }
 
+/// What `--no-blobs` does.
+pub const NO_BLOBS: &str = "Keep unpacked files alone, of which layers are made again when saved";
+
 /// `--decryption-key`.
 pub const fn decryption_key<R: HasAccess>() -> Flag<R> {
     value("decryption-key", "string", "Open encrypted layers with the private key in this file", |r: &mut R, v| {

@@ -49,7 +49,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     let engine = program.engine()?;
     let mut names = arguments;
     if asked.all {
-        for image in engine.images(&List::default()).map_err(plain)? {
+        for image in engine.images(&List::default()).map_err(plain)?.into_iter().filter(|image| !image.read_only) {
             // Each name is taken away by itself: the last takes the image along.
             let id = image.id.hex();
             names.extend(if image.names.is_empty() || asked.force { vec![id] } else { image.names });

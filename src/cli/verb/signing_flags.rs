@@ -24,6 +24,16 @@ pub const fn by<R: HasSigning>() -> Flag<R> {
     })
 }
 
+/// `--sign-by-sq-fingerprint`, which says what to do instead.
+pub const fn by_sequoia<R: HasSigning>() -> Flag<R> {
+    value("sign-by-sq-fingerprint", "fingerprint", "Not done here: sign with a key of Sequoia's key store", |_, v| {
+        Err(format!(
+            "keys of Sequoia's key store are not read here: write the key to a file, `sq key export --cert {v} --output FILE`, \
+             and sign with --sign-by FILE"
+        ))
+    })
+}
+
 /// `--sign-by-sigstore-private-key`.
 pub const fn by_sigstore<R: HasSigning>() -> Flag<R> {
     value(

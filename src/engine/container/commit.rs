@@ -63,7 +63,10 @@ impl Engine {
         if paused {
             self.unpause(record.id.as_str())?;
         }
-        let layer = layer?;
+        let mut layer = layer?;
+        if self.drops_blobs(None)? {
+            self.store()?.drop_blob(&mut layer).map_err(fault::store)?;
+        }
         let descriptor = Descriptor {
             media_type: layer_type("application/vnd.oci.image.layer.v1.tar", asked.docker),
             digest: layer.digest(),

@@ -123,6 +123,7 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
         proxies: Vec::new(),
         auth_files: Vec::new(),
         certificate_roots: Vec::new(),
+        image_stores: Vec::new(),
         containers: Default::default(),
         lookaside: Vec::new(),
         signatures: None,

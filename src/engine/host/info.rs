@@ -123,7 +123,7 @@ impl Engine {
                 "Why not shifting": owners.reason,
                 "Shifted layers without contents": owners.references.to_string(),
             },
-            "graphOptions": {},
+            "graphOptions": graph_options(self.store()?.lenders()),
             "graphRoot": self.settings.root,
             "graphRootAllocated": space.as_ref().map_or(0, |s| s.f_blocks * s.f_frsize),
             "graphRootUsed": space.as_ref().map_or(0, |s| s.f_blocks.saturating_sub(s.f_bfree) * s.f_frsize),
@@ -182,4 +182,14 @@ fn uptime() -> String {
     let seconds: f64 = text("/proc/uptime").split_whitespace().next().and_then(|t| t.parse().ok()).unwrap_or(0.0);
     let whole = seconds as u64;
     format!("{}h {}m {:.2}s", whole / 3600, whole / 60 % 60, seconds % 60.0)
+}
+
+/// The additional stores, as Podman tells them.
+fn graph_options(lenders: &[std::path::PathBuf]) -> Value {
+    match lenders {
+        [] => json!({}),
+        all => {
+            json!({"overlay.imagestore": all.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",")})
+        }
+    }
 }

@@ -46,8 +46,16 @@ impl Engine {
             }
             annotations.insert(key.to_owned(), value.to_owned());
         }
+        if asked.append && asked.subject.is_some() {
+            return Err(Fault::invalid("--append cannot be used together with --subject"));
+        }
+        let subject = match &asked.subject {
+            Some(subject) => self.entries(subject, false, None, &asked.access)?.pop().map(|(entry, _)| entry),
+            None => None,
+        };
         let digest = place.make(&Making {
             name: name.clone(),
+            subject,
             files: asked.files.clone(),
             kind: asked.kind.clone(),
             file_kind: asked.file_kind.clone(),
@@ -86,13 +94,15 @@ impl Engine {
         let mut wishes = wishes(None, &Compression::default(), &asked.signing)?;
         wishes.plain = true;
         let registry = self.registry_options(&asked.access)?;
-        let options = transfer::Options { platform: None, registry, policy: None };
+        let options = transfer::Options { registry, ..transfer::Options::default() };
         let sent = self.artifact_place()?.send(&found.name, &to, &options, &wishes, &Told(watch));
         sent.map_err(fault::transfer)
     }
 
     /// All artifacts, by name.
     pub fn artifacts(&self) -> Result<Vec<Artifact>, Fault> {
+        // What is left of killed commands goes, as far as that can be.
+        let _ = self.collect_artifacts();
         let found = self.artifact_place()?.list().map_err(fault::transfer)?;
         Ok(found.iter().map(summary).collect())
     }

@@ -65,6 +65,17 @@ impl Engine {
     pub fn examine_image(&self, asked: &Examine) -> Result<Examined, Fault> {
         let from = source(&asked.source)?;
         let options = self.transfer_options(asked.platform.as_deref(), &asked.access)?;
+        if asked.referrers {
+            return match &from {
+                Source::Registry(name) => transfer::referrers(name, asked.referrer_kind.as_deref(), &options)
+                    .map_err(fault::transfer)
+                    .and_then(|index| match asked.raw {
+                        true => Ok(Examined::Raw(index)),
+                        false => serde_json::from_slice(&index).map(Examined::Described).map_err(Fault::internal),
+                    }),
+                other => Err(Fault::invalid(format!("what refers to {other} is not known: only registries keep that"))),
+            };
+        }
         if asked.raw && !asked.configuration {
             return transfer::raw(&from, &options).map(Examined::Raw).map_err(fault::transfer);
         }
@@ -124,7 +135,7 @@ impl Engine {
             true => None,
             false => self.policy(access.signature_policy.as_deref())?,
         };
-        Ok(transfer::Options { platform, registry: self.registry_options(access)?, policy })
+        Ok(transfer::Options { platform, registry: self.registry_options(access)?, policy, drop_blobs: false })
     }
 }
 

@@ -4,7 +4,7 @@ use super::Told;
 use crate::container::resolve::Image;
 use crate::{Engine, fault};
 use ops::container::Create;
-use ops::image::{Advance, Load, Loaded, Pull, Watch};
+use ops::image::{Access, Advance, Load, Loaded, Pull, Watch};
 use ops::{Fault, Kind};
 use std::path::Path;
 use store::Configuration;
@@ -82,7 +82,7 @@ impl Engine {
             return Err(Fault::invalid("--all-tags needs the name of a repository, without a tag"));
         }
         let registry = self.registry_options(&asked.access)?;
-        let options = transfer::Options { platform: None, registry, policy: None };
+        let options = transfer::Options { registry, ..transfer::Options::default() };
         let name = options.registry.registries.meanings(&name).map_err(fault::transfer)?.swap_remove(0);
         let tags = transfer::tags(&name, &options).map_err(fault::transfer)?;
         Ok(tags
@@ -106,13 +106,22 @@ impl Engine {
             true => None,
             false => self.policy(asked.access.signature_policy.as_deref())?,
         };
-        let options = transfer::Options { platform, registry, policy };
+        let drop_blobs = self.drops_blobs(asked.no_blobs)?;
+        let options = transfer::Options { platform, registry, policy, drop_blobs };
         let loaded = match asked.access.decryption_keys.is_empty() {
             true => transfer::fetch(self.store()?, &parsed, &options, &Told(watch)).map_err(fault::transfer)?,
             false => self.fetch_encrypted(&parsed, &options, &asked.access, watch)?,
         };
         self.tell_of("image", "pull", &loaded.id.hex(), source);
         Ok(Loaded { id: loaded.id, names: loaded.names })
+    }
+
+    /// Whether blobs go when their layers are unpacked: as asked, or as it is configured.
+    pub(crate) fn drops_blobs(&self, asked: Option<bool>) -> Result<bool, Fault> {
+        match asked {
+            Some(asked) => Ok(asked),
+            None => Ok(self.host_configuration()?.defaults.no_blobs),
+        }
     }
 
     /// Which images are accepted: what `file` says, or the user's policy or the host's. Where there is none, all are.
@@ -131,11 +140,20 @@ impl Engine {
         let store = self.store()?;
         let mut standard_input = std::io::stdin();
         let input = match &asked.input {
+            Some(path) if is_address(path) => transfer::Input::Url(path.display().to_string()),
             Some(path) => transfer::Input::Path(path.clone()),
             None => transfer::Input::Reader(&mut standard_input),
         };
-        let policy = self.policy(asked.signature_policy.as_deref())?;
-        let loaded = transfer::load(store, input, policy.as_ref(), &Told(watch)).map_err(|error| {
+        let options = transfer::Options {
+            policy: self.policy(asked.signature_policy.as_deref())?,
+            drop_blobs: self.drops_blobs(asked.no_blobs)?,
+            registry: match &asked.input {
+                Some(path) if is_address(path) => self.registry_options(&Access::default())?,
+                _ => transfer::Registry::default(),
+            },
+            ..transfer::Options::default()
+        };
+        let loaded = transfer::load(store, input, &options, &Told(watch)).map_err(|error| {
             let is_none = matches!(error, transfer::Error::Unknown { .. });
             let fault = fault::transfer(error);
             // Scripts know it by Podman's words.
@@ -233,4 +251,9 @@ impl Engine {
             })?;
         Configuration::parse(&bytes).map_err(fault::store)
     }
+}
+
+/// True of what is to be had from the web.
+fn is_address(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.starts_with("http://") || text.starts_with("https://"))
 }

@@ -48,7 +48,8 @@ impl Engine {
         wishes.change.signatures = transfer::Signatures::IfValid;
         let copied = transfer::copy(from, options, &to, &Options::default(), &wishes, false, &Told(watch));
         let loaded = copied.and_then(|_| {
-            let options = Options { platform: options.platform.clone(), ..Options::default() };
+            let (platform, drop_blobs) = (options.platform.clone(), options.drop_blobs);
+            let options = Options { platform, drop_blobs, ..Options::default() };
             transfer::fetch(self.store().map_err(|e| transfer::Error::NotFetched(e.to_string()))?, &to, &options, &())
         });
         clear()?;

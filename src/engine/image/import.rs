@@ -23,7 +23,10 @@ impl Engine {
             Some(url) if url.starts_with("http://") || url.starts_with("https://") => (Tarball::Url(url), url),
             Some(path) => (Tarball::Path(path.as_ref()), path),
         };
-        let (layer, compression) = transfer::import(store, from, &options).map_err(fault::transfer)?;
+        let (mut layer, compression) = transfer::import(store, from, &options).map_err(fault::transfer)?;
+        if self.drops_blobs(None)? {
+            store.drop_blob(&mut layer).map_err(fault::store)?;
+        }
         let now = jiff::Timestamp::now().to_string();
         configuration.insert("created".into(), json!(now));
         configuration.insert("rootfs".into(), json!({"type": "layers", "diff_ids": [layer.diff_id()]}));

@@ -25,11 +25,13 @@ impl Engine {
                     id: image.id,
                     digest: image.manifest,
                     names: image.names,
+                    former_names: image.former,
                     created: image.created,
                     size: image.size,
                     labels: image.labels,
                     containers,
                     list: ids.contains(&image.id),
+                    read_only: image.lent,
                 };
                 if let Some(name) = &asked.name {
                     summary.names.retain(|n| fits(name, n));
@@ -77,7 +79,6 @@ impl Engine {
                 None => Filter::Label(value.to_owned(), None, key == "label"),
             },
             "digest" => Filter::Digest(value.trim_start_matches("sha256:").to_owned()),
-            // There are no other stores.
             "readonly" => Filter::ReadOnly(flag(key, value)?),
             "until" => {
                 let until = crate::moment::parse(value, crate::container::now(), &jiff::tz::TimeZone::system());
@@ -123,7 +124,7 @@ impl Filter {
                 *there == image.labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|wanted| wanted == v))
             }
             Filter::Digest(digits) => image.digest.hex().starts_with(digits.as_str()),
-            Filter::ReadOnly(wanted) => !*wanted,
+            Filter::ReadOnly(wanted) => image.read_only == *wanted,
             Filter::Dangling(wanted) => image.names.is_empty() == *wanted,
             Filter::Containers(wanted) => (image.containers > 0) == *wanted,
             Filter::Before(time) => image.created < *time,
@@ -155,6 +156,8 @@ fn as_image(list: store::List, images: &[Image]) -> Image {
         size: list.index.len() as u64,
         layers: 0,
         labels: Vec::new(),
+        lent: false,
+        former: Vec::new(),
     }
 }
 
@@ -233,7 +236,7 @@ fn document(image: &Image, config: &Configuration, driver: &str) -> Value {
         "ManifestType": image.media_type,
         "User": process.user,
         "History": config.history,
-        "NamesHistory": image.names,
+        "NamesHistory": image.names.iter().chain(&image.former).collect::<Vec<_>>(),
         "HealthCheck": process.healthcheck,
     })
 }

@@ -8,12 +8,14 @@ use crate::{Engine, fault};
 use ops::Fault;
 use ops::manifest::AddArtifact;
 use std::path::Path;
-use transfer::artifact::Making;
+use transfer::artifact::{Artifacts, Making};
 use transfer::list::Index;
 use types::Digest;
 
 /// What a source of a list begins with that is such an artifact; its name follows.
 pub(super) const ARTIFACT: &str = "artifact:";
+/// What the names of such artifacts begin with.
+const HIDDEN: &str = "listed-";
 /// Media type of a configuration that is given without one.
 const CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
 /// Largest configuration, in bytes.
@@ -37,8 +39,11 @@ impl Engine {
         let configuration = asked.configuration.as_deref().map(read).transpose()?;
         let kind = asked.configuration_kind.as_deref().unwrap_or(CONFIGURATION);
         // No name of an image: so it is shown nowhere.
-        let name = format!("listed-{}", random()?.hex());
+        let name = format!("{HIDDEN}{}", random()?.hex());
         let place = self.artifact_place()?;
+        // Held until a list has it: what is in none then was left by a command that was killed.
+        let _hiding = place.hiding(true).map_err(fault::transfer)?;
+        self.collect_listed(&place)?;
         let making = Making {
             name: name.clone(),
             files: asked.files.clone(),
@@ -70,6 +75,29 @@ impl Engine {
                 place.remove(&name).map_err(fault::transfer)?;
                 Err(fault::transfer(error))
             }
+        }
+    }
+
+    /// Removes the artifacts that no list has. The caller sees to it that nobody is making one.
+    fn collect_listed(&self, place: &Artifacts) -> Result<(), Fault> {
+        let hidden = place.hidden(HIDDEN).map_err(fault::transfer)?;
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        let lists = self.store()?.lists().map_err(fault::store)?;
+        let known = |name: &String| {
+            let sources = lists.iter().flat_map(|list| list.sources.values());
+            sources.filter_map(|source| source.strip_prefix(ARTIFACT)).any(|source| source == name)
+        };
+        hidden.iter().filter(|name| !known(name)).try_for_each(|name| place.remove(name).map_err(fault::transfer))
+    }
+
+    /// Removes what commands left that were killed while they made an artifact for a list; not while another makes one.
+    pub(crate) fn collect_artifacts(&self) -> Result<(), Fault> {
+        let place = self.artifact_place()?;
+        match place.hiding(false).map_err(fault::transfer)? {
+            Some(_hiding) => self.collect_listed(&place),
+            None => Ok(()),
         }
     }
 

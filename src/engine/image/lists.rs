@@ -11,7 +11,7 @@ use ops::{Fault, Kind};
 use std::collections::BTreeMap;
 use store::List;
 use transfer::Source;
-use transfer::list::{Entry, Index, Member, Sending};
+use transfer::list::{Entry, Index, Member, Sending, Twin};
 use types::{Digest, Platform, Reference};
 
 /// Says in a list's sources that an image is in the store.
@@ -150,7 +150,11 @@ impl Engine {
             other => other,
         };
         let wishes = wishes(asked.format.as_deref(), &asked.compression, &asked.signing)?;
-        let more = asked.more_compressions.iter().map(|text| send::compression(text)).collect::<Result<Vec<_>, _>>()?;
+        let twin = |text: &String| match text.as_str() {
+            "zstd:chunked" => Ok(Twin { compression: transfer::Compression::Zstd, chunked: true }),
+            other => Ok(Twin { compression: send::compression(other)?, chunked: false }),
+        };
+        let more = asked.more_compressions.iter().map(twin).collect::<Result<Vec<_>, Fault>>()?;
         let artifacts = self.artifact_place()?;
         let index = Index::parse(&list.index).map_err(fault::transfer)?;
         let options = self.transfer_options(None, &asked.access)?;

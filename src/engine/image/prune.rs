@@ -19,7 +19,7 @@ impl Engine {
                     Err(error) => Err(crate::fault::store(error)),
                 }
             };
-            if image.containers > 0 || !asked.all && !is_dangling()? {
+            if image.read_only || image.containers > 0 || !asked.all && !is_dangling()? {
                 continue;
             }
             if self.prune_image(&image.id)? {
@@ -42,7 +42,8 @@ impl Engine {
                 Ok(removed) if removed.deleted.contains(id) => return Ok(true),
                 Ok(removed) if removed.untagged.is_empty() => return Ok(false),
                 Ok(_) => {}
-                Err(fault) if fault.kind == Kind::Conflict => return Ok(false),
+                // In use, or with a name that another store gives it.
+                Err(fault) if matches!(fault.kind, Kind::Conflict | Kind::Denied) => return Ok(false),
                 Err(fault) => return Err(fault),
             }
         }

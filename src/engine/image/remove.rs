@@ -19,6 +19,11 @@ impl Engine {
             }
             other => other.map_err(fault::store)?,
         };
+        // Before containers go for nothing.
+        if image.lent {
+            let name = image.matched.unwrap_or_else(|| image.id.hex());
+            return Err(fault::store(store::Error::ReadOnly { name }));
+        }
         let database = self.database()?;
         let id = image.id.hex();
         let users = |connection: &rusqlite::Connection| Database::of_image(connection, &id);

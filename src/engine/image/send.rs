@@ -159,7 +159,7 @@ impl Engine {
             other => other,
         };
         let registry = self.registry_options(&asked.access)?;
-        let options = transfer::Options { platform: None, registry, policy: None };
+        let options = transfer::Options { registry, ..transfer::Options::default() };
         let mut wishes = wishes(asked.format.as_deref(), &asked.compression, &asked.signing)?;
         wishes.change.keys = encryption::keys(&asked.encryption, &asked.access)?;
         let written =
@@ -248,9 +248,9 @@ pub(crate) fn compression(name: &str) -> Result<transfer::Compression, Fault> {
     match name {
         "gzip" => Ok(transfer::Compression::Gzip),
         "zstd" => Ok(transfer::Compression::Zstd),
-        other => Err(Fault::invalid(format!(
-            "unknown compression format {other:?}: choose gzip, zstd or (of images pushed and copied) zstd:chunked"
-        ))),
+        other => {
+            Err(Fault::invalid(format!("unknown compression format {other:?}: choose gzip, zstd or zstd:chunked")))
+        }
     }
 }
 

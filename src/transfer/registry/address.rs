@@ -205,12 +205,21 @@ mod tests {
         let proxies = Proxies {
             http: None,
             https: Some("http://proxy:3128".into()),
-            none: "example.com, .sub.org,10.0.0.0/8,host:8443,192.168.1.7,fd00::/8".into(),
+            none: "example.com, .sub.org,10.0.0.0/8,host:8443,192.168.1.7,fd00::/8,*.star.net,192.168.1.8:5000,[fe80::1]:5000"
+                .into(),
         };
         let used = |text: &str| proxy(&proxies, &Address::parse(text).unwrap()).is_some();
-        for text in
-            ["https://docker.io/", "https://sub.org/", "https://notexample.com/", "https://11.0.0.1/", "https://host/"]
-        {
+        for text in [
+            "https://docker.io/",
+            "https://sub.org/",
+            "https://notexample.com/",
+            "https://11.0.0.1/",
+            "https://host/",
+            "https://star.net/",
+            "https://192.168.1.8/",
+            "https://[fe80::1]/",
+            "https://[fe80::2]:5000/",
+        ] {
             assert!(used(text), "{text}");
         }
         for text in [
@@ -222,10 +231,15 @@ mod tests {
             "https://host:8443/",
             "https://192.168.1.7/",
             "https://[fd00::1]/",
+            "https://A.Star.net/",
+            "https://192.168.1.8:5000/",
+            "https://[fe80::1]:5000/",
             "https://localhost/",
             "https://127.0.0.1:5000/",
         ] {
             assert!(!used(text), "{text}");
         }
+        let all = Proxies { none: "*".into(), ..proxies.clone() };
+        assert!(proxy(&all, &Address::parse("https://docker.io/").unwrap()).is_none());
     }
 }

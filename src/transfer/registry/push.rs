@@ -6,6 +6,7 @@
 
 use super::address::{self, Address};
 use super::client::{self, Client, Content};
+use super::referrers;
 use crate::convert::Form;
 use crate::destination::{Blob, Destination, Packing};
 use crate::document;
@@ -186,7 +187,10 @@ impl Destination for Pushed<'_> {
         let at = self.client.at(&format!("manifests/{reference}"))?;
         let answer =
             self.client.send(Method::PUT, &action, &at, &[("content-type", media_type)], Content::Bytes(bytes))?;
-        self.accepted(&action, answer, &digest)
+        // A registry that lists what refers to others says so.
+        let lists = answer.headers().contains_key("oci-subject");
+        self.accepted(&action, answer, &digest)?;
+        if lists { Ok(()) } else { referrers::list(&self.client, bytes, media_type) }
     }
 
     fn signatures(&self, manifest: &Digest, signatures: &[Signature], _top: bool) -> Result<()> {

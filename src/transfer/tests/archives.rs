@@ -12,9 +12,9 @@ use types::Digest;
 /// Loads `bytes` as a file, or as a stream.
 fn bring(scratch: &Scratch, store: &Store, bytes: &[u8], streamed: bool) -> transfer::Result<Vec<Loaded>> {
     if streamed {
-        load(store, Input::Reader(&mut { bytes }), None, &())
+        load(store, Input::Reader(&mut { bytes }), &Options::default(), &())
     } else {
-        load(store, Input::Path(scratch.write("archive.tar", bytes)), None, &())
+        load(store, Input::Path(scratch.write("archive.tar", bytes)), &Options::default(), &())
     }
 }
 
@@ -120,7 +120,7 @@ fn a_directory() {
     let path = scratch.path("layout");
     let text = path.display();
     assert_eq!(get(&store, &format!("oci:{text}:x:1")).unwrap().names, ["localhost/x:1"]);
-    assert!(load(&store, Input::Path(path.clone()), None, &()).unwrap()[0].known);
+    assert!(load(&store, Input::Path(path.clone()), &Options::default(), &()).unwrap()[0].known);
     assert!(get(&store, &format!("oci-archive:{text}")).unwrap_err().to_string().contains("`oci:`"));
     assert!(get(&store, &format!("oci:{text}:y")).unwrap_err().to_string().contains("x:1"));
 
@@ -220,7 +220,7 @@ fn progress_is_told_in_order() {
         let told = |contents: &[&str]| {
             let diary = Diary::default();
             let path = scratch.write("a", &pack.pack(&oci(&[Image::new(contents, Packing::Zstd)])));
-            load(&store, Input::Path(path), None, &diary).unwrap();
+            load(&store, Input::Path(path), &Options::default(), &diary).unwrap();
             diary.0.into_inner().unwrap()
         };
         assert_eq!(told(&["a"]), ["begin", "blob", "config", "manifest"]);
@@ -247,7 +247,7 @@ fn layers_that_are_there_are_not_read_again() {
             } else {
                 Input::Path(scratch.write("a", &bytes))
             };
-            load(&store, input, None, &counted).unwrap();
+            load(&store, input, &Options::default(), &counted).unwrap();
             let top = both.layers[1].len() as u64;
             assert!(counted.0.load(Ordering::Relaxed) <= top, "streamed {streamed}");
             assert_eq!(store.find_image("both").unwrap().layers, 2);
@@ -281,7 +281,7 @@ fn images_of_several_platforms() {
     assert!(on("linux/s390x").unwrap().known);
     let error = on("linux/riscv64").unwrap_err().to_string();
     assert!(error.contains("linux/riscv64") && error.contains(&format!("linux/s390x, linux/{}", native())), "{error}");
-    assert_eq!(load(&store, Input::Path(path), None, &()).unwrap()[0].id, mine.id());
+    assert_eq!(load(&store, Input::Path(path), &Options::default(), &()).unwrap()[0].id, mine.id());
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod build;
 
 use build::{Image, Packing, Scratch, docker, oci};
 use proptest::prelude::*;
-use transfer::{Input, load};
+use transfer::{Input, Options, load};
 
 #[derive(Debug, Clone)]
 enum Damage {
@@ -92,7 +92,7 @@ fn a_damaged_configuration_keeps_all_images_out() {
         bytes[at] ^= 0x80;
         let scratch = Scratch::new();
         let store = scratch.store();
-        if load(&store, Input::Path(scratch.write("archive", &bytes)), None, &()).is_err() {
+        if load(&store, Input::Path(scratch.write("archive", &bytes)), &Options::default(), &()).is_err() {
             assert_eq!(store.images().unwrap().len(), 0, "byte {at}");
             refused += 1;
         }
@@ -113,9 +113,9 @@ proptest! {
         let scratch = Scratch::new();
         let store = scratch.store();
         let loaded = if streamed {
-            load(&store, Input::Reader(&mut &bytes[..]), None, &())
+            load(&store, Input::Reader(&mut &bytes[..]), &Options::default(), &())
         } else {
-            load(&store, Input::Path(scratch.write("archive", &bytes)), None, &())
+            load(&store, Input::Path(scratch.write("archive", &bytes)), &Options::default(), &())
         };
         match loaded {
             Ok(loaded) => {

@@ -19,6 +19,8 @@ use types::Digest;
 pub const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// Media type of a payload.
 pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// Type of the artifacts that cosign lets refer to what it has signed.
+pub const ARTIFACT: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 /// Media type of a message of OpenPGP in a layout: JSON with base64 in it, so that it is known for a document in a pipe.
 const MESSAGE: &str = "application/vnd.monopod.simple-signing.v1+json";
 /// Largest payload, in bytes.
