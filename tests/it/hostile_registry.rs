@@ -30,10 +30,16 @@ impl Answer {
     }
 }
 
-type Handler = dyn Fn(&str) -> Answer + Send + Sync;
+/// Answers a path, and what is asked for of it: from which byte on.
+type Handler = dyn Fn(&str, Option<usize>) -> Answer + Send + Sync;
 
 /// A registry on this machine, which answers the paths it is asked for. Gives its address and a count of requests.
 fn serve(handler: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (String, Arc<AtomicUsize>) {
+    serve_parts(move |path, _| handler(path))
+}
+
+/// The same, which is told of ranges.
+fn serve_parts(handler: impl Fn(&str, Option<usize>) -> Answer + Send + Sync + 'static) -> (String, Arc<AtomicUsize>) {
     crate::home::own_network();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
@@ -55,9 +61,18 @@ fn converse(stream: TcpStream, handler: &Handler, count: &AtomicUsize) -> Option
     if !request.starts_with("GET ") && !request.starts_with("HEAD ") {
         return None; // An attempt at TLS, for one.
     }
-    while !lines.next()?.ok()?.is_empty() {}
+    let mut from = None;
+    loop {
+        let header = lines.next()?.ok()?.to_ascii_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(range) = header.strip_prefix("range: bytes=") {
+            from = range.strip_suffix('-').and_then(|from| from.parse().ok());
+        }
+    }
     count.fetch_add(1, Ordering::Relaxed);
-    let answer = handler(request.split(' ').nth(1)?);
+    let answer = handler(request.split(' ').nth(1)?, from);
     let length = answer.length.unwrap_or(answer.body.len() as u64);
     write!(out, "HTTP/1.1 {}\r\n", answer.status).ok()?;
     for (name, value) in &answer.headers {
@@ -109,7 +124,18 @@ fn honest(pages: &BTreeMap<String, (String, Vec<u8>)>, path: &str) -> Answer {
 fn refused(bend: impl Fn(&str, Answer) -> Answer + Send + Sync + 'static, words: &[&str]) -> usize {
     let pages = pages();
     let (address, count) = serve(move |path| bend(path, honest(&pages, path)));
-    let home = Home::new();
+    refused_by(&address, words);
+    count.load(Ordering::Relaxed)
+}
+
+/// Most memory that a pull may have, in bytes: that of the machine is not a stranger's.
+const MEMORY: u32 = 150 << 20;
+
+/// The pull from this registry fails so.
+#[track_caller]
+fn refused_by(address: &str, words: &[&str]) {
+    let mut home = Home::new();
+    home.through = vec!["prlimit".into(), format!("--data={MEMORY}")];
     let name = format!("{address}/a/b:1");
     home.run(&["pull", "-q", "--retry", "1", "--retry-delay", "1ms", &name]).fails(125, words);
     for part in ["blobs/sha256", "layers", "work"] {
@@ -117,7 +143,6 @@ fn refused(bend: impl Fn(&str, Answer) -> Answer + Send + Sync + 'static, words:
         assert_eq!(left, 0, "{part} is not empty");
     }
     assert_eq!(home.run(&["images", "-q"]).quiet(), "");
-    count.load(Ordering::Relaxed)
 }
 
 fn is_blob(path: &str) -> bool {
@@ -159,6 +184,54 @@ fn bodies_that_lie() {
         false => answer,
     };
     refused(endless, &["size"]);
+}
+
+/// The part of a body from `from` on, which is said to be that from `said` on.
+fn part(said: usize, body: &[u8], from: usize) -> Answer {
+    let range = format!("bytes {said}-{}/{}", body.len() - 1, body.len());
+    Answer::new("206 Partial Content", &body[from..]).header("Content-Range", range)
+}
+
+#[test]
+fn a_connection_that_breaks_is_taken_up_where_it_broke() {
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    // The layer breaks off in the middle, and goes on as `rest` makes it.
+    let broken = |rest: fn(Vec<u8>, usize) -> Answer| {
+        let (pages, asked) = (pages(), asked.clone());
+        asked.lock().unwrap().clear();
+        let (address, _) = serve_parts(move |path, from| {
+            let mut answer = honest(&pages, path);
+            if !is_layer(path, &answer) {
+                return answer;
+            }
+            asked.lock().unwrap().push(from);
+            match from {
+                Some(from) => rest(answer.body, from),
+                None => {
+                    answer.length = Some(answer.body.len() as u64);
+                    let half = answer.body.len() / 2;
+                    answer.body.truncate(half);
+                    answer
+                }
+            }
+        });
+        address
+    };
+    let address = broken(|body, from| part(from, &body, from));
+    let home = Home::new();
+    let name = format!("{address}/a/b:1");
+    home.run(&["pull", "-q", "--retry-delay", "1ms", &name]).ok();
+    assert_eq!(home.run(&["run", "--rm", "--network", "none", &name, "echo", "fine"]).quiet(), "fine");
+    assert!(matches!(asked.lock().unwrap()[..], [None, Some(from)] if from > 0), "{asked:?}");
+    // What it says of the rest is not true, or the rest is not.
+    refused_by(&broken(|body, from| part(0, &body, from)), &["206", "range"]);
+    refused_by(
+        &broken(|body, from| part(from, &[&body[..from], &vec![1; body.len() - from]].concat(), from)),
+        &["sha256:"],
+    );
+    refused_by(&broken(|body, from| part(from, &[&body[..], &[0; 100]].concat(), from)), &["size"]);
+    refused_by(&broken(|_, _| Answer::new("416 Range Not Satisfiable", "")), &["416"]);
+    refused_by(&broken(|_, _| Answer::new("200 OK", "short")), &["sha256:"]);
 }
 
 #[test]
@@ -344,4 +417,42 @@ fn a_killed_pull_leaves_nothing_in_the_way() {
     assert_eq!(std::fs::read_dir(home.path("root/work")).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(home.path("root/blobs/sha256")).unwrap().count(), 1);
     assert_eq!(std::fs::read_dir(home.path("root/layers")).unwrap().count(), 1);
+}
+
+#[test]
+fn lists_of_referrers_that_lie() {
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    let home = Home::new();
+    let ask = |address: &str| home.run(&["inspect", "--referrers", &format!("docker://{address}/a/b:1")]);
+    let with = |answer: fn(&str) -> Option<Answer>| {
+        let pages = pages();
+        serve(move |path| answer(path).filter(|_| path.contains("/referrers/")).unwrap_or_else(|| honest(&pages, path)))
+            .0
+    };
+    let good = "0".repeat(64);
+    // Two pages, and what is no list is none.
+    let address = with(|path| {
+        let entry = format!(r#"{{"manifests":[{{"digest":"sha256:{}","mediaType":"x"}}]}}"#, "0".repeat(64));
+        let answer = Answer::new("200 OK", entry).header("Content-Type", INDEX);
+        let next = format!("<{path}?page>; rel=\"next\"");
+        Some(if path.contains("?page") { answer } else { answer.header("Link", next) })
+    });
+    assert_eq!(ask(&address).ok().matches(&good).count(), 2);
+    let address = with(|_| Some(Answer::new("200 OK", "<html>").header("Content-Type", "text/html")));
+    assert!(ask(&address).ok().contains("\"manifests\": []"));
+    let address = with(|_| {
+        let body = r#"{"manifests":[{"digest":"sha256:../../x","mediaType":"x"}]}"#;
+        Some(Answer::new("200 OK", body).header("Content-Type", INDEX))
+    });
+    ask(&address).fails(125, &["digest"]);
+    let address = with(|_| {
+        let answer = Answer::new("200 OK", "{\"manifests\":[").header("Content-Type", INDEX);
+        Some(Answer { endless: true, ..answer })
+    });
+    ask(&address).fails(125, &["more than"]);
+    let address = with(|path| {
+        let answer = Answer::new("200 OK", "{}").header("Content-Type", INDEX);
+        Some(answer.header("Link", format!("<{path}>; rel=\"next\"")))
+    });
+    ask(&address).fails(125, &["pages"]);
 }
