@@ -116,6 +116,19 @@ for form in oci-archive docker-archive oci docker-dir; do
     esac
 done
 
+# Layers without blobs, and an image of an additional store.
+ours rmi -f -a >/dev/null
+step "monopod pulls without blobs" ours pull -q --no-blobs --authfile "$auth" --cert-dir "$work/certs" "$at/skopeo:1"
+step "monopod saves what has no blobs" ours save -q -o "$work/rebuilt" "$at/skopeo:1"
+same "without blobs, docker-archive" "$(sha <"$work/saved-docker-archive")" "$(sha <"$work/rebuilt")"
+step "monopod pushes what has no blobs" ours push -q --authfile "$auth" --cert-dir "$work/certs" "$at/skopeo:1" "$at/rebuilt:1"
+same "without blobs → registry that has them" "$origin" "$(manifest "docker://$at/rebuilt:1")"
+step "monopod saves an image of an additional store" "$MONOPOD" --root "$work/third" --runroot "$work/third-run" \
+    --imagestore "$work/ours" save -q -o "$work/lent" "$at/skopeo:1"
+same "additional store, docker-archive" "$(sha <"$work/rebuilt")" "$(sha <"$work/lent")"
+ours rmi -f -a >/dev/null
+step "monopod pulls it again" ours pull -q --authfile "$auth" --cert-dir "$work/certs" "$at/skopeo:1"
+
 if has umoci; then
     step "umoci unpacks what monopod saved" umoci unpack --image "$work/saved-oci:$at/skopeo:1" "$work/bundle"
     step "umoci packs a change" sh -c "echo changed >$work/bundle/rootfs/changed && umoci repack --image $work/saved-oci:changed $work/bundle"
