@@ -25,6 +25,7 @@ pub struct Globals {
     /// `--config` was given.
     pub config: bool,
     events: Option<ops::event::Backend>,
+    given: engine::Given,
 }
 
 /// What Skopeo's own flags fill.
@@ -73,6 +74,15 @@ const SKOPEO: &[Flag<Globals>] = &[
 
 /// Their rows; every verb takes them too.
 pub const GLOBALS: &[Flag<Globals>] = &[
+    value(
+        "cdi-spec-dir",
+        "string",
+        "Directory of files that describe devices (default /etc/cdi, /var/run/cdi)",
+        |g, text| {
+            g.given.cdi_directories.push(absolute(text)?);
+            Ok(())
+        },
+    ),
     value("cgroup-manager", "string", "Cgroup manager to use: cgroupfs", |_, text| match text {
         "cgroupfs" => Ok(()),
         "systemd" => Err("monopod makes cgroups itself and does not ask systemd for them: use cgroupfs".into()),
@@ -100,6 +110,10 @@ pub const GLOBALS: &[Flag<Globals>] = &[
             Ok(())
         },
     ),
+    value("hooks-dir", "string", "Directory of files that describe hooks", |g, text| {
+        g.given.hook_directories.push(absolute(text)?);
+        Ok(())
+    }),
     value("log-level", "string", "Print messages of this level and above (debug, info, warn, error)", |g, text| {
         g.log_level = Some(text.to_ascii_lowercase());
         Ok(())
@@ -136,6 +150,10 @@ pub const GLOBALS: &[Flag<Globals>] = &[
 
 /// Rows of flags that Podman takes and does not show.
 pub const HIDDEN_GLOBALS: &[Flag<Globals>] = &[
+    value("default-mounts-file", "string", "File that says what every container is given", |g, text| {
+        g.given.mounts_file = Some(absolute(text)?);
+        Ok(())
+    }),
     short('D', switch("debug", "As --log-level debug", |g, on| g.debug = on)),
     switch("noout", "Print nothing on standard output", |g, on| g.out = on.then(|| "/dev/null".into())),
     value("storage-opt", "string", "Options of the storage: imagestore=DIRECTORY", |g, text| {
@@ -242,6 +260,7 @@ impl Program {
             }
             settings.image_stores.push(path);
         }
+        settings.given.clone_from(&self.globals.given);
         if let Some(events) = self.globals.events {
             settings.events = events;
         }
@@ -259,6 +278,11 @@ impl Program {
             note(message);
         }
     }
+}
+
+/// Processes that are started later stand elsewhere.
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    std::path::absolute(text).map_err(|e| format!("{text:?}: {e}"))
 }
 
 /// A failure with exit code 1 whose message stands alone.

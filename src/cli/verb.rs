@@ -21,6 +21,8 @@ mod disk_usage;
 mod events;
 mod exec;
 mod export;
+mod generate;
+mod handed_on;
 mod health;
 mod history;
 mod images;
@@ -451,6 +453,12 @@ pub const GROUPS: &[Group] = &[
             ("probe", &health::PROBE),
             ("again", &health::AGAIN),
         ],
+    },
+    Group {
+        name: "generate",
+        about: "Write files by which service managers run containers",
+        verbs: &[("init", &generate::INIT), ("systemd", &generate::SYSTEMD)],
+        hidden: &[],
     },
     Group {
         name: "healthcheck",

@@ -40,6 +40,8 @@ pub struct Engine {
     /// The kernel has a packet filter: asked only where it matters.
     pub(crate) filtered: OnceCell<bool>,
     configuration: crate::configuration::Cell,
+    /// Descriptors, by number, that the next process which is made inherits.
+    pub(crate) handed_on: RefCell<Vec<i32>>,
     /// Lines about what happened that are still to be written.
     pub(crate) events: RefCell<Vec<u8>>,
 }
@@ -53,6 +55,8 @@ pub struct Session {
     pub exec: Option<Id>,
     /// The `SOCK_SEQPACKET` socket.
     pub socket: OwnedFd,
+    /// Records of the container's run, if this is not an exec session.
+    pub(crate) run_directory: Option<PathBuf>,
     /// Packets that came before `start` saw its answer: to be read before those of the socket.
     pub pending: VecDeque<Vec<u8>>,
     /// The process has a terminal.
@@ -63,6 +67,8 @@ pub struct Session {
     pub remove: bool,
     /// The process has executed its program.
     pub started: bool,
+    /// Nobody is told of it.
+    pub(crate) untold: bool,
     /// Whom events are about.
     pub(crate) subject: Subject,
 }
@@ -80,8 +86,27 @@ impl Engine {
             facts: OnceCell::new(),
             filtered: OnceCell::new(),
             configuration: Default::default(),
+            handed_on: RefCell::default(),
             events: RefCell::default(),
         })
+    }
+
+    /// The next process that is made inherits these descriptors of this process, by their numbers; here they are closed then. To be
+    /// called before anything else, which could open a file at one of the numbers.
+    ///
+    /// # Errors
+    /// One that is not open.
+    pub fn hand_on(&self, descriptors: Vec<i32>) -> Result<(), Fault> {
+        for number in &descriptors {
+            // Until then nobody else is to inherit it.
+            sys::process::close_on_exec(*number).map_err(|_| {
+                Fault::invalid(format!(
+                    "file descriptor {number} is not available - the preserve-fds option requires that file descriptors must be passed"
+                ))
+            })?;
+        }
+        self.handed_on.replace(descriptors);
+        Ok(())
     }
 
     /// What it was opened with.

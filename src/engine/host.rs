@@ -1,6 +1,7 @@
 //! Facts about the host: what `resolve` decides by, and what `info` and `version` tell.
 
 mod facts;
+mod given;
 mod glob;
 mod info;
 

@@ -9,12 +9,14 @@
 // The documents of `inspect` are one `json!` each.
 #![recursion_limit = "256"]
 
+mod cdi;
 pub mod configuration;
 pub mod container;
 mod database;
 mod engine;
 mod event;
 mod fault;
+mod hooks;
 mod host;
 mod image;
 pub mod moment;
@@ -24,7 +26,9 @@ mod private_network;
 mod rootless;
 mod secret;
 mod settings;
+mod subscriptions;
 mod system;
+mod unit;
 mod volume;
 
 pub use container::logs::LogLines;
@@ -33,5 +37,5 @@ pub use mounted::Mounted;
 
 /// The exit code by which a health check tells the monitor that the container is still starting up.
 pub const STARTING_UP: u8 = monitor::STARTING_UP as u8;
-pub use settings::{Settings, is_root, storage_driver};
+pub use settings::{Given, Settings, is_root, storage_driver};
 pub use store::Wanted as StorageDriver;

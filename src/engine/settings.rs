@@ -33,6 +33,8 @@ pub struct Settings {
     pub events: ops::event::Backend,
     /// Socket of the service manager that started us (sd_notify(3)).
     pub notify_socket: Option<PathBuf>,
+    /// A unit that `generate systemd` wrote has started us.
+    pub started_by_unit: bool,
     /// `KEY=VALUE` of the proxy variables that containers inherit.
     pub proxies: Vec<String>,
     /// Files with credentials for registries (containers-auth.json(5)), the first that knows a registry counts.
@@ -54,6 +56,21 @@ pub struct Settings {
     pub registries: RegistryFiles,
     /// Where defaults of containers are (containers.conf(5)).
     pub configuration: Sources,
+    /// Files that say what every container is given (containers-mounts.conf(5)), of which the first that exists counts.
+    pub mounts: Vec<PathBuf>,
+    /// What was named in place of files of the host.
+    pub given: Given,
+}
+
+/// Places that the program's flags name instead of the usual ones; empty where they name none.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// Directories with devices of vendors (`--cdi-spec-dir`).
+    pub cdi_directories: Vec<PathBuf>,
+    /// Directories with hooks (`--hooks-dir`).
+    pub hook_directories: Vec<PathBuf>,
+    /// The file that says what every container is given (`--default-mounts-file`).
+    pub mounts_file: Option<PathBuf>,
 }
 
 /// Files that describe registries. They may be missing.
@@ -138,9 +155,17 @@ impl Settings {
             path: std::env::var_os("PATH"),
             events: ops::event::Backend::default(),
             notify_socket: std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from).filter(|p| !p.as_os_str().is_empty()),
+            started_by_unit: std::env::var_os(crate::unit::VARIABLE).is_some(),
             auth_files: auth_files(uid, home.as_deref(), absolute("REGISTRY_AUTH_FILE"), absolute("XDG_RUNTIME_DIR")),
             registries: registries(uid, home.as_deref(), absolute("CONTAINERS_REGISTRIES_CONF")),
             configuration: configuration(uid, home.as_deref()),
+            mounts: home
+                .iter()
+                .filter(|_| uid != 0)
+                .map(|home| home.join(".config/containers/mounts.conf"))
+                .chain(crate::subscriptions::FILES.map(PathBuf::from))
+                .collect(),
+            given: Given::default(),
             policies: home
                 .iter()
                 .map(|home| home.join(".config/containers/policy.json"))

@@ -38,6 +38,9 @@ pub struct Launch {
     /// missed.
     #[serde(default)]
     pub hold: Option<PathBuf>,
+    /// Descriptors of the caller's, by number, that the process inherits as they are.
+    #[serde(default)]
+    pub kept: Vec<i32>,
     /// What is due in its time.
     #[serde(default)]
     pub clock: crate::Clock,
@@ -78,7 +81,12 @@ pub struct Handle {
 pub fn spawn(launch: &Launch) -> Result<Handle, Error> {
     let file = launch.write()?;
     let (ours, theirs) = sys::channel::pair().map_err(Error::HandOver)?;
+    for number in &launch.kept {
+        sys::process::inherit(*number, 1).map_err(Error::HandOver)?;
+    }
     let child = sys::role::spawn(Role::Monitor, &[OsStr::new(&launch.id)], theirs, file).map_err(Error::Spawn)?;
+    // What is at the other end is to see when the last of its own has closed it.
+    launch.kept.iter().for_each(|number| sys::process::close(*number));
     Ok(Handle { client: Client::new(ours), pid: child.id() as i32 })
 }
 
@@ -137,6 +145,7 @@ mod tests {
             stay_parked: true,
             log: Some(LogFile { driver: crate::log::Driver::JsonFile, path: "/l".into(), max_size: Some(7) }),
             hold: Some("/proc/1/fd/3".into()),
+            kept: vec![3, 5],
             clock: crate::Clock { limit: Some(9), ..crate::Clock::default() },
             cleanup: vec!["container".into(), "cleanup".into()],
         };

@@ -70,6 +70,7 @@ pub(crate) fn serve(
     })
     .map_err(Error::HandOver)?;
     drop(file);
+    launch.kept.iter().for_each(|number| sys::process::close(*number));
     let Some((caller, ends, signals, log)) = ours.take() else { return Ok(()) };
     let mut run = Run::new(launch, caller, ends, signals, log, worker);
     while !run.carry()? {

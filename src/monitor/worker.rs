@@ -16,9 +16,15 @@ pub fn main() -> u8 {
 }
 
 fn run() -> Result<(), Error> {
-    // What the caller had open beside its standard streams is not ours: somebody may wait for its end.
-    sys::process::close_from(3);
     let io = |error| Error::HandOver(sys::process::errno(error));
+    // What the caller had open beside its standard streams, and does not hand on, is not ours: somebody may wait for its end.
+    let given = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(io)?);
+    let kept = Launch::read(&given).map(|launch| launch.kept).unwrap_or_default();
+    drop(given);
+    sys::process::close_all_but(3, &kept);
+    for number in &kept {
+        sys::process::close_on_exec(*number).map_err(Error::HandOver)?;
+    }
     let caller = std::io::stdin().as_fd().try_clone_to_owned().map_err(io)?;
     let file = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(io)?);
     process::detach()?;

@@ -79,8 +79,10 @@ pub struct Create {
     pub image_volume: Option<String>,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
-    /// `HOST[:CONTAINER][:PERMISSIONS]`, as `--device` takes it.
+    /// `HOST[:CONTAINER][:PERMISSIONS]`, or `VENDOR/CLASS=NAME`, as `--device` takes it.
     pub devices: Vec<String>,
+    /// `all`, or numbers of NVIDIA's, as `--gpus` takes it.
+    pub gpus: Vec<String>,
     /// `TYPE MAJOR:MINOR ACCESS`, as `--device-cgroup-rule` takes it.
     pub device_cgroup_rules: Vec<String>,
     /// `none`, `host`, `NAME[:OPTIONS]`, …, each as `--network` takes it.
@@ -389,6 +391,8 @@ pub struct Exec {
     pub privileged: bool,
     /// Do not wait: nobody reads the output.
     pub detach: bool,
+    /// Nobody is told of it.
+    pub no_session: bool,
 }
 
 /// Asks which containers there are.

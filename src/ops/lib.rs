@@ -16,6 +16,7 @@ pub mod network;
 pub mod secret;
 pub mod system;
 pub mod trust;
+pub mod unit;
 pub mod volume;
 
 pub use fault::{Fault, Kind};

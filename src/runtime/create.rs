@@ -245,6 +245,7 @@ impl First<'_> {
                     create_cwd: self.create.create_cwd,
                     init: self.create.init,
                     preserved: self.create.preserved,
+                    kept: &self.create.kept,
                     filter: self.filter.as_ref(),
                     report,
                     start: self.start.as_ref(),

@@ -255,6 +255,7 @@ fn finish(
         create_cwd: false,
         init: false,
         preserved: exec.preserved,
+        kept: &exec.kept,
         filter,
         report,
         start,

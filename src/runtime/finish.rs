@@ -41,6 +41,8 @@ pub struct Finish<'a> {
     pub init: bool,
     /// Descriptors from 3 on to leave open.
     pub preserved: u32,
+    /// Others.
+    pub kept: &'a [i32],
     /// The filter.
     pub filter: Option<&'a Filter>,
     /// Where to report.
@@ -168,6 +170,9 @@ impl Finish<'_> {
             hooks::run(Moment::StartContainer, list, state)?;
         }
         sys::process::inherit(3, self.preserved).step("keep descriptors open")?;
+        for number in self.kept {
+            sys::process::inherit(*number, 1).step("keep descriptors open")?;
+        }
         // Last, so that the small init is confined as the program is.
         if self.init {
             crate::init::divide(rustix::termios::isatty(rustix::stdio::stdin()))?;

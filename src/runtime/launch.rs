@@ -55,6 +55,9 @@ pub struct Create {
     /// Descriptors from 3 on that the program inherits as they are; they must be open in the caller.
     #[serde(default)]
     pub preserved: u32,
+    /// Further descriptors, by number, that the program inherits as they are.
+    #[serde(default)]
+    pub kept: Vec<i32>,
     /// Be in a group of one's own in every hierarchy of version 1, as engines expect that look there; otherwise only where a limit is.
     #[serde(default)]
     pub everywhere: bool,
@@ -80,6 +83,7 @@ impl Create {
             keep_keyring: false,
             owners: Vec::new(),
             preserved: 0,
+            kept: Vec::new(),
             everywhere: false,
             filter: None,
         }
@@ -149,6 +153,9 @@ pub struct Exec {
     /// As [`Create::preserved`].
     #[serde(default)]
     pub preserved: u32,
+    /// As [`Create::kept`].
+    #[serde(default)]
+    pub kept: Vec<i32>,
     /// A group below the container's own, from there, that exists: the process goes into it.
     #[serde(default)]
     pub cgroup: Option<PathBuf>,
@@ -173,6 +180,7 @@ impl Exec {
             personality: None,
             memory_policy: None,
             preserved: 0,
+            kept: Vec::new(),
             cgroup: None,
         }
     }

@@ -115,6 +115,31 @@ pub fn close_from(first: RawFd) {
     }
 }
 
+/// Closes all descriptors from `first` on but those in `kept`; the same holds as for [`close_from`].
+pub fn close_all_but(first: RawFd, kept: &[RawFd]) {
+    if kept.is_empty() {
+        return close_from(first);
+    }
+    let most = RawFd::MAX;
+    for number in open_from(first).unwrap_or_else(|_| (first..most.min(1 << 16)).collect()) {
+        if !kept.contains(&number) {
+            close(number);
+        }
+    }
+}
+
+/// Closes the descriptor `number`, which no owner of ours has; one that is not open is fine.
+pub fn close(number: RawFd) {
+    // SAFETY: the caller gives it up; closing a number that is not open does nothing.
+    unsafe { libc::close(number) };
+}
+
+/// Lets no program inherit descriptor `number`. One that is not open is `EBADF`.
+pub fn close_on_exec(number: RawFd) -> Result<()> {
+    // SAFETY: F_SETFD on any number only sets its flag, or fails with EBADF.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }.into()).map(drop)
+}
+
 /// Sends signal `number` to our own child `pid`, whose number cannot have been given to another before we reap it.
 pub fn kill_number(pid: i32, number: i32) {
     let _ = raw_kill(pid, number);

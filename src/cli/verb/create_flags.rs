@@ -24,6 +24,10 @@ pub struct Asked {
     pub detach_keys: Option<String>,
     /// `--sig-proxy`.
     pub signal_proxy: Option<bool>,
+    /// `--rm=false`.
+    pub stays: bool,
+    /// `--preserve-fds` and `--preserve-fd`, of `run`.
+    pub handed_on: super::handed_on::HandedOn,
     /// `container clone --destroy`.
     pub destroy: bool,
     /// `container clone --force`.
@@ -151,7 +155,9 @@ pub const FLAGS: &[Flag<Asked>] = &[
         r.create.cid_file = Some(v.into());
         Ok(())
     }),
-    list("device", "Add a device of the host (host[:container][:permissions])", |r, v| r.create.devices.push(v)),
+    list("device", "Add a device (host[:container][:permissions], or a vendor's: vendor/class=name)", |r, v| {
+        r.create.devices.push(v);
+    }),
     list("dns", "Name servers", |r, v| r.create.dns.push(v)),
     aliases(&["dns-opt"], list("dns-option", "Options of resolv.conf", |r, v| r.create.dns_options.push(v))),
     list("dns-search", "Search domains of resolv.conf", |r, v| r.create.dns_search.push(v)),
@@ -169,6 +175,7 @@ pub const FLAGS: &[Flag<Asked>] = &[
     ),
     list("env-file", "Read variables from a file", |r, v| r.environment_files.push(v.into())),
     switch("env-host", "Pass all of the caller's variables", |r, on| r.environment_host = on),
+    list("gpus", "Add GPUs of NVIDIA's: all, or their numbers", |r, v| r.create.gpus.push(v)),
     list("group-add", "Additional groups of the process", |r, v| r.create.additional_groups.push(v)),
     short(
         'h',
@@ -275,7 +282,10 @@ pub const FLAGS: &[Flag<Asked>] = &[
     switch("rootfs", "The first word is a directory that becomes the root (DIR[:O][,idmap]), and no image", |r, on| {
         r.create.root_directory = on;
     }),
-    switch("rm", "Remove the container when it ends", |r, on| r.create.remove = on),
+    switch("rm", "Remove the container when it ends", |r, on| {
+        r.create.remove = on;
+        r.stays = !on;
+    }),
     value("security-opt", "string", "Security options (no-new-privileges, seccomp=, mask=, unmask=, …)", |r, v| {
         r.create.security_options.push(v.into());
         Ok(())

@@ -1,6 +1,7 @@
 //! `exec`: a process in a running container.
 
 use super::Verb;
+use super::handed_on::HandedOn;
 use super::many::latest;
 use super::run::keys;
 use crate::environment;
@@ -21,6 +22,7 @@ pub struct Asked {
     environment_files: Vec<PathBuf>,
     environment: Vec<String>,
     latest: bool,
+    handed_on: HandedOn,
 }
 
 const FLAGS: &[Flag<Asked>] = &[
@@ -43,6 +45,9 @@ const FLAGS: &[Flag<Asked>] = &[
     list("env-file", "Read variables from a file", |r, v| r.environment_files.push(v.into())),
     short('i', switch("interactive", "Keep standard input open", |r, on| r.exec.interactive = on)),
     short('l', switch("latest", "Act on the container made last", |r, on| r.latest = on)),
+    switch("no-session", "Tell nobody of it: neither that it begins nor how it ends", |r, on| r.exec.no_session = on),
+    value("preserve-fd", "ints", "Descriptors of the caller that the process inherits", |r, v| r.handed_on.add(v)),
+    value("preserve-fds", "uint", "How many descriptors from 3 on the process inherits", |r, v| r.handed_on.count(v)),
     switch("privileged", "With all capabilities", |r, on| r.exec.privileged = on),
     short('t', switch("tty", "Allocate a terminal", |r, on| r.exec.terminal = on)),
     short(
@@ -93,6 +98,7 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     request.environment.extend(environment::resolve(&asked.environment));
     let keys = keys(asked.detach_keys.as_deref())?;
     let engine = program.engine()?;
+    engine.hand_on(asked.handed_on.all()?)?;
     if let Some(file) = id_file {
         let text = std::fs::read_to_string(file)
             .map_err(|e| Failure::new(format!("reading container id file {file:?}: {e}")))?;

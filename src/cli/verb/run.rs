@@ -17,6 +17,8 @@ const FLAGS: &[Flag<Asked>] = &[
         r.detach_keys = Some(v.into());
         Ok(())
     }),
+    value("preserve-fd", "ints", "Descriptors of the caller that the program inherits", |r, v| r.handed_on.add(v)),
+    value("preserve-fds", "uint", "How many descriptors from 3 on the program inherits", |r, v| r.handed_on.count(v)),
     switch("rmi", "Remove container and image when it ends, unless others use the image", |r, on| {
         r.create.remove_image = on;
         r.create.remove |= on;
@@ -46,10 +48,14 @@ pub const VERB: Verb<Asked> = Verb {
 };
 
 fn execute(program: &Program, mut asked: Asked, arguments: Vec<String>) -> Result<u8, Failure> {
+    if asked.create.remove_image && asked.stays {
+        return Err(Failure::new("the --rmi option does not work without --rm"));
+    }
     let mut request = asked.finish(program, arguments)?;
     let streams = streams(&asked, &mut request)?;
     let shows = streams.output || streams.errors;
     let engine = program.engine()?;
+    engine.hand_on(asked.handed_on.all()?)?;
     let created = create(program, &engine, &request, asked.quiet)?;
     let carrier = match start(&engine, &created, asked.detach, streams) {
         Ok(carrier) => carrier,

@@ -1,6 +1,7 @@
 //! The keys of containers.conf(5) that apply here.
 
 use ops::Fault;
+use std::path::PathBuf;
 use toml::{Table, Value};
 
 /// What containers get where nothing was said. Lists that are empty and values that are `None` were not in any file.
@@ -11,6 +12,7 @@ pub struct Defaults {
     pub apparmor_profile: Option<String>,
     pub base_hosts_file: Option<String>,
     pub capabilities: Option<Vec<String>>,
+    pub cdi_directories: Option<Vec<PathBuf>>,
     pub cgroupns: Option<String>,
     pub cgroups: Option<String>,
     pub devices: Vec<String>,
@@ -18,6 +20,7 @@ pub struct Defaults {
     pub dns_searches: Vec<String>,
     pub dns_servers: Vec<String>,
     pub env: Vec<String>,
+    pub hook_directories: Option<Vec<PathBuf>>,
     pub host_containers_internal_ip: Option<String>,
     pub http_proxy: Option<bool>,
     pub init: bool,
@@ -75,6 +78,12 @@ impl Given {
 
     fn small<T: TryFrom<i64>>(&self) -> Result<Option<T>, Fault> {
         T::try_from(self.number()?).map(Some).map_err(|_| self.wrong("a smaller number"))
+    }
+
+    fn paths(&self) -> Result<Vec<PathBuf>, Fault> {
+        let all: Vec<PathBuf> = self.list()?.into_iter().map(PathBuf::from).collect();
+        let is_absolute = all.iter().all(|path| path.is_absolute());
+        is_absolute.then_some(all).ok_or_else(|| self.wrong("a list of absolute paths"))
     }
 
     fn list(&self) -> Result<Vec<String>, Fault> {
@@ -149,6 +158,8 @@ fn take(d: &mut Defaults, table: &str, key: &str, given: &Given) -> Result<bool,
         ("containers", "utsns") => d.utsns = given.text()?,
         ("containers", "volumes") => d.volumes = given.list()?,
         ("engine", "no_blobs") => d.no_blobs = given.switch()?,
+        ("engine", "cdi_spec_dirs") => d.cdi_directories = Some(given.paths()?),
+        ("engine", "hooks_dir") => d.hook_directories = Some(given.paths()?),
         ("engine", "pull_policy") => d.pull_policy = given.text()?,
         ("engine", "stop_timeout") => d.stop_timeout = given.small()?,
         _ => return Ok(false),

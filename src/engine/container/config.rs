@@ -67,6 +67,9 @@ pub struct Config {
     pub shm_size: u64,
     /// Devices beyond the default ones.
     pub devices: Vec<Device>,
+    /// Names of devices of vendors (`VENDOR/CLASS=NAME`), looked up for each start.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub vendor_devices: Vec<String>,
     /// Rules of devices that may be used, beyond those of `devices`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub device_rules: Vec<DeviceRule>,

@@ -66,6 +66,7 @@ impl Engine {
             let (config, mut warnings) = super::resolve::resolve(asked, image, facts, id, &name)?;
             warnings.extend(other_platform(asked, image));
             check_host(&config)?;
+            self.vendor_edits(&config)?;
             match self.database()?.insert(&config, super::now()) {
                 Err(fault) if fault.kind == Kind::Conflict && asked.name.is_none() && attempt < 50 => {
                     attempt += 1;

@@ -118,7 +118,16 @@ impl Engine {
             crate::host::remove_cgroup(&cgroup);
         }
         self.release_networks(&record.id);
-        self.release_volumes(&record.id, &self.run_directory(&record.id, record.run));
+        let directory = self.run_directory(&record.id, record.run);
+        self.release_volumes(&record.id, &directory);
+        self.run_last_hooks(record, &directory);
+    }
+
+    /// Hooks of the end keep nothing from ending: what fails is told.
+    pub(crate) fn run_last_hooks(&self, record: &Record, run_directory: &std::path::Path) {
+        for error in crate::hooks::after_end(run_directory) {
+            self.tell_more(record, "hook_failed", |event| event.error = error);
+        }
     }
 
     /// Tidies up after commands that were killed and hosts that went down. Cheap when there is nothing to do, and never

@@ -17,14 +17,17 @@ impl Engine {
 
     /// As [`Engine::exec`], with rows and columns of its terminal.
     pub fn exec_with(&self, asked: &Exec, terminal_size: Option<(u16, u16)>) -> Result<Session, Fault> {
-        let session = self.exec_quietly(asked, terminal_size)?;
-        self.tell(session.subject.clone(), "exec");
+        let mut session = self.exec_quietly(asked, terminal_size)?;
+        session.untold = asked.no_session;
+        if !session.untold {
+            self.tell(session.subject.clone(), "exec");
+        }
         Ok(session)
     }
 
     /// Tells how a process added to a container ended; of a container's own process, its clean-up tells.
     pub fn tell_exec_died(&self, session: &Session, code: i32) {
-        if session.exec.is_none() {
+        if session.exec.is_none() || session.untold {
             return;
         }
         self.tell_more(session.subject.clone(), "exec_died", |event| event.container_exit_code = Some(code));
@@ -36,6 +39,7 @@ impl Engine {
             return Err(Fault::invalid("must provide a non-empty command to start an exec session: invalid argument"));
         }
         self.host()?;
+        let kept = self.handed_on.take();
         let record = self.record_of(&asked.name)?;
         let state = self.observe(&record);
         let Some(running) = state.running.filter(|_| state.status == Status::Running) else {
@@ -80,6 +84,7 @@ impl Engine {
             personality: lower::personality(&config)?,
             memory_policy: None,
             preserved: 0,
+            kept: kept.clone(),
             cgroup: None,
         };
         let launch = Launch {
@@ -92,6 +97,7 @@ impl Engine {
             stay_parked: false,
             log: None,
             hold: None,
+            kept,
             clock: Default::default(),
             cleanup: Vec::new(),
         };

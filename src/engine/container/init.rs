@@ -36,6 +36,7 @@ impl Engine {
         again: Option<super::restart::Again>,
     ) -> Result<Session, Fault> {
         self.host()?;
+        let handed_on = self.handed_on.take();
         let found = self.record_of(name)?;
         let held = lock::wait(&self.container_directory(&found.id))?;
         let (record, state) = loop {
@@ -83,13 +84,14 @@ impl Engine {
         let step = again.as_ref().map_or(0, |again| again.step);
         let parked = self
             .start_required(&config)
-            .and_then(|()| self.park(&record.id, &config, run, (terminal_size, step), stay));
+            .and_then(|()| self.park(&record.id, &config, run, (terminal_size, step), (stay, handed_on)));
         if parked.is_ok() {
             self.tell(&config, "init");
         }
         if let Err(fault) = &parked {
             self.release_networks(&record.id);
             self.release_volumes(&record.id, &self.run_directory(&record.id, run));
+            self.run_last_hooks(&record, &self.run_directory(&record.id, run));
             let _ = std::fs::remove_dir_all(self.run_directory(&record.id, run));
             self.database()?.deactivate(&record.id, run, &fault.message)?;
         }
@@ -114,7 +116,7 @@ impl Engine {
         config: &Config,
         run: i64,
         (terminal_size, step): (Option<(u16, u16)>, u32),
-        stay: bool,
+        (stay, handed_on): (bool, Vec<i32>),
     ) -> Result<Session, Fault> {
         let directory = self.container_directory(id);
         let run_directory = self.run_directory(id, run);
@@ -128,6 +130,7 @@ impl Engine {
         let mut files =
             files::write(config, Some(&view), &directory, host.in_user_namespace, plan, allotment.as_ref())?;
         let mut secrets = self.hand_secrets(config, &directory)?;
+        files.extend(self.default_mounts(config, &directory)?);
         files.extend(secrets.files);
         files.extend(super::accounts::write(config, &view, &directory)?);
         let Ready { mounts, parts } = self.realize(config, &view, &run_directory)?;
@@ -136,17 +139,27 @@ impl Engine {
             files.push((socket, super::notify::INSIDE.into()));
             secrets.variables.push(format!("NOTIFY_SOCKET={}", super::notify::INSIDE));
         }
+        let edits = self.vendor_edits(config)?;
+        let hooks = self.chosen_hooks(config)?;
+        let filters = hooks.filters.clone();
+        let mut devices = device_nodes(config);
+        devices.extend(edits.device_nodes.iter().filter_map(|n| Some((n.source(), node(&n.source())?))));
         let place = Place {
             mounts,
             rootfs,
             files,
             variables: secrets.variables,
-            devices: device_nodes(config),
+            devices,
+            edits,
+            hooks,
             joined: self.joined(config)?,
             terminal_size,
             directory,
         };
-        let create = super::lower::lower(config, self.facts()?, place)?;
+        let mut create = super::lower::lower(config, self.facts()?, place)?;
+        crate::hooks::filter(&filters, &mut create)?;
+        create.kept.clone_from(&handed_on);
+        crate::hooks::keep(&create, &run_directory)?;
         let launch = Launch {
             id: id.to_string(),
             task: Task::Container(serde_json::to_string(&create).map_err(Fault::internal)?),
@@ -157,6 +170,7 @@ impl Engine {
             stay_parked: stay,
             log: self.log_file(config),
             hold: network.as_ref().map(|n| n.stack.path()),
+            kept: handed_on,
             clock: if config.life.is_plain() { Default::default() } else { self.clock(config, run, step) },
             cleanup: self.own_command(&["container", "cleanup", id.as_str()]),
         };
@@ -189,6 +203,9 @@ impl Engine {
         meanwhile: impl FnOnce() -> Result<(), Fault>,
     ) -> Result<Session, Fault> {
         let mut handle = monitor::spawn(launch).map_err(fault::monitor)?;
+        if exec.is_none() {
+            self.tell_unit(id, handle.pid)?;
+        }
         if self.settings.uid != 0 || launch.hold.is_some() {
             crate::rootless::add_member(&self.settings, handle.pid)?;
         }
@@ -211,11 +228,13 @@ impl Engine {
             container: id.clone(),
             exec,
             socket: handle.client.into_socket(),
+            run_directory: launch.run_dir.clone(),
             pending: VecDeque::new(),
             terminal: launch.terminal,
             interactive: launch.stdin,
             remove: config.remove,
             started: false,
+            untold: false,
             subject: config.into(),
         })
     }
@@ -240,12 +259,14 @@ impl Engine {
         Ok(Session {
             container: record.id.clone(),
             exec: None,
+            run_directory: Some(self.run_directory(&record.id, record.run)),
             socket: client.into_socket(),
             pending: VecDeque::new(),
             terminal: config.terminal,
             interactive: config.interactive,
             remove: config.remove,
             started,
+            untold: false,
             subject: record.into(),
         })
     }
@@ -267,6 +288,7 @@ impl Engine {
             match Frame::decode(&packet[..length]) {
                 Ok(Frame::Started) => {
                     self.has_started(session);
+                    self.run_start_hooks(session)?;
                     if self.settings.notify_socket.is_some() && session.exec.is_none() {
                         self.tell_started(&session.container)?;
                     }
@@ -288,6 +310,16 @@ impl Engine {
                 Err(_) => return Err(Fault::internal("the monitor ended before the container was started")),
             }
         }
+    }
+
+    /// One that fails ends the container.
+    fn run_start_hooks(&self, session: &Session) -> Result<(), Fault> {
+        let Some(directory) = session.run_directory.as_ref().filter(|_| session.exec.is_none()) else { return Ok(()) };
+        let Some(running) = monitor::record::Running::read(directory) else { return Ok(()) };
+        crate::hooks::after_start(directory, running.pid).inspect_err(|_| {
+            // Ended already: as well.
+            let _ = sys::process::kill(running.pid, running.start_time, 9);
+        })
     }
 
     fn has_started(&self, session: &mut Session) {
@@ -352,6 +384,13 @@ impl Engine {
         if self.settings.events == ops::event::Backend::None {
             all.push("--events-backend=none".into());
         }
+        let given = &self.settings.given;
+        let lists = [("--hooks-dir", &given.hook_directories), ("--cdi-spec-dir", &given.cdi_directories)];
+        for (flag, paths) in lists {
+            all.extend(paths.iter().map(|path| format!("{flag}={}", path.display())));
+        }
+        all.extend(given.mounts_file.iter().map(|path| format!("--default-mounts-file={}", path.display())));
+        all.extend(self.settings.configuration.modules.iter().map(|module| format!("--module={module}")));
         all.extend(words.iter().map(|word| (*word).to_owned()));
         all
     }

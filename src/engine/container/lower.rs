@@ -1,10 +1,12 @@
 //! Decided → executed: a pure function from [`Config`] and facts about the host to what the runtime is told.
 
 mod mounts;
+mod vendor;
 
 use super::config::{Config, Namespace, Seccomp};
 use super::facts::Facts;
 use super::volumes::Realized;
+use crate::{cdi, hooks};
 use oci_spec::runtime::{LinuxPersonality, LinuxSeccomp, Process, Spec};
 use ops::container::Resources;
 use ops::{Fault, Kind};
@@ -30,6 +32,10 @@ pub struct Place {
     pub mounts: BTreeMap<String, Realized>,
     /// Device nodes of the host by path, for the devices of the configuration.
     pub devices: BTreeMap<PathBuf, DeviceNode>,
+    /// What devices of vendors add.
+    pub edits: cdi::Edits,
+    /// Hooks of the host.
+    pub hooks: hooks::Chosen,
     /// First processes of the containers whose namespaces are joined.
     pub joined: BTreeMap<Id, runtime::Owner>,
     /// Rows and columns of the terminal, if they are known.
@@ -66,15 +72,19 @@ const ALLOWED: [(i64, Option<i64>); 9] = [
 
 /// All that the runtime needs to make the container.
 pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Create, Fault> {
-    let document = json!({
+    let made = vendor::nodes(config, &place)?;
+    let mut document = json!({
         "ociVersion": "1.2.0",
         "process": process(config, &arguments(config), &environment(config, &place), place.terminal_size),
         "root": { "path": "rootfs", "readonly": config.read_only },
         "hostname": hostname(config),
-        "mounts": mounts::mounts(config, facts, &place)?,
+        "mounts": mounts::mounts(config, facts, &place, &made)?,
         "annotations": config.annotations,
-        "linux": linux(config, facts, &place)?,
+        "linux": linux(config, facts, &place, &made)?,
     });
+    if let Some(hooks) = all_hooks(&place) {
+        document["hooks"] = hooks;
+    }
     let mut spec: Spec = serde_json::from_value(document).map_err(|e| {
         Fault::internal(format!("container {} cannot be put into an OCI specification: {e}", config.id.short()))
     })?;
@@ -91,7 +101,7 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         rootfs: place.rootfs,
         bundle: place.directory,
         user: Some(config.user.clone()),
-        groups: config.additional_groups.clone(),
+        groups: groups(config, &place.edits),
         keep_groups: config.keep_groups,
         create_cwd: config.make_working_directory,
         init: config.init,
@@ -99,17 +109,41 @@ pub fn lower(config: &Config, facts: &Facts, place: Place) -> Result<runtime::Cr
         keep_keyring: false,
         owners: place.joined.into_values().collect(),
         preserved: 0,
+        kept: Vec::new(),
         everywhere: false,
         filter: ready,
     })
 }
 
-/// The container's variables, with the secret ones in place.
+/// The container's variables, with those of devices and the secret ones in place.
 fn environment(config: &Config, place: &Place) -> Vec<String> {
     let key = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
-    let secret: Vec<String> = place.variables.iter().map(|entry| key(entry)).collect();
-    let plain = config.environment.iter().filter(|entry| secret.is_empty() || !secret.contains(&key(entry)));
-    plain.chain(&place.variables).cloned().collect()
+    let added: Vec<&String> = place.edits.env.iter().chain(&place.variables).collect();
+    let mut all: Vec<String> = config.environment.clone();
+    for entry in added {
+        match all.iter_mut().find(|own| key(own) == key(entry)) {
+            Some(own) => own.clone_from(entry),
+            None => all.push(entry.clone()),
+        }
+    }
+    all
+}
+
+/// Those that devices of vendors want, then those of the host.
+fn all_hooks(place: &Place) -> Option<Value> {
+    let mut all = hooks::Chosen::default();
+    for hook in &place.edits.hooks {
+        let (path, args, env) = (hook.path.clone(), hook.args.clone(), hook.env.clone());
+        all.push(&hook.hook_name, hooks::Program { path, args, env, timeout: hook.timeout });
+    }
+    all.hooks.extend(place.hooks.hooks.iter().cloned());
+    all.specified()
+}
+
+/// The program's further groups.
+fn groups(config: &Config, edits: &cdi::Edits) -> Vec<String> {
+    let added = edits.additional_gids.iter().filter(|gid| **gid != 0).map(u32::to_string);
+    config.additional_groups.iter().cloned().chain(added).collect()
 }
 
 /// Where the host's init is seen inside.
@@ -217,10 +251,10 @@ fn hostname(config: &Config) -> Value {
     if config.namespaces.uts == Namespace::Private { json!(config.hostname) } else { Value::Null }
 }
 
-fn linux(config: &Config, facts: &Facts, place: &Place) -> Result<Value, Fault> {
+fn linux(config: &Config, facts: &Facts, place: &Place, vendors: &[vendor::Made]) -> Result<Value, Fault> {
     let mut linux = json!({
         "namespaces": namespaces(config, place)?,
-        "resources": if config.no_cgroup { Value::Null } else { resources(config, place) },
+        "resources": if config.no_cgroup { Value::Null } else { resources(config, place, vendors) },
         "sysctl": config.sysctl,
         "maskedPaths": config.masked_paths,
         "readonlyPaths": config.read_only_paths,
@@ -243,8 +277,13 @@ fn linux(config: &Config, facts: &Facts, place: &Place) -> Result<Value, Fault> 
                 json!({ "path": device.destination, "type": node.kind.to_string(), "major": node.major,
                         "minor": node.minor, "fileMode": node.mode, "uid": 0, "gid": node.gid })
             })
+            .filter(|made| vendors.iter().all(|vendor| made["path"] != vendor.path))
+            .chain(vendors.iter().map(vendor::Made::specified))
             .collect();
         linux["devices"] = json!(made);
+    }
+    if let Some(devices) = vendor::net_devices(&place.edits) {
+        linux["netDevices"] = devices;
     }
     Ok(linux)
 }
@@ -295,9 +334,9 @@ fn namespaces(config: &Config, place: &Place) -> Result<Vec<Value>, Fault> {
     Ok(all)
 }
 
-fn resources(config: &Config, place: &Place) -> Value {
+fn resources(config: &Config, place: &Place, vendors: &[vendor::Made]) -> Value {
     let mut all = limits(&config.resources, &place.devices);
-    all["devices"] = Value::Array(device_rules(config, place));
+    all["devices"] = Value::Array(device_rules(config, place, vendors));
     all
 }
 
@@ -369,7 +408,7 @@ fn rate(text: &str, nodes: &BTreeMap<PathBuf, DeviceNode>) -> Option<Value> {
     Some(json!({ "major": node.major, "minor": node.minor, "rate": types::size::parse(rate).ok()? }))
 }
 
-fn device_rules(config: &Config, place: &Place) -> Vec<Value> {
+fn device_rules(config: &Config, place: &Place, vendors: &[vendor::Made]) -> Vec<Value> {
     if config.privileged {
         return vec![json!({ "allow": true, "access": "rwm" })];
     }
@@ -382,6 +421,7 @@ fn device_rules(config: &Config, place: &Place) -> Vec<Value> {
         json!({ "allow": true, "type": node.kind.to_string(), "major": node.major, "minor": node.minor,
                 "access": device.permissions })
     }));
+    rules.extend(vendors.iter().filter_map(vendor::Made::rule));
     rules.extend(config.device_rules.iter().map(|rule| {
         let mut all = json!({ "allow": true, "type": rule.kind.to_string(), "access": rule.access });
         for (key, number) in [("major", rule.major), ("minor", rule.minor)] {

@@ -99,6 +99,7 @@ impl Engine {
         for path in config.iter().flat_map(|c| c.life.pid_file.iter().chain(&c.life.monitor_pid_file)) {
             let _ = std::fs::remove_file(path);
         }
+        let _ = std::fs::remove_file(self.unit_pid_file(&record.id));
         let image = config.as_ref().filter(|c| c.remove_image && c.root_directory.is_none()).map(|c| c.image.clone());
         let cid_file = config.and_then(|c| c.cid_file);
         if let Some(path) = cid_file

@@ -128,6 +128,7 @@ pub fn resolve(
         )?,
         shm_size: asked.shm_size.unwrap_or(SHM_SIZE),
         devices: devices::devices(asked, facts)?,
+        vendor_devices: devices::of_vendors(asked),
         device_rules: devices::rules(asked, facts)?,
         capabilities: security.capabilities,
         user_capabilities: security.user_capabilities,

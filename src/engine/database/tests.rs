@@ -120,6 +120,7 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
         path: None,
         events: Default::default(),
         notify_socket: None,
+        started_by_unit: false,
         proxies: Vec::new(),
         auth_files: Vec::new(),
         certificate_roots: Vec::new(),
@@ -130,6 +131,8 @@ fn what_a_dead_boot_or_a_killed_command_left_is_told_as_it_is() {
         policies: Vec::new(),
         registries: Default::default(),
         configuration: Default::default(),
+        mounts: Vec::new(),
+        given: Default::default(),
     };
     drop(open(&settings.root));
     let engine = crate::Engine::open(settings).unwrap();

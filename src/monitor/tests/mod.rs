@@ -58,6 +58,7 @@ impl Monitored {
             stay_parked: false,
             log: None,
             hold: None,
+            kept: Vec::new(),
             clock: crate::Clock::default(),
             cleanup: Vec::new(),
         };

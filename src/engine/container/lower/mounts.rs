@@ -1,6 +1,6 @@
 //! The mounts of a container: those that every one has, the files in /etc, and those that were asked for.
 
-use super::Place;
+use super::{Place, vendor};
 use crate::container::config::{Config, MountKind, Namespace};
 use crate::container::facts::Facts;
 use crate::container::resolve::idmap;
@@ -10,7 +10,8 @@ use std::path::Path;
 use types::IdRange;
 
 /// In the order in which they are made.
-pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value>, Fault> {
+pub fn mounts(config: &Config, facts: &Facts, place: &Place, vendors: &[vendor::Made]) -> Result<Vec<Value>, Fault> {
+    let given = vendor::mounts(&place.edits);
     let mut all = vec![proc(config, facts), dev(), pts(config, facts), sys(config, facts)];
     all.extend(mqueue(config, facts));
     all.push(shm(config, place));
@@ -27,7 +28,8 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value
     if config.namespaces.no_shared_memory {
         all.retain(|m| m["destination"] != "/dev/shm");
     }
-    let replaced = |path: &str| config.mounts.iter().any(|m| m.destination == path);
+    let by_vendor = |path: &str| given.iter().any(|(destination, _)| *destination == path);
+    let replaced = |path: &str| by_vendor(path) || config.mounts.iter().any(|m| m.destination == path);
     all.retain(|m| !m["destination"].as_str().is_some_and(replaced));
     // `/run` must be there before `/run/.containerenv`.
     let mut rest: Vec<(usize, Value)> = Vec::new();
@@ -42,7 +44,7 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value
             json!({ "type": "bind", "source": source, "destination": destination, "options": options }),
         ));
     }
-    for asked in &config.mounts {
+    for asked in config.mounts.iter().filter(|m| !by_vendor(&m.destination)) {
         let mount = match (place.mounts.get(&asked.destination), &asked.kind) {
             (Some(made), _) if made.kind == "bind" => bound(config, &made.source, &asked.destination, &made.options)?,
             (Some(made), _) => {
@@ -71,12 +73,17 @@ pub fn mounts(config: &Config, facts: &Facts, place: &Place) -> Result<Vec<Value
             json!({ "type": "bind", "source": source, "destination": super::INIT, "options": options }),
         ));
     }
+    rest.extend(given.iter().map(|(destination, mount)| (depth(destination), mount.clone())));
     rest.sort_by_key(|(depth, _)| *depth);
     all.extend(rest.into_iter().map(|(_, mount)| mount));
     if facts.rootless {
         all.extend(config.devices.iter().filter(|d| place.devices.contains_key(&d.source)).map(|d| {
             let mode = if d.permissions.contains('w') { "rw" } else { "ro" };
             json!({ "type": "bind", "source": d.source, "destination": d.destination, "options": ["bind", "rprivate", "nosuid", "noexec", mode] })
+        }));
+        all.extend(vendors.iter().map(|made| {
+            let mode = if made.access.contains('w') { "rw" } else { "ro" };
+            json!({ "type": "bind", "source": made.source, "destination": made.path, "options": ["bind", "rprivate", "nosuid", "noexec", mode] })
         }));
     }
     Ok(all)

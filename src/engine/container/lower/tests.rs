@@ -18,6 +18,8 @@ fn lowered(asked: &Create, facts: &Facts) -> Value {
         files: vec![("/c/hosts".into(), "/etc/hosts".into()), ("/c/containerenv".into(), "/run/.containerenv".into())],
         variables: Vec::new(),
         devices: BTreeMap::from([("/dev/fuse".into(), fuse)]),
+        edits: Default::default(),
+        hooks: Default::default(),
         joined: BTreeMap::new(),
         mounts: BTreeMap::new(),
         terminal_size: Some((24, 80)),

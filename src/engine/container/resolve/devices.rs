@@ -1,6 +1,7 @@
-//! `--device`, in Podman's notation.
+//! `--device` and `--gpus`, in Podman's notation.
 
 use super::mounts::destination;
+use crate::cdi;
 use crate::container::config::{Device, DeviceRule};
 use crate::container::facts::Facts;
 use ops::container::Create;
@@ -10,7 +11,7 @@ use ops::{Fault, Kind};
 pub fn devices(asked: &Create, facts: &Facts) -> Result<Vec<Device>, Fault> {
     let all = |path: &String| Device { source: path.into(), destination: path.clone(), permissions: "rwm".into() };
     let mut devices: Vec<Device> = if asked.privileged { facts.devices.iter().map(all).collect() } else { Vec::new() };
-    for text in &asked.devices {
+    for text in asked.devices.iter().filter(|text| !cdi::is_name(text)) {
         let invalid =
             || Fault::invalid(format!("invalid device specification: {text}")).hint("expected HOST[:CONTAINER][:rwm]");
         let permissions = |p: &str| !p.is_empty() && p.bytes().all(|b| b"rwm".contains(&b));
@@ -22,11 +23,12 @@ pub fn devices(asked: &Create, facts: &Facts) -> Result<Vec<Device>, Fault> {
             [from, to, mode] if permissions(mode) => (*from, *to, *mode),
             _ => return Err(invalid()),
         };
-        if from.contains('=') {
-            return Err(Fault::new(Kind::Unsupported, format!("device {text:?}: CDI devices are not supported yet")));
-        }
         if !from.starts_with('/') {
-            return Err(invalid());
+            let fault = invalid();
+            return Err(match from.contains('=') {
+                true => fault.hint("a device of a vendor is VENDOR/CLASS=NAME"),
+                false => fault,
+            });
         }
         let to = destination(to)?;
         match facts.device_directories.get(from) {
@@ -40,6 +42,17 @@ pub fn devices(asked: &Create, facts: &Facts) -> Result<Vec<Device>, Fault> {
         }
     }
     Ok(devices)
+}
+
+/// Those of vendors, each once.
+pub fn of_vendors(asked: &Create) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in asked.devices.iter().filter(|text| cdi::is_name(text)).cloned().chain(cdi::of_gpus(&asked.gpus)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// `--device-cgroup-rule`: `TYPE MAJOR:MINOR ACCESS`, as the kernel's device controller wrote them.
