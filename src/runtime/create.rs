@@ -289,6 +289,7 @@ impl First<'_> {
         if hooks {
             self.run_hooks()?;
         }
+        self.close_the_root(root.as_fd())?;
         rootfs::change_root(root.as_fd(), self.interface, self.create.no_pivot)?;
         if let Some(flags) = asked {
             sys::mount::propagate_root(flags).step("set the propagation of the root")?;
@@ -361,6 +362,22 @@ impl First<'_> {
         Ok(())
     }
 
+    /// Makes the root read-only, if it is to be. Hooks of the creation still write to it, as with runc and crun.
+    fn close_the_root(&self, root: BorrowedFd<'_>) -> Result<(), Error> {
+        if !self.create.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
+            return Ok(());
+        }
+        if self.create.create_cwd {
+            let owner = match &self.create.user {
+                None => None,
+                // Whoever is not to be found is an error when the process becomes that user.
+                Some(user) => crate::user::resolve(root, user, &[]).ok().map(|who| (who.uid, who.gid)),
+            };
+            finish::make_working_directory(root, self.process.cwd(), owner)?;
+        }
+        trees::make_read_only(self.interface, root).step("make the root read-only")
+    }
+
     /// Everything below the new root, while the host's is still there.
     fn furnish(&mut self, placement: &Placement, root: BorrowedFd<'_>) -> Result<Streams, Error> {
         let own_cgroup = self.plan.new & NEW_CGROUP != 0;
@@ -389,17 +406,6 @@ impl First<'_> {
         let paths = |paths: &Option<Vec<String>>| paths.clone().unwrap_or_default();
         masks::read_only(self.interface, root, &paths(self.linux.readonly_paths()))?;
         masks::mask(self.interface, root, &paths(self.linux.masked_paths()))?;
-        if self.create.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
-            if self.create.create_cwd {
-                let owner = match &self.create.user {
-                    None => None,
-                    // Whoever is not to be found is an error when the process becomes that user.
-                    Some(user) => crate::user::resolve(root, user, &[]).ok().map(|who| (who.uid, who.gid)),
-                };
-                finish::make_working_directory(root, self.process.cwd(), owner)?;
-            }
-            trees::make_read_only(self.interface, root).step("make the root read-only")?;
-        }
         privileges::set_personality(self.linux.personality().as_ref())?;
         if let Some(policy) = self.linux.memory_policy() {
             scheduling::set_memory_policy(policy)?;

@@ -167,7 +167,8 @@ impl Finish<'_> {
         }
         // Programs of a stranger's, as the one to come: confined as that is.
         if let Some((list, state)) = &self.hooks {
-            hooks::run(Moment::StartContainer, list, state)?;
+            let environment = self.process.env().as_deref().unwrap_or_default();
+            hooks::run_inside(Moment::StartContainer, list, state, environment)?;
         }
         sys::process::inherit(3, self.preserved).step("keep descriptors open")?;
         for number in self.kept {

@@ -101,12 +101,18 @@ pub fn state(spec: &Spec, id: &str, bundle: &std::path::Path, status: ContainerS
 
 /// Runs `hooks` in their order, in this process's namespaces. The first that fails ends it: the container must be stopped then.
 pub fn run(moment: Moment, hooks: &[Hook], state: &State) -> Result<(), Error> {
-    hooks.iter().try_for_each(|hook| run_one(moment, hook, state))
+    hooks.iter().try_for_each(|hook| run_one(moment, hook, state, None))
+}
+
+/// The same in the container, where nothing of this process's environment is to be seen: a hook without an environment of its
+/// own has that of the container's process.
+pub(crate) fn run_inside(moment: Moment, hooks: &[Hook], state: &State, environment: &[String]) -> Result<(), Error> {
+    hooks.iter().try_for_each(|hook| run_one(moment, hook, state, Some(environment)))
 }
 
 /// Runs all `hooks` whatever becomes of each, and returns the failures, which are to be told as warnings (`poststop`).
 pub fn run_all(moment: Moment, hooks: &[Hook], state: &State) -> Vec<Error> {
-    hooks.iter().filter_map(|hook| run_one(moment, hook, state).err()).collect()
+    hooks.iter().filter_map(|hook| run_one(moment, hook, state, None).err()).collect()
 }
 
 /// Refuses hooks that no runtime may run: before anything is made.
@@ -128,7 +134,7 @@ fn failed(moment: Moment, hook: &Hook, why: impl Into<String>) -> Error {
     Error::Hook { moment: moment.name(), path: hook.path().clone(), why: why.into() }
 }
 
-fn run_one(moment: Moment, hook: &Hook, state: &State) -> Result<(), Error> {
+fn run_one(moment: Moment, hook: &Hook, state: &State, environment: Option<&[String]>) -> Result<(), Error> {
     let fail = |why: String| failed(moment, hook, why);
     let io = |step: &'static str| move |error: std::io::Error| fail(format!("{step}: {}", plain(&error)));
     let input = input(state).map_err(io("write its state"))?;
@@ -138,8 +144,8 @@ fn run_one(moment: Moment, hook: &Hook, state: &State) -> Result<(), Error> {
     if let Some((name, rest)) = hook.args().as_deref().and_then(|args| args.split_first()) {
         command.arg0(name).args(rest);
     }
-    // Without `env` it has this process's, as with runc and crun; an empty one is empty.
-    if let Some(environment) = hook.env() {
+    // Without `env` on the host's side it has this process's, as with runc and crun; an empty one is empty.
+    if let Some(environment) = hook.env().as_deref().or(environment) {
         command.env_clear().envs(environment.iter().filter_map(|entry| entry.split_once('=')));
     }
     let copy = theirs.try_clone().map_err(io("copy a pipe"))?;

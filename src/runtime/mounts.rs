@@ -335,7 +335,8 @@ fn place<'a>(root: BorrowedFd<'a>, destination: &Path, kind: Kind) -> Result<Pla
                 return Ok(Place { root, path: destination.to_owned(), fd });
             }
             Ok(_) | Err(Errno::LOOP | Errno::NOTDIR) => {
-                return Err(refused("it is a link or a file in the image, and must be a directory"));
+                // runc's words, which its users look for.
+                return Err(refused("it must be mounted on ordinary directory, and is a link or a file in the image"));
             }
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error).in_root(destination, "open"),

@@ -37,6 +37,6 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn targets_take_any_bytes() {
     for (name, target) in functions::ALL {
-        run(seeds(name), *target);
+        run(name, seeds(name), *target);
     }
 }

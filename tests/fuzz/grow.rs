@@ -51,8 +51,17 @@ fn grow(seed: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     bytes
 }
 
-/// Feeds `target` with what grows from `seeds`, with each single byte, and with nothing.
-pub fn run(seeds: Vec<Vec<u8>>, target: fn(&[u8])) {
+/// Feeds `target` with what grows from `seeds`, with each single byte, and with nothing; or, if `$MONOPOD_FUZZ_CORPUS` names a
+/// directory, only writes the seeds into `name` in it, for libFuzzer to begin with.
+pub fn run(name: &str, seeds: Vec<Vec<u8>>, target: fn(&[u8])) {
+    if let Some(corpus) = std::env::var_os("MONOPOD_FUZZ_CORPUS") {
+        let directory = std::path::Path::new(&corpus).join(name);
+        std::fs::create_dir_all(&directory).expect("a directory for the seeds");
+        for (number, seed) in seeds.iter().enumerate() {
+            std::fs::write(directory.join(format!("seed-{number}")), seed).expect("a seed can be written");
+        }
+        return;
+    }
     let count = std::env::var("MONOPOD_FUZZ_INPUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(3000);
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     for seed in seeds {

@@ -5,15 +5,15 @@ mod trusted;
 
 #[test]
 fn keys_and_messages_take_any_bytes() {
-    grow::run(trusted::openpgp_seeds(), trusted::openpgp);
+    grow::run("openpgp", trusted::openpgp_seeds(), trusted::openpgp);
 }
 
 #[test]
 fn signatures_take_any_bytes() {
-    grow::run(trusted::signature_seeds(), trusted::signature);
+    grow::run("signature", trusted::signature_seeds(), trusted::signature);
 }
 
 #[test]
 fn names_take_any_bytes() {
-    grow::run(trusted::reference_seeds(), trusted::references);
+    grow::run("references", trusted::reference_seeds(), trusted::references);
 }

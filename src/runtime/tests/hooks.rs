@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub const TESTS: &[(&str, fn())] = &[
     ("hooks_in_their_order_and_namespaces", hooks_in_their_order_and_namespaces),
     ("what_a_hook_mounts_is_in_the_container", what_a_hook_mounts_is_in_the_container),
+    ("hooks_write_to_a_root_that_will_be_read_only", hooks_write_to_a_root_that_will_be_read_only),
+    ("a_hook_inside_has_the_environment_of_the_program", a_hook_inside_has_the_environment_of_the_program),
     ("a_hook_that_fails_ends_the_container", a_hook_that_fails_ends_the_container),
     ("a_filter_asks_an_agent", a_filter_asks_an_agent),
     ("an_agent_that_is_not_there", an_agent_that_is_not_there),
@@ -94,6 +96,29 @@ fn what_a_hook_mounts_is_in_the_container() {
     let outcome = container.run();
     let hostname = fs::read_to_string("/etc/hostname").unwrap();
     assert_eq!(outcome.out, format!("{}\n0\n", hostname.trim_end()), "{outcome:?}");
+}
+
+/// What will be read-only is not yet while hooks of the creation run.
+fn hooks_write_to_a_root_that_will_be_read_only() {
+    let (mut container, root) = bundle("cat /made; touch /other 2>&1; true");
+    container.edit(|spec| {
+        spec["root"]["readonly"] = json!(true);
+        spec["hooks"]["createContainer"] = shell(&format!("echo by a hook > {}/made", root.display()));
+    });
+    let outcome = container.run();
+    assert!(outcome.out.starts_with("by a hook\n") && outcome.out.contains("Read-only file system"), "{outcome:?}");
+}
+
+/// It is the container's to see, and so nothing of ours.
+fn a_hook_inside_has_the_environment_of_the_program() {
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "there is something to be seen");
+    let (mut container, _) = bundle("cat /said");
+    container.edit(|spec| {
+        spec["process"]["env"].as_array_mut().unwrap().push(json!("ONE=two"));
+        let script = "echo [$ONE] [$CARGO_MANIFEST_DIR] >/said";
+        spec["hooks"]["startContainer"] = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    });
+    container.prints("[two] []");
 }
 
 fn a_hook_that_fails_ends_the_container() {
