@@ -570,6 +570,7 @@ pub const GROUPS: &[Group] = &[
             ("df", &disk_usage::VERB),
             ("events", &events::VERB),
             ("info", &info::VERB),
+            ("migrate", &system::MIGRATE),
             ("prune", &system::PRUNE),
             ("renumber", &system::RENUMBER),
             ("reset", &system::RESET),

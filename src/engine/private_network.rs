@@ -84,6 +84,13 @@ impl Engine {
         }
     }
 
+    /// Enters the network namespace in which the bridges of a user's containers are, and makes it if it is not there.
+    pub(crate) fn enter_router(&self) -> Result<(), Fault> {
+        let stack = self.join_stack().map_err(failed)?;
+        sys::namespaces::enter(stack.namespace().as_fd(), sys::clone::NEW_NET)
+            .map_err(|e| Fault::new(Kind::Unsupported, format!("the network of containers cannot be entered: {e}")))
+    }
+
     /// What there is before a container that runs, and is or was in bridges.
     pub(crate) fn rejoin_router(&self, config: &Config) -> Result<Begun, Fault> {
         self.join_router(config, &Options::default()).map_err(failed)
@@ -136,16 +143,21 @@ impl Engine {
         }
     }
 
-    fn join_router(&self, config: &Config, options: &Options) -> Result<Begun, usernet::Error> {
-        let world = World::read(&options.template)?;
+    /// The process behind all containers of the user, started if it does not run.
+    fn join_stack(&self) -> Result<Stack, usernet::Error> {
         let holders = || rootless::living(&self.settings.run_root).into_iter().map(|(pid, _)| pid).collect();
-        let stack = Stack::join(&self.router_directory(), holders, || {
+        Stack::join(&self.router_directory(), holders, || {
             // The bridges of an earlier router went with it.
             let _ = std::fs::remove_dir_all(self.holdings());
             let made = usernet::router::make()?;
             self.note_way(made.1);
             Ok(made)
-        })?;
+        })
+    }
+
+    fn join_router(&self, config: &Config, options: &Options) -> Result<Begun, usernet::Error> {
+        let world = World::read(&options.template)?;
+        let stack = self.join_stack()?;
         let mut plan = usernet::plan(options, &world);
         if config.private_network.is_none() {
             // Its addresses are those of its networks, and its gateways too.

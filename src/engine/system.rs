@@ -131,14 +131,20 @@ impl Engine {
         Ok(())
     }
 
+    /// What an earlier version left is made that of this one: the tables are, when they are opened; all else is read as it is.
+    pub fn migrate(&self) -> Result<(), Fault> {
+        self.host()?;
+        self.database().map(drop)
+    }
+
     /// Locks have no numbers here: there is nothing to be numbered anew. Podman's event is told.
     pub fn renumber(&self) {
         self.tell_of("system", "renumber", "", "");
     }
 
     /// Goes on as another program that sees files as the containers of a user without root do. Comes back only with the reason
-    /// why not.
-    pub fn unshare(&self, command: &[String]) -> Result<std::convert::Infallible, Fault> {
+    /// why not. `with_network`: in the network namespace in which the bridges of containers are, too.
+    pub fn unshare(&self, command: &[String], with_network: bool) -> Result<std::convert::Infallible, Fault> {
         use std::os::unix::process::CommandExt;
         if self.settings.uid == 0 {
             return Err(Fault::invalid("please use unshare with rootless"));
@@ -146,6 +152,9 @@ impl Engine {
         self.host()?;
         let (program, arguments) =
             command.split_first().ok_or_else(|| Fault::invalid("a program to execute is needed"))?;
+        if with_network {
+            self.enter_router()?;
+        }
         // In a mount namespace of its own, so that what it mounts goes with it.
         sys::namespaces::unshare(sys::clone::NEW_MOUNT)
             .map_err(|e| Fault::new(Kind::Unsupported, format!("no mount namespace can be made: {e}")))?;

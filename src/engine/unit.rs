@@ -12,7 +12,7 @@ use ops::life::Restart;
 use ops::unit::{File, Manager, Unit, Written};
 use ops::{Fault, Kind};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use types::Id;
 
 /// The variable by which a unit tells its name to what it starts; Podman's.
@@ -50,14 +50,7 @@ impl Engine {
     /// `executable` is this program's absolute path.
     pub fn boot_files(&self, manager: Manager, executable: &str) -> Result<Vec<File>, Fault> {
         let settings = &self.settings;
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let words = [
-            executable.to_owned(),
-            "--root".into(),
-            text(&settings.root),
-            "--runroot".into(),
-            text(&settings.run_root),
-        ];
+        let words = [vec![executable.to_owned()], self.own_command(&[])].concat();
         let user = match settings.uid {
             0 => None,
             uid => Some(self.user_name(uid)?),

@@ -541,6 +541,8 @@ pub struct Commit {
     /// Instructions as in a Containerfile: `CMD`, `ENTRYPOINT`, `ENV`, `EXPOSE`, `LABEL`, `ONBUILD`, `STOPSIGNAL`, `USER`, `VOLUME`,
     /// `WORKDIR`.
     pub changes: Vec<String>,
+    /// JSON of a configuration as Docker's images have it (`config`), put over the container's before `changes`.
+    pub configuration: Option<String>,
     /// Nothing runs while it is read.
     pub pause: bool,
     /// All layers become one.

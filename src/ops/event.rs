@@ -42,6 +42,9 @@ pub struct Event {
     /// Of `health_status`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub health_status: String,
+    /// What a check printed, of `health_status`, if that is to be told.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub health_log: String,
     /// What went wrong, of `hook_failed`: a hook of the end, which keeps nothing from ending.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,

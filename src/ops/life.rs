@@ -145,6 +145,8 @@ pub struct Health {
     pub log_count: Option<u32>,
     /// Bytes that are kept of what a check printed; 0 is all.
     pub log_size: Option<u32>,
+    /// Where results are kept, too: `local` (nowhere), `events_logger`, or the absolute path of a directory.
+    pub log_destination: Option<String>,
 }
 
 /// Who tells the service manager that the container is ready (sd_notify(3)).

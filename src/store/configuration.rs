@@ -63,8 +63,8 @@ pub struct Process {
     /// Working directory.
     #[serde(deserialize_with = "or_default")]
     pub working_dir: String,
-    /// Labels.
-    #[serde(deserialize_with = "or_default")]
+    /// Labels; one that is `null` is empty.
+    #[serde(deserialize_with = "texts")]
     pub labels: BTreeMap<String, String>,
     /// Paths that want a volume each; the values are empty objects.
     #[serde(deserialize_with = "or_default")]
@@ -179,6 +179,12 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// Texts by key, of which some may be `null`.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<BTreeMap<String, String>, D::Error> {
+    let all = Option::<BTreeMap<String, Option<String>>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(all.into_iter().map(|(key, text)| (key, text.unwrap_or_default())).collect())
+}
+
 /// A list of words; Docker has written a single string, too.
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Vec<String>>, D::Error> {
     #[derive(Deserialize)]
@@ -200,12 +206,13 @@ mod tests {
     #[test]
     fn null_is_nothing_and_env_is_pairs() {
         let text = br#"{"created":"2024-02-03T04:05:06.7Z","os":"linux","unknown":1,"rootfs":null,"history":null,
-            "config":{"Env":["A=1","B","=c","A=2","C="],"Cmd":null,"Entrypoint":"sh","Volumes":{"/v":{}},"Labels":null}}"#;
+            "config":{"Env":["A=1","B","=c","A=2","C="],"Cmd":null,"Entrypoint":"sh","Volumes":{"/v":{}},"Labels":{"a":null,"b":"c"}}}"#;
         let configuration = Configuration::parse(text).unwrap();
         assert_eq!(configuration.environment(), [("A".into(), "2".into()), ("C".into(), String::new())]);
         assert_eq!(configuration.created_seconds(), 1706933106);
         assert_eq!(configuration.config.entrypoint, Some(vec!["sh".into()]));
         assert_eq!(configuration.config.cmd, None);
+        assert_eq!(configuration.config.labels, [("a".into(), String::new()), ("b".into(), "c".into())].into());
         assert!(configuration.config.volumes.contains_key("/v"));
     }
 

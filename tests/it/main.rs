@@ -60,6 +60,7 @@ mod security;
 mod signatures;
 mod skopeo;
 mod storage;
+mod sundry;
 mod system;
 mod terminal;
 mod transports;

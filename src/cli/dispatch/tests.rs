@@ -33,7 +33,7 @@ fn what_is_wrong_is_said_as_podman_says_it() {
         ("monopod image build x", &not_built("image build")),
         ("monopod farm create", &not_built("farm")),
         ("monopod --foo", "unknown flag: --foo\nSee 'monopod --help'\n"),
-        ("monopod --hooks-dir=x ps", &not_yet("--hooks-dir", "monopod")),
+        ("monopod --transient-store ps", &not_yet("--transient-store", "monopod")),
         (
             "monopod --storage-driver=btrfs ps",
             "invalid argument \"btrfs\" for \"--storage-driver\" flag: files of containers are stored by overlay, or as \

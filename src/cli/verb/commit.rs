@@ -29,6 +29,11 @@ const FLAGS: &[Flag<Asked>] = &[
             Ok(())
         }),
     ),
+    value("config", "file", "Put the configuration in this file (Docker's, as JSON) over the container's", |r, v| {
+        let text = std::fs::read_to_string(v).map_err(|e| e.to_string())?;
+        r.commit.configuration = Some(text);
+        Ok(())
+    }),
     short(
         'f',
         value("format", "string", "Format of the manifest: oci or docker (default \"oci\")", |r, v| {

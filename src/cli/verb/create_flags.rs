@@ -233,7 +233,7 @@ pub const FLAGS: &[Flag<Asked>] = &[
         value(
             "network",
             "string",
-            "Network: bridge, NAME[:ip=,ip6=,mac=,alias=,interface_name=,host_interface_name=], none, host, private, container:NAME, ns:PATH, pasta, slirp4netns",
+            "Network: NAME[:ip=,mac=,alias=,interface_name=…], none, host, container:NAME, ns:PATH",
             |r, v| {
                 match v.contains(':') {
                     true => r.create.networks.push(v.into()),

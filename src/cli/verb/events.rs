@@ -93,6 +93,11 @@ fn line(event: &Event, cut: bool, zone: &TimeZone) -> String {
             if !event.health_status.is_empty() {
                 let _ = write!(text, ", health_status={}", event.health_status);
             }
+            for (key, value) in [("health_log", &event.health_log), ("error", &event.error)] {
+                if !value.is_empty() {
+                    let _ = write!(text, ", {key}={}", value.trim_end());
+                }
+            }
             for (key, value) in &event.attributes {
                 let _ = write!(text, ", {key}={value}");
             }
@@ -115,6 +120,8 @@ fn fields(event: &Event) -> Value {
     json!({
         "Attributes": event.attributes,
         "ContainerExitCode": event.container_exit_code.unwrap_or(0),
+        "Error": event.error,
+        "HealthLog": event.health_log,
         "HealthStatus": event.health_status,
         "ID": event.id,
         "Image": event.image,

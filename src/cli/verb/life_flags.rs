@@ -34,6 +34,12 @@ pub const HEALTH: &[Flag<Asked>] = &[
         health(r).interval = Some(nanoseconds(v)?);
         Ok(())
     }),
+    value("health-log-destination", "string", "Where results are kept: local, events_logger, a directory", |r, v| {
+        let named = matches!(v, "" | "local" | "events_logger");
+        let path = || absolute(v).map(|path| path.to_string_lossy().into_owned());
+        health(r).log_destination = Some(if named { v.into() } else { path()? });
+        Ok(())
+    }),
     value("health-max-log-count", "uint", "Results that are kept, 0 for all (default 5)", |r, v| {
         health(r).log_count = Some(integer(v)?);
         Ok(())

@@ -41,7 +41,7 @@ pub const CREATE: Verb<Create> = Verb {
             'o',
             text(
                 "opt",
-                "Options of the driver: mtu=, metric=, no_default_route=, isolate=, vlan=, vrf=, mode=, parent=, bclim=",
+                "Options of the driver: mtu=, metric=, isolate=, vlan=, vrf=, mode=, parent=, bclim=, …",
                 |r, v| r.options.push(v.into()),
             ),
         ),

@@ -1,10 +1,10 @@
-//! `system prune`, `check`, `reset`, `renumber`, `boot`; and `unshare`.
+//! `system prune`, `check`, `reset`, `renumber`, `migrate`, `boot`; and `unshare`.
 
 use super::Verb;
 use super::disk_usage::{human, whole};
 use super::prune::confirmed;
 use crate::failure::Failure;
-use crate::flag::{Flag, list, short, switch, value};
+use crate::flag::{Flag, list, short, switch, text, value};
 use crate::program::{Program, note, plain, print};
 use engine::Engine;
 use ops::container::{List, Remove, Status};
@@ -196,6 +196,37 @@ fn renumber(program: &Program, (): (), arguments: Vec<String>) -> Result<u8, Fai
     Ok(0)
 }
 
+/// What the flags of `system migrate` fill.
+#[derive(Default)]
+pub struct Migrate {
+    runtime: Option<String>,
+}
+
+/// `system migrate`.
+pub const MIGRATE: Verb<Migrate> = Verb {
+    path: "system migrate",
+    usage: "",
+    about: "Make what an earlier version left that of this one",
+    examples: &[""],
+    interspersed: true,
+    flags: &[&[
+        switch("migrate-db", "The tables too, which always are", |_, _| {}),
+        text("new-runtime", "Refused: the runtime is built in", |r, v| r.runtime = Some(v.into())),
+    ]],
+    execute: migrate,
+};
+
+fn migrate(program: &Program, asked: Migrate, arguments: Vec<String>) -> Result<u8, Failure> {
+    if !arguments.is_empty() {
+        return Err(Failure::new("system migrate takes no arguments"));
+    }
+    if let Some(runtime) = asked.runtime {
+        return Err(Failure::new(format!("containers cannot be given the runtime {runtime:?}: monopod's is built in")));
+    }
+    program.engine()?.migrate().map_err(plain)?;
+    Ok(0)
+}
+
 /// What the flags of `system boot` fill.
 #[derive(Default)]
 pub struct Boot {
@@ -232,22 +263,30 @@ fn boot(program: &Program, asked: Boot, arguments: Vec<String>) -> Result<u8, Fa
     Ok(code)
 }
 
+/// What the flags of `unshare` fill.
+#[derive(Default)]
+pub struct Unshare {
+    with_network: bool,
+}
+
 /// `unshare`.
-pub const UNSHARE: Verb<()> = Verb {
+pub const UNSHARE: Verb<Unshare> = Verb {
     path: "unshare",
     usage: "[COMMAND [ARG...]]",
     about: "Run a command in the user namespace of containers",
     examples: &["id", "cat /proc/self/uid_map", "rm -rf $HOME/.local/share/monopod"],
     interspersed: false,
-    flags: &[],
+    flags: &[&[switch("rootless-netns", "In the network in which the bridges of containers are, too", |r, on| {
+        r.with_network = on;
+    })]],
     execute: unshare,
 };
 
-fn unshare(program: &Program, (): (), mut arguments: Vec<String>) -> Result<u8, Failure> {
+fn unshare(program: &Program, asked: Unshare, mut arguments: Vec<String>) -> Result<u8, Failure> {
     if arguments.is_empty() {
         arguments.push(std::env::var("SHELL").ok().filter(|shell| !shell.is_empty()).unwrap_or("/bin/sh".into()));
     }
-    match program.engine()?.unshare(&arguments) {
+    match program.engine()?.unshare(&arguments, asked.with_network) {
         Ok(never) => match never {},
         Err(fault) => Err(Failure::from(fault)),
     }

@@ -77,6 +77,8 @@ fn own(config: &mut Config, id: &Id, old_name: &str) {
             *alias = id.short().to_owned();
         }
     }
+    // Who made the old one for a moment did not mean the new one.
+    (config.remove, config.remove_image) = (false, false);
     config.cid_file = None;
     (config.life.pid_file, config.life.monitor_pid_file) = (None, None);
     config.log.path = None;

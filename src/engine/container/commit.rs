@@ -1,7 +1,7 @@
 //! `commit`: what a container changed becomes the top layer of a new image.
 
 use super::config::Config;
-use crate::image::change::{apply, list, section, strings};
+use crate::image::change::{apply, list, merge, section, strings};
 use crate::{Engine, fault};
 use ops::container::{Commit, Status};
 use ops::{Fault, Kind};
@@ -52,6 +52,9 @@ impl Engine {
         let base = self.parent(&parent)?;
         let mut configuration = base.configuration.clone();
         describe(&mut configuration, &config, asked.include_volumes);
+        if let Some(text) = &asked.configuration {
+            merge(&mut configuration, text)?;
+        }
         for change in &asked.changes {
             apply(&mut configuration, change)?;
         }

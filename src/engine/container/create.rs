@@ -151,6 +151,14 @@ fn check_host(config: &Config) -> Result<(), Fault> {
             return Err(Fault::new(Kind::NotFound, format!("statfs {}: {why}", source.display())));
         }
     }
+    if let Some(super::life::Destination::Directory(path)) = config.life.check.as_ref().map(|c| &c.log_destination)
+        && !path.is_dir()
+    {
+        return Err(Fault::new(
+            Kind::NotFound,
+            format!("health log destination {}: no such directory", path.display()),
+        ));
+    }
     if let Some(root) = config.root_directory.as_ref().filter(|root| !root.path.is_dir()) {
         return Err(Fault::new(Kind::NotFound, format!("--rootfs {}: no such directory", root.path.display())));
     }

@@ -5,7 +5,7 @@
 //! renamed into place; what is there of an earlier run counts as nothing.
 
 use super::end::improper;
-use super::life::{Check, Startup};
+use super::life::{Check, Destination, Startup};
 use super::{lock, now};
 use crate::database::Record;
 use crate::{Engine, Session};
@@ -115,7 +115,15 @@ impl Engine {
         else {
             return Err(improper(format!("container {} is not running", record.id)));
         };
-        self.tell_more(&record, "health_status", |event| event.health_status.clone_from(&health.status));
+        self.tell_more(&record, "health_status", |event| {
+            event.health_status.clone_from(&health.status);
+            if check.log_destination == Destination::Events {
+                event.health_log = health.log.back().map(|line| line.output.clone()).unwrap_or_default();
+            }
+        });
+        if let Destination::Directory(directory) = &check.log_destination {
+            keep(&health, directory, &record.id)?;
+        }
         self.follow(&record.id, check, step, config.life.notify)?;
         let starting_up = check.startup.is_some() && !health.started_up;
         let starting = startup.is_some() || starting && health.status == STARTING;
@@ -210,6 +218,14 @@ impl Engine {
         };
         Ok(Line { start, end: moment(), exit_code, output })
     }
+}
+
+/// Writes what checks have said into a directory of the host's, for whoever reads it there.
+fn keep(health: &Health, directory: &std::path::Path, id: &Id) -> Result<(), Fault> {
+    let path = directory.join(format!("{id}-healthcheck.log"));
+    let all = serde_json::json!({ "Status": health.status, "FailingStreak": health.failing_streak, "Log": health.log });
+    std::fs::write(&path, all.to_string())
+        .map_err(|e| Fault::internal(format!("cannot write the health log {}: {e}", path.display())))
 }
 
 const STARTING: &str = "starting";

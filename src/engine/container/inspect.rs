@@ -214,6 +214,7 @@ fn describe_checks(document: &mut Value, check: &super::life::Check, health: &su
         "Retries": check.regular.retries,
     });
     document["Config"]["HealthcheckOnFailureAction"] = json!(check.on_failure.name());
+    document["Config"]["HealthLogDestination"] = json!(check.log_destination.name());
     document["Config"]["HealthMaxLogCount"] = json!(check.log_count);
     document["Config"]["HealthMaxLogSize"] = json!(check.log_size);
     if let Some(startup) = &check.startup {

@@ -43,6 +43,32 @@ pub struct Check {
     pub log_count: u32,
     /// Bytes that are kept of what a check printed; 0 is all.
     pub log_size: u32,
+    /// Where results are kept.
+    #[serde(default)]
+    pub log_destination: Destination,
+}
+
+/// Where results of health checks are kept, beside what the engine knows of the last ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Destination {
+    /// Nowhere else.
+    #[default]
+    Local,
+    /// Events tell them.
+    Events,
+    /// In `ID-healthcheck.log` in this directory.
+    Directory(PathBuf),
+}
+
+impl Destination {
+    /// As it is asked for.
+    pub fn name(&self) -> String {
+        match self {
+            Destination::Local => "local".into(),
+            Destination::Events => "events_logger".into(),
+            Destination::Directory(path) => path.to_string_lossy().into_owned(),
+        }
+    }
 }
 
 /// Start-up checks; times in nanoseconds.

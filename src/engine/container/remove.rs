@@ -150,6 +150,13 @@ impl Engine {
         Ok(naming.into_iter().filter(needs).map(|config| config.id).collect())
     }
 
+    /// The name of the image that a container was made of; none of one that was made of a directory, or is gone.
+    pub fn image_of(&self, id: &Id) -> Result<Option<String>, Fault> {
+        let Some(record) = self.database()?.record(id)? else { return Ok(None) };
+        let config = self.database()?.config(record.seq)?;
+        Ok(Some(config.image).filter(|_| config.root_directory.is_none()))
+    }
+
     /// Gives a container another name.
     pub fn rename(&self, name: &str, new: &str) -> Result<(), Fault> {
         if !types::id::is_name(new) {

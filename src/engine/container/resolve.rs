@@ -108,7 +108,7 @@ pub fn resolve(
             environment
         },
         labels: labels(asked, &defaults.labels)?,
-        annotations: pairs("annotation", &asked.annotations)?,
+        annotations: annotations(asked)?,
         working_directory: working_directory(asked, &defaults.working_dir)?,
         make_working_directory: asked.working_directory.as_ref().is_none_or(|asked| *asked == defaults.working_dir),
         user,
@@ -127,7 +127,7 @@ pub fn resolve(
             mounts::Context { facts, id, user: namespaces.user.as_ref() },
         )?,
         shm_size: asked.shm_size.unwrap_or(SHM_SIZE),
-        devices: devices::devices(asked, facts)?,
+        devices: devices::devices(asked, facts, systemd)?,
         vendor_devices: devices::of_vendors(asked),
         device_rules: devices::rules(asked, facts)?,
         capabilities: security.capabilities,
@@ -156,7 +156,7 @@ pub fn resolve(
             .iter()
             .map(|d| mounts::destination(d))
             .collect::<Result<_, _>>()?,
-        stop_signal: stop_signal(asked, &defaults.stop_signal, systemd),
+        stop_signal: stop_signal(asked, &defaults.stop_signal, systemd)?,
         stop_timeout: asked.stop_timeout.unwrap_or(STOP_TIMEOUT),
         log: log(asked)?,
         names: names(asked)?,
@@ -229,6 +229,14 @@ fn labels(asked: &Create, image: &BTreeMap<String, String>) -> Result<BTreeMap<S
     Ok(labels)
 }
 
+/// All with a value, unlike labels.
+fn annotations(asked: &Create) -> Result<BTreeMap<String, String>, Fault> {
+    match asked.annotations.iter().find(|entry| !entry.contains('=')) {
+        Some(entry) => Err(Fault::invalid(format!("annotations must be formatted KEY=VALUE: {entry:?}"))),
+        None => pairs("annotation", &asked.annotations),
+    }
+}
+
 /// `KEY=VALUE` or `KEY`, which is the same as `KEY=`.
 fn pairs(what: &str, entries: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     entries
@@ -272,10 +280,16 @@ fn umask(asked: &Create) -> Result<u32, Fault> {
     }
 }
 
-/// An image's bad signal name must not keep its containers from being made.
-fn stop_signal(asked: &Create, image: &str, systemd: bool) -> Signal {
+fn stop_signal(asked: &Create, image: &str, systemd: bool) -> Result<Signal, Fault> {
     let usual = if systemd { systemd::STOP_SIGNAL } else { Signal::TERM };
-    asked.stop_signal.or_else(|| image.parse().ok()).unwrap_or(usual)
+    match asked.stop_signal {
+        Some(signal) => Ok(signal),
+        None if image.is_empty() => Ok(usual),
+        None => image.parse().map_err(|_| {
+            Fault::invalid(format!("invalid signal: {image}: the image wants to be stopped by it"))
+                .hint("name one with --stop-signal")
+        }),
+    }
 }
 
 fn init_path(asked: &Create) -> Result<Option<PathBuf>, Fault> {

@@ -257,7 +257,7 @@ fn thermal_throttle() -> Vec<String> {
     paths
 }
 
-/// All device nodes below `top` but for terminals of others and what every container has of its own.
+/// All device nodes below `top` but for what every container has of its own.
 fn devices(top: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut left = vec![(top.to_owned(), 0)];
@@ -284,7 +284,6 @@ fn devices(top: &Path) -> Vec<String> {
 fn own(path: &str) -> bool {
     let name = path.strip_prefix("/dev/").unwrap_or(path);
     matches!(name, "null" | "zero" | "full" | "random" | "urandom" | "tty" | "console" | "ptmx")
-        || name.strip_prefix("tty").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// What the cgroup of containers can limit.

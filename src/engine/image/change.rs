@@ -5,6 +5,63 @@
 use ops::Fault;
 use serde_json::{Map, Value, json};
 
+/// Keys of Docker's `config` that say something of an image, in their three sorts: maps that grow, lists that grow, and what is replaced.
+const MAPS: [&str; 3] = ["ExposedPorts", "Labels", "Volumes"];
+const LISTS: [&str; 2] = ["Env", "OnBuild"];
+const VALUES: [&str; 9] =
+    ["ArgsEscaped", "Cmd", "Entrypoint", "Healthcheck", "Shell", "StopSignal", "StopTimeout", "User", "WorkingDir"];
+/// Those that say something of one container, and nothing of an image.
+const OF_CONTAINERS: [&str; 12] = [
+    "AttachStderr",
+    "AttachStdin",
+    "AttachStdout",
+    "Domainname",
+    "Hostname",
+    "Image",
+    "MacAddress",
+    "NetworkDisabled",
+    "OpenStdin",
+    "StdinOnce",
+    "Tty",
+    "PublishService",
+];
+
+/// Puts a `config` as Docker's images have it (JSON) over the configuration's.
+pub(crate) fn merge(configuration: &mut Map<String, Value>, text: &str) -> Result<(), Fault> {
+    let bad = |why: String| Fault::invalid(format!("the configuration that is to be merged: {why}"));
+    let Value::Object(given) = serde_json::from_str(text).map_err(|e| bad(e.to_string()))? else {
+        return Err(bad("it is no object".into()));
+    };
+    let process = section(configuration, "config");
+    for (key, value) in given {
+        let empty = matches!(&value, Value::Null) || value.as_str() == Some("");
+        match (key.as_str(), value) {
+            _ if empty => {}
+            (map, Value::Object(more)) if MAPS.contains(&map) => section(process, map).extend(more),
+            ("Env", Value::Array(more)) => {
+                for entry in strings(Some(&Value::Array(more))) {
+                    let mut all = strings(process.get("Env"));
+                    let name = entry.split('=').next().unwrap_or_default();
+                    all.retain(|known| known.split('=').next() != Some(name));
+                    all.push(entry);
+                    process.insert("Env".into(), json!(all));
+                }
+            }
+            ("OnBuild", Value::Array(more)) => {
+                let all = [strings(process.get("OnBuild")), strings(Some(&Value::Array(more)))].concat();
+                process.insert("OnBuild".into(), json!(all));
+            }
+            (value_key, value) if VALUES.contains(&value_key) => drop(process.insert(key, value)),
+            (known, _) if MAPS.contains(&known) || LISTS.contains(&known) => {
+                return Err(bad(format!("{known} is of another kind")));
+            }
+            (known, _) if OF_CONTAINERS.contains(&known) => {}
+            (unknown, _) => return Err(bad(format!("{unknown:?} is not known"))),
+        }
+    }
+    Ok(())
+}
+
 /// Applies `INSTRUCTION value` or `INSTRUCTION=value`.
 pub(crate) fn apply(configuration: &mut Map<String, Value>, change: &str) -> Result<(), Fault> {
     let bad = |why: &str| Fault::invalid(format!("invalid change {change:?}: {why}"));
@@ -165,6 +222,23 @@ mod tests {
                 "OnBuild": ["RUN true"], "StopSignal": "SIGINT", "User": "bob", "WorkingDir": "/tmp"
             })
         );
+    }
+
+    #[test]
+    fn configurations_are_merged() {
+        let mut configuration = Map::new();
+        configuration.insert(
+            "config".into(),
+            json!({"Env": ["A=1", "B=2"], "Labels": {"x": "1"}, "Cmd": ["sh"], "User": "bob"}),
+        );
+        let text = r#"{"Env": ["B=3", "C=4"], "Labels": {"y": "2"}, "Cmd": ["ls"], "User": "", "WorkingDir": "/w", "Hostname": "h", "OnBuild": ["RUN x"]}"#;
+        merge(&mut configuration, text).unwrap();
+        let wanted = json!({"Env": ["A=1", "B=3", "C=4"], "Labels": {"x": "1", "y": "2"}, "Cmd": ["ls"], "User": "bob",
+            "WorkingDir": "/w", "OnBuild": ["RUN x"]});
+        assert_eq!(configuration["config"], wanted);
+        for wrong in ["[]", "{", r#"{"Labels": 1}"#, r#"{"Nonsense": 1}"#] {
+            assert!(merge(&mut configuration, wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -8,9 +8,13 @@ use ops::container::Create;
 use ops::{Fault, Kind};
 
 /// The devices that were asked for, or with `--privileged` all of the host.
-pub fn devices(asked: &Create, facts: &Facts) -> Result<Vec<Device>, Fault> {
+pub fn devices(asked: &Create, facts: &Facts, systemd: bool) -> Result<Vec<Device>, Fault> {
     let all = |path: &String| Device { source: path.into(), destination: path.clone(), permissions: "rwm".into() };
-    let mut devices: Vec<Device> = if asked.privileged { facts.devices.iter().map(all).collect() } else { Vec::new() };
+    let mut devices: Vec<Device> = if asked.privileged {
+        facts.devices.iter().filter(|path| !systemd || !is_terminal(path)).map(all).collect()
+    } else {
+        Vec::new()
+    };
     for text in asked.devices.iter().filter(|text| !cdi::is_name(text)) {
         let invalid =
             || Fault::invalid(format!("invalid device specification: {text}")).hint("expected HOST[:CONTAINER][:rwm]");
@@ -42,6 +46,11 @@ pub fn devices(asked: &Create, facts: &Facts) -> Result<Vec<Device>, Fault> {
         }
     }
     Ok(devices)
+}
+
+/// Terminals of the machine, which systemd would take for its own.
+fn is_terminal(path: &str) -> bool {
+    path.strip_prefix("/dev/tty").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Those of vendors, each once.

@@ -1,6 +1,6 @@
 //! Restart policy, health checks, and who is told of a start.
 
-use crate::container::life::{Check, Life, Startup};
+use crate::container::life::{Check, Destination, Life, Startup};
 use ops::Fault;
 use ops::container::Create;
 use ops::life::{Health, OnFailure, Restart};
@@ -66,6 +66,7 @@ pub fn updated(before: Option<&Check>, asked: &Health) -> Result<Option<Check>, 
         startup_timeout: asked.startup_timeout.or(startup.map(|s| s.timeout)),
         log_count: asked.log_count.or(Some(before.log_count)),
         log_size: asked.log_size.or(Some(before.log_size)),
+        log_destination: asked.log_destination.clone().or_else(|| Some(before.log_destination.name())),
     };
     check(&all, Some(regular))
 }
@@ -85,7 +86,7 @@ fn check(asked: &Health, image: Option<&Healthcheck>) -> Result<Option<Check>, F
             Health { on_failure: Some(action), .. } if *action != OnFailure::None => {
                 Err(Fault::invalid(format!("cannot set on-failure action to {} without a health check", action.name())))
             }
-            Health { startup_command: Some(_), .. } => {
+            Health { startup_command: Some(command), .. } if !is_none(command) => {
                 Err(Fault::invalid("startup healthcheck command is set but no healthcheck command is set"))
             }
             _ => Ok(None),
@@ -109,10 +110,28 @@ fn check(asked: &Health, image: Option<&Healthcheck>) -> Result<Option<Check>, F
         on_failure: asked.on_failure.unwrap_or_default(),
         log_count: asked.log_count.unwrap_or(LOG.0),
         log_size: asked.log_size.unwrap_or(LOG.1),
+        log_destination: destination(asked.log_destination.as_deref().unwrap_or(LOCAL))?,
     }))
 }
 
+/// Podman's: where results are kept.
+const LOCAL: &str = "local";
+
+/// `local`, `events_logger`, or a directory of the host.
+fn destination(text: &str) -> Result<Destination, Fault> {
+    match text {
+        LOCAL | "" => Ok(Destination::Local),
+        "events_logger" => Ok(Destination::Events),
+        path if path.starts_with('/') => Ok(Destination::Directory(path.into())),
+        _ => Err(Fault::invalid(format!("invalid health log destination {text:?}"))
+            .hint("use local, events_logger, or the absolute path of a directory")),
+    }
+}
+
 fn startup(asked: &Health) -> Result<Option<Startup>, Fault> {
+    if asked.startup_command.as_deref().is_some_and(is_none) {
+        return Ok(None);
+    }
     let Some(command) = &asked.startup_command else {
         let others = [asked.startup_interval, asked.startup_retries, asked.startup_success, asked.startup_timeout];
         if others.iter().any(Option::is_some) {
@@ -129,6 +148,11 @@ fn startup(asked: &Health) -> Result<Option<Startup>, Fault> {
     };
     limits("startup healthcheck", startup.timeout, startup.retries, 0)?;
     Ok(Some(startup))
+}
+
+/// The word that is no check.
+fn is_none(command: &str) -> bool {
+    words(command).is_ok_and(|words| words == ["NONE"])
 }
 
 fn limits(what: &str, timeout: i64, retries: i64, least: i64) -> Result<(), Fault> {
@@ -221,6 +245,7 @@ mod tests {
             startup_command: Some("test -e /up".into()),
             startup_success: Some(4),
             log_count: Some(0),
+            log_destination: Some("/var/log".into()),
             ..Health::default()
         };
         let before = check(&first, None).unwrap().unwrap();
@@ -236,6 +261,8 @@ mod tests {
             assert_eq!(updated(Some(&before), &end).unwrap(), None);
             assert_eq!(updated(None, &end).unwrap(), None);
         }
+        let no_startup = Health { startup_command: Some("none".into()), ..Health::default() };
+        assert_eq!(updated(Some(&before), &no_startup).unwrap().unwrap().startup, None);
         assert!(updated(None, &first).unwrap().is_some());
         assert!(updated(None, &Health { interval: Some(SECOND), ..Health::default() }).is_err());
         assert!(updated(Some(&before), &Health { retries: Some(0), ..Health::default() }).is_err());
@@ -248,6 +275,7 @@ mod tests {
             Health { none: true, command: command.clone(), ..Health::default() },
             Health { on_failure: Some(OnFailure::Kill), ..Health::default() },
             Health { startup_command: command.clone(), ..Health::default() },
+            Health { command: command.clone(), log_destination: Some("here".into()), ..Health::default() },
             Health { command: command.clone(), retries: Some(0), ..Health::default() },
             Health { command: command.clone(), timeout: Some(SECOND / 2), ..Health::default() },
             Health { command, startup_interval: Some(SECOND), ..Health::default() },

@@ -86,7 +86,8 @@ pub fn security(
 fn apply(security: &mut Security, option: &str, facts: &Facts) -> Result<(), Fault> {
     let (key, value) = match option.split_once(['=', ':']) {
         Some((key, value)) => (key, value),
-        None => (option, ""),
+        None if option == "no-new-privileges" => (option, ""),
+        None => return Err(Fault::invalid(format!("invalid --security-opt 1: {option:?}")).hint("expected KEY=VALUE")),
     };
     match key {
         "no-new-privileges" => {

@@ -442,7 +442,13 @@ fn devices() {
         ("/dev/x", "/dev/fuse")
     );
     assert!(refused(|a| a.devices = vec!["fuse".into()]).contains("invalid device specification"));
-    assert!(refused(|a| a.devices = vec!["vendor.com/gpu=0".into()]).contains("CDI"));
+    assert!(refused(|a| a.devices = vec!["vendor=0".into()]).contains("VENDOR/CLASS=NAME"));
+    let given = with(|a| {
+        a.devices = vec!["vendor.com/gpu=0".into(), "/dev/fuse".into(), "vendor.com/gpu=0".into()];
+        a.gpus = vec!["all".into()];
+    });
+    assert_eq!(given.vendor_devices, ["vendor.com/gpu=0", "nvidia.com/gpu=all"]);
+    assert_eq!(given.devices.len(), 1);
 }
 
 #[test]
