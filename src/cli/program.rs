@@ -104,7 +104,7 @@ pub const GLOBALS: &[Flag<Globals>] = &[
     value(
         "imagestore",
         "string",
-        "Use the images of this store of monopod's, too, and never write to it",
+        "Use the images of this store (what --root was), too, and never write to it",
         |g, text| {
             g.image_stores.push(text.into());
             Ok(())
@@ -253,9 +253,9 @@ impl Program {
         // What is named must be there, unlike what is configured for whoever has it.
         for store in &self.globals.image_stores {
             let path = std::path::absolute(store).map_err(|e| Failure::new(format!("image store {store:?}: {e}")))?;
-            if !engine::is_root(&path) {
+            if !engine::is_image_store(&path) {
                 return Err(Failure::new(format!(
-                    "{path:?} holds no images of monopod's: an image store is what --root was when they were brought"
+                    "{path:?} holds no images: an image store is what --root was when they were brought, of monopod or podman"
                 )));
             }
             settings.image_stores.push(path);

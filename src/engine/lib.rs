@@ -37,5 +37,5 @@ pub use mounted::Mounted;
 
 /// The exit code by which a health check tells the monitor that the container is still starting up.
 pub const STARTING_UP: u8 = monitor::STARTING_UP as u8;
-pub use settings::{Given, Settings, is_root, storage_driver};
+pub use settings::{Given, Settings, is_image_store, storage_driver};
 pub use store::Wanted as StorageDriver;

@@ -41,8 +41,9 @@ pub struct Settings {
     pub auth_files: Vec<PathBuf>,
     /// The store of Podman and its kin.
     pub containers: PathBuf,
-    /// Roots of more stores of ours, whose images are used and which are never written to (`additionalimagestores` in
-    /// containers-storage.conf(5)). Where there is none, nothing is used.
+    /// Roots of more stores, whose images are used and which are never written to (`additionalimagestores` in
+    /// containers-storage.conf(5)). Layers of ours are used where they are; an image of a store of Podman's is brought when it is
+    /// wanted. Where there is none, nothing is used.
     pub image_stores: Vec<PathBuf>,
     /// Policies (containers-policy.json(5)), of which the first that exists counts.
     pub policies: Vec<PathBuf>,
@@ -305,9 +306,14 @@ fn registries(uid: u32, home: Option<&Path>, named: Option<PathBuf>) -> Registry
     }
 }
 
-/// True if images of ours are in the directory `path`: it is the root of an engine.
-pub fn is_root(path: &Path) -> bool {
-    store::database::path(path).is_file()
+/// True if images are in the directory `path`: it is the root of an engine, or of a store of Podman's and its kin.
+pub fn is_image_store(path: &Path) -> bool {
+    store::database::path(path).is_file() || is_podmans(path)
+}
+
+/// True of a store of Podman's and its kin (containers-storage.conf(5)).
+pub(crate) fn is_podmans(path: &Path) -> bool {
+    path.join("overlay-images/images.json").is_file() && !store::database::path(path).is_file()
 }
 
 /// What storage.conf says: the one that is named or, of root, the host's, of another user the user's.

@@ -122,6 +122,8 @@ pub struct Signing {
     pub openpgp: Option<std::path::PathBuf>,
     /// A file with a private key of sigstore, as `cosign generate-key-pair` writes it.
     pub sigstore: Option<std::path::PathBuf>,
+    /// A file that names a private key of sigstore and the file of its passphrase (containers-sigstore-signing-params.yaml(5)).
+    pub sigstore_parameters: Option<std::path::PathBuf>,
     /// A file whose first line is the passphrase of these keys.
     pub passphrase: Option<std::path::PathBuf>,
     /// The name that is signed, if it is not that of the destination.

@@ -54,7 +54,7 @@ pub use send::{Output, Saving, Wishes, push, save};
 pub use sign::{Signer, sign_image, verify_message};
 pub use source::{Choice, Source};
 pub use tarball::{Tarball, import};
-pub use trust::{Lookaside, Policy, Rule, Signature, openpgp};
+pub use trust::{Lookaside, Policy, Rule, Signature, openpgp, parameters};
 
 use std::io::Read;
 use std::path::PathBuf;

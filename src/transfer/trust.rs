@@ -23,7 +23,7 @@ mod signature;
 mod sigstore;
 
 use crate::{Error, Result, Source};
-pub use lookaside::Lookaside;
+pub use lookaside::{Lookaside, parameters};
 pub use pem::first as first_pem;
 pub use private_key::PrivateKey;
 use rules::{Requirement, Rules};

@@ -116,6 +116,18 @@ fn sigstore_is_attached_in_registries_and_carried_on() {
     // A manifest that is signed is not changed behind anybody's back.
     home.run(&["push", "-q", "--format", "v2s2", &name, &to]).fails(125, &["--remove-signatures"]);
     home.run(&["push", "-q", "--format", "v2s2", "--remove-signatures", &name, &to]).quiet();
+    // The key by a file of parameters.
+    let parameters = |more: &str| {
+        let contents = format!("# a key of ours\nprivateKeyFile: \"{}\"\n{more}", text(&key));
+        text(&home.write("parameters.yaml", contents.as_bytes())).to_owned()
+    };
+    let third = format!("{}/third:1", registry.address);
+    let push = |file: &str| home.run(&["push", "-q", "--sign-by-sigstore", file, &name, &third]);
+    push(&parameters("rekorURL: https://rekor.invalid\n")).fails(125, &["rekorURL"]);
+    push(&parameters("fulcio:\n  fulcioURL: x\n")).fails(125, &["fulcio"]);
+    push(&parameters("other: x\n")).fails(125, &["other"]);
+    push(&parameters("")).quiet();
+    home.run(&["pull", "-q", "--signature-policy", &rules, &third]).ok();
     // Debian's skopeo has no sigstore in it: by cosign's specification, openssl verifies what lies in the registry.
     if installed("skopeo") {
         let digest = peer::digest(&home, &again).replace(':', "-");

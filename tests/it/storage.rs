@@ -95,6 +95,29 @@ fn images_for_podmans_store() {
 }
 
 #[test]
+fn an_additional_store_of_podmans() {
+    let Some(home) = ready() else { return };
+    let _unmounted = Unmounted(home.path("theirs/overlay"));
+    let archive = home.write("layered.tar", &layered());
+    podman(&home, &["load", "-q", "-i", text(&archive)]);
+    let theirs = home.path("theirs");
+    let listed = || {
+        ["overlay-images/images.json", "overlay-layers/layers.json"]
+            .map(|file| std::fs::read(theirs.join(file)).unwrap())
+    };
+    let before = listed();
+    let run = ["run", "--rm", "--pull", "never", "--network", "none", "layered:1", "cat", "/data/a"];
+    home.run(&run).fails(125, &["image not known"]);
+    assert_eq!(home.run(&[&["--imagestore", text(&theirs)], &run[..]].concat()).quiet(), "first");
+    // It was brought, and is here from now on.
+    assert_eq!(home.run(&run).quiet(), "first");
+    home.run(&["rmi", "layered:1"]).ok();
+    home.run(&["--imagestore", text(&theirs), "pull", "-q", "--policy", "missing", "layered:1"]).ok();
+    home.run(&["--imagestore", text(&theirs), "run", "--pull", "never", "other:1"]).fails(125, &["other:1"]);
+    assert!(listed() == before);
+}
+
+#[test]
 fn images_of_podmans_store() {
     let Some(home) = ready() else { return };
     let _unmounted = Unmounted(home.path("theirs/overlay"));

@@ -128,6 +128,7 @@ pub const PUSH: Verb<Pushing> = Verb {
         registry_flags::retry_delay(),
         signing_flags::by(),
         signing_flags::by_sigstore(),
+        signing_flags::by_sigstore_parameters(),
         signing_flags::by_sequoia(),
         signing_flags::passphrase(),
         registry_flags::tls_verify(),

@@ -36,6 +36,7 @@ pub const SHARED: &[Flag<Asked>] = &[
     signing_flags::remove(),
     signing_flags::by(),
     signing_flags::by_sigstore(),
+    signing_flags::by_sigstore_parameters(),
     signing_flags::passphrase(),
     short('a', switch("all", "Copy an image for several platforms whole", |r, on| r.copy.all = on)),
     value("authfile", "string", "File with credentials of registries", |r, v| {

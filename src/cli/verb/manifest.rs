@@ -307,6 +307,7 @@ pub const PUSH: Verb<Pushing> = Verb {
         signing_flags::remove(),
         signing_flags::by(),
         signing_flags::by_sigstore(),
+        signing_flags::by_sigstore_parameters(),
         signing_flags::by_sequoia(),
         signing_flags::passphrase(),
         switch("rm", "Remove the list when it is pushed", |r, on| r.push.remove = on),

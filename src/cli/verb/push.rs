@@ -34,6 +34,7 @@ const FLAGS: &[Flag<Asked>] = &[
     signing_flags::remove(),
     signing_flags::by(),
     signing_flags::by_sigstore(),
+    signing_flags::by_sigstore_parameters(),
     signing_flags::by_sequoia(),
     signing_flags::passphrase(),
     registry_flags::auth_file(),

@@ -47,6 +47,19 @@ pub const fn by_sigstore<R: HasSigning>() -> Flag<R> {
     )
 }
 
+/// `--sign-by-sigstore`.
+pub const fn by_sigstore_parameters<R: HasSigning>() -> Flag<R> {
+    value(
+        "sign-by-sigstore",
+        "file",
+        "Sign with the key of sigstore that this file of parameters names",
+        |r: &mut R, v| {
+            r.signing().sigstore_parameters = Some(v.into());
+            Ok(())
+        },
+    )
+}
+
 /// `--sign-passphrase-file`.
 pub const fn passphrase<R: HasSigning>() -> Flag<R> {
     value("sign-passphrase-file", "file", "The first line of this file is the key's passphrase", |r: &mut R, v| {

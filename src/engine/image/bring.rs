@@ -42,6 +42,11 @@ impl Engine {
         }
         let known = self.store()?.find_image(&asked.source);
         let there = |image: store::Image| Loaded { id: image.id, names: image.names };
+        if matches!((policy, &known), (Policy::Missing | Policy::Never, Err(store::Error::NoSuchImage { .. })))
+            && let Some(loaded) = self.bring_from_podman(&asked.source, watch)?
+        {
+            return Ok(loaded);
+        }
         match (policy, known) {
             (Policy::Missing | Policy::Never, Ok(image)) => return Ok(there(image)),
             (Policy::Never, Err(store::Error::NoSuchImage { name })) => {
@@ -114,6 +119,28 @@ impl Engine {
         };
         self.tell_of("image", "pull", &loaded.id.hex(), source);
         Ok(Loaded { id: loaded.id, names: loaded.names })
+    }
+
+    /// Brings an image of an additional store that is one of Podman's and its kin, whose layers cannot be used where they are; none
+    /// if no such store has it.
+    fn bring_from_podman(&self, name: &str, watch: &Watch<'_>) -> Result<Option<Loaded>, Fault> {
+        for root in self.settings.image_stores.iter().filter(|root| crate::settings::is_podmans(root)) {
+            let source = Source::Containers(Some(root.clone()), name.to_owned());
+            let options = transfer::Options {
+                policy: self.policy(None)?,
+                drop_blobs: self.drops_blobs(None)?,
+                ..transfer::Options::default()
+            };
+            match transfer::fetch(self.store()?, &source, &options, &Told(watch)) {
+                Ok(loaded) => {
+                    self.tell_of("image", "pull", &loaded.id.hex(), &source.to_string());
+                    return Ok(Some(Loaded { id: loaded.id, names: loaded.names }));
+                }
+                Err(transfer::Error::NoSuchImage { .. }) => {}
+                Err(error) => return Err(fault::transfer(error)),
+            }
+        }
+        Ok(None)
     }
 
     /// Whether blobs go when their layers are unpacked: as asked, or as it is configured.
@@ -202,6 +229,12 @@ impl Engine {
             (Some(image), Some(platform)) => self.is_for(&image, platform)?.then_some(image),
             (known, _) => known,
         };
+        if known.is_none()
+            && matches!(policy, Policy::Missing | Policy::Never)
+            && let Some(loaded) = self.bring_from_podman(&asked.image, watch)?
+        {
+            return self.image_described(&loaded.id.hex(), loaded.names.first().cloned());
+        }
         match (policy, known) {
             (Policy::Missing | Policy::Never, Some(image)) => self.described(image, None),
             (Policy::Never, None) => Err(Fault::new(Kind::NotFound, format!("{}: image not known", asked.image))),

@@ -5,7 +5,7 @@ use crate::{Engine, fault};
 use ops::Fault;
 use ops::image::{Access, Compression, Push, Pushed, Save, Signing, Watch};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use transfer::{Change, Form, Output, Saving, Signatures, Signer, Source, Wishes};
 use types::Reference;
 
@@ -258,14 +258,12 @@ pub(crate) fn compression(name: &str) -> Result<transfer::Compression, Fault> {
 pub(crate) fn signers(signing: &Signing) -> Result<Vec<Signer>, Fault> {
     let read =
         |path: &Path| std::fs::read(path).map_err(|e| Fault::invalid(format!("cannot read the key {path:?}: {e}")));
-    let passphrase = match &signing.passphrase {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| Fault::invalid(format!("cannot read the passphrase in {path:?}: {e}")))?;
-            Some(text.lines().next().unwrap_or_default().to_owned())
-        }
-        None => None,
+    let passphrase_in = |path: &Path| -> Result<String, Fault> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Fault::invalid(format!("cannot read the passphrase in {path:?}: {e}")))?;
+        Ok(text.lines().next().unwrap_or_default().to_owned())
     };
+    let passphrase = signing.passphrase.as_deref().map(passphrase_in).transpose()?;
     let mut signers = Vec::new();
     let hint = |fault: Fault| match passphrase {
         None if fault.message.contains("none was given") => fault.hint("use --sign-passphrase-file"),
@@ -285,5 +283,30 @@ pub(crate) fn signers(signing: &Signing) -> Result<Vec<Signer>, Fault> {
         let signer = Signer::sigstore(&name, &read(path)?, passphrase.as_deref());
         signers.push(signer.map_err(fault::transfer).map_err(hint)?);
     }
+    if let Some(path) = &signing.sigstore_parameters {
+        let (key, passphrase) = parameters(path)?;
+        let passphrase = passphrase.as_deref().map(passphrase_in).transpose()?;
+        let signer = Signer::sigstore(&key.display().to_string(), &read(&key)?, passphrase.as_deref());
+        signers.push(signer.map_err(fault::transfer)?);
+    }
     Ok(signers)
+}
+
+/// The files of a key and of its passphrase that a file of parameters names.
+fn parameters(path: &Path) -> Result<(PathBuf, Option<PathBuf>), Fault> {
+    let bad = |why: String| Fault::invalid(format!("parameters for signing in {path:?}: {why}"));
+    let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+    let mut fields = transfer::parameters(&text).map_err(bad)?;
+    for asks in ["fulcio", "rekorURL"] {
+        if fields.contains_key(asks) {
+            return Err(Fault::new(ops::Kind::Unsupported, format!("{path:?} names {asks}, which is not asked here"))
+                .hint("sign with a key of your own: privateKeyFile, privateKeyPassphraseFile"));
+        }
+    }
+    let (key, passphrase) = (fields.remove("privateKeyFile"), fields.remove("privateKeyPassphraseFile"));
+    if let Some(unknown) = fields.keys().next() {
+        return Err(bad(format!("{unknown:?} is not known")));
+    }
+    let key = key.filter(|key| !key.is_empty()).ok_or_else(|| bad("privateKeyFile is missing".into()))?;
+    Ok((key.into(), passphrase.map(PathBuf::from)))
 }

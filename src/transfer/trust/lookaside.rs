@@ -258,6 +258,26 @@ fn limited(reader: impl Read) -> std::io::Result<Vec<u8>> {
     if bytes.len() as u64 > LARGEST { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
+/// The fields of a file for signing by sigstore (containers-sigstore-signing-params.yaml(5)): text at the top, no maps within.
+///
+/// # Errors
+/// A line is not understood, or a field is there twice.
+pub fn parameters(text: &str) -> std::result::Result<BTreeMap<String, String>, String> {
+    let mut found = BTreeMap::new();
+    for (number, line) in text.lines().enumerate() {
+        let bad = |why: &str| format!("line {}: {why}", number + 1);
+        let Some((indent, key, value)) = entry(line).map_err(bad)? else { continue };
+        if indent > 0 {
+            // What is below a map is told by the name of the map.
+            continue;
+        }
+        if found.insert(key.clone(), value).is_some() {
+            return Err(bad(&format!("{key:?} is there twice")));
+        }
+    }
+    Ok(found)
+}
+
 /// Indentation, key and value of a line; none if there is nothing in it.
 fn entry(line: &str) -> std::result::Result<Option<(usize, String, String)>, &'static str> {
     let rest = line.trim_start_matches(' ');
