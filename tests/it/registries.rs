@@ -1,9 +1,12 @@
 //! How registries are reached: logins and where they are kept, certificates, mirrors and short names, proxies.
 
-use crate::home::Home;
+use crate::home::{Home, Output};
 use crate::image::{self, Image};
 use crate::peer::{self, Registry, text};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 /// `me:secret:1`, as htpasswd writes it.
 const PASSWORDS: &str = "me:$2b$04$Hk1gtbpp9Gp7hMFGmapEw.wf2WL1U0YSuISfBGHTwRIeRa.j9SxWe\n";
@@ -181,4 +184,90 @@ fn mirrors_short_names_and_blocked_registries() {
     home.run(&["pull", "-q", "tool"]).fails(125, &["short-name", "a.invalid, b.invalid"]);
     home.write("registries.conf", b"nonsense");
     home.run(&["pull", "-q", "tool"]).fails(125, &["registries.conf"]);
+}
+
+#[test]
+fn authorities_that_a_variable_names() {
+    let home = Home::new();
+    if !certificates(&home) {
+        return;
+    }
+    let path = |name: &str| home.path(name).display().to_string();
+    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", path("server.crt"), path("server.key"));
+    let Some(registry) = Registry::start(&home, &tls, "") else { return };
+    home.load();
+    let name = format!("{}/busybox:1", registry.address);
+    let push = ["push", "-q", "--retry", "0", "busybox", &name];
+    home.run(&push).fails(125, &["certificate"]);
+    let authority = path("ca.crt");
+    let home = home.variable("SSL_CERT_FILE", &authority);
+    home.run(&push).quiet();
+    home.run(&["pull", "-q", &name]).ok();
+}
+
+/// A proxy through which everything goes to `to`; and the first lines of what it was asked.
+fn proxy(to: &str) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, to) = (Arc::new(Mutex::new(Vec::new())), to.to_owned());
+    let log = asked.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (log, to) = (log.clone(), to.clone());
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream.try_clone()?);
+                let mut line = String::new();
+                reader.read_line(&mut line)?;
+                log.lock().unwrap().push(line.trim_end().to_owned());
+                while line.trim_end() != "" {
+                    line.clear();
+                    reader.read_line(&mut line)?;
+                }
+                let (mut back, mut there) = (stream, TcpStream::connect(to)?);
+                back.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+                let mut from = there.try_clone()?;
+                let backward = std::thread::spawn(move || {
+                    let done = std::io::copy(&mut from, &mut back);
+                    back.shutdown(std::net::Shutdown::Both).ok();
+                    done
+                });
+                std::io::copy(&mut reader, &mut there)?;
+                there.shutdown(std::net::Shutdown::Both).ok();
+                backward.join().ok();
+                Ok::<_, std::io::Error>(())
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn proxies_and_those_who_are_spoken_to_directly() {
+    let home = Home::new();
+    let Some(registry) = Registry::start(&home, "", "") else { return };
+    let (address, asked) = proxy(&registry.address);
+    home.load();
+    let name = "registry.invalid:5000/app:1";
+    let mut home = home;
+    for variable in ["HTTP_PROXY", "HTTPS_PROXY"] {
+        home = home.variable(variable, &address);
+    }
+    let through = |args: &[&str], none: &str| {
+        let mut command = home.command(args);
+        command.env("NO_PROXY", none).stdin(std::process::Stdio::null());
+        Output::of(command)
+    };
+    through(&["push", "-q", "--tls-verify=false", "busybox", name], "other.invalid").quiet();
+    let pull = ["pull", "-q", "--retry", "0", "--tls-verify=false", name];
+    through(&pull, "valid,registry.invalid:5001,10.0.0.0/8").ok();
+    let seen = asked.lock().unwrap().len();
+    assert!(seen > 0 && asked.lock().unwrap().iter().all(|line| line == "CONNECT registry.invalid:5000 HTTP/1.1"));
+    // Without it nobody knows where that is.
+    for none in ["registry.invalid", "x, .invalid", "*.invalid", "registry.invalid:5000", "invalid", "*"] {
+        through(&pull, none).fails(125, &["registry.invalid:5000"]);
+    }
+    assert_eq!(asked.lock().unwrap().len(), seen);
+    // What is on this machine never goes through one.
+    through(&["push", "-q", "busybox", &format!("{}/app:2", registry.address)], "").quiet();
+    assert_eq!(asked.lock().unwrap().len(), seen);
 }

@@ -231,7 +231,7 @@ impl Engine {
         };
         if known.is_none()
             && matches!(policy, Policy::Missing | Policy::Never)
-            && let Some(loaded) = self.bring_from_podman(&asked.image, watch)?
+            && let Some(loaded) = self.bring_from_podman(&asked.image, &|_| {})?
         {
             return self.image_described(&loaded.id.hex(), loaded.names.first().cloned());
         }
