@@ -253,6 +253,9 @@ pub enum Error {
         /// What it said.
         why: String,
     },
+    /// A registry does not take the user and password that were given for it. Scripts know it by these words.
+    #[error("invalid username/password")]
+    InvalidLogin,
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] store::Error),

@@ -30,7 +30,7 @@ fn log_in_push_pull_and_out() {
     let (address, auth) = (registry.address.as_str(), home.path("auth.json"));
     let name = format!("{address}/a/busybox:1");
     home.run(&["push", "-q", "busybox:1", &name]).fails(125, &["unauthorized"]);
-    home.run(&["login", "-u", "me", "-p", "wrong", address]).fails(125, &["invalid username or password"]);
+    home.run(&["login", "-u", "me", "-p", "wrong", address]).fails(125, &[": invalid username/password"]);
     assert!(!auth.exists(), "a login that failed is not kept");
     home.run(&["login", "--get-login", address]).fails(125, &["not logged into"]);
     home.run(&["login", "--password-stdin", address]).fails(125, &["--username"]);
@@ -48,7 +48,7 @@ fn log_in_push_pull_and_out() {
         let auth = ["--authfile", text(&auth)];
         peer::skopeo(&home, &[&["inspect"], &auth[..], &["--tls-verify=false", &format!("docker://{name}")]].concat());
     }
-    home.run(&["pull", "-q", "--creds", "me:wrong", &name]).fails(125, &["unauthorized"]);
+    home.run(&["pull", "-q", "--creds", "me:wrong", &name]).fails(125, &[": unauthorized: authentication required"]);
 
     home.run(&["logout", address]).ok();
     home.run(&["logout", address]).fails(125, &["not logged into"]);
@@ -57,7 +57,7 @@ fn log_in_push_pull_and_out() {
     home.feed(&["secret", "create", "me", "-"], b"secret:1\n").ok();
     home.run(&["login", "--secret", "me", "-p", "x", address]).fails(125, &["--secret"]);
     home.run(&["login", "--secret", "nobody", address]).fails(125, &["nobody"]);
-    home.run(&["login", "--secret", "me", "-u", "you", address]).fails(125, &["invalid username or password"]);
+    home.run(&["login", "--secret", "me", "-u", "you", address]).fails(125, &["invalid username/password"]);
     home.run(&["login", "--secret", "me", address]).ok();
     assert_eq!(home.run(&["login", "--get-login", address]).quiet(), "me");
     home.run(&["logout", address]).ok();

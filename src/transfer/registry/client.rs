@@ -334,14 +334,20 @@ impl<'a> Client<'a> {
         let status = answer.status();
         let bytes = read(answer.body_mut(), ANSWER).unwrap_or_default();
         let complaints = serde_json::from_slice(&bytes).unwrap_or(Complaints { errors: Vec::new() }).errors;
-        let said: Vec<String> =
-            complaints.iter().take(3).map(|c| format!("{}: {}", printable(&c.code), printable(&c.message))).collect();
+        // That it is unauthorized is said before what it says.
+        let text = |c: &Complaint| match (status, c.code.as_str(), c.message.as_str()) {
+            (_, code, "") => printable(code),
+            (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message) => printable(message),
+            (_, code, message) => format!("{}: {}", printable(code), printable(message)),
+        };
+        let said: Vec<String> = complaints.iter().take(3).map(text).collect();
         let why = if said.is_empty() {
             format!("it answers {status}")
         } else {
             format!("it answers {status}, {}", said.join(", "))
         };
         match status {
+            StatusCode::UNAUTHORIZED if !said.is_empty() => self.unauthorized(said.join(", ")),
             StatusCode::UNAUTHORIZED => self.unauthorized(why),
             _ => Error::Registry { registry: self.domain.clone(), action: action.into(), why, again: again(status) },
         }

@@ -28,7 +28,7 @@ impl Client<'_> {
         let at = Address { path: "/v2/".into(), ..self.base()? };
         let answer = self.send(Method::GET, action, &at, &[], Content::None)?;
         match answer.status() {
-            StatusCode::UNAUTHORIZED => Err(self.unauthorized("invalid username or password".into())),
+            StatusCode::UNAUTHORIZED => Err(Error::InvalidLogin),
             status if status.is_success() => Ok(true),
             _ => Err(self.refused(action, answer)),
         }
