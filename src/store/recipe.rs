@@ -19,7 +19,6 @@ use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use sys::beneath::Root;
@@ -277,13 +276,14 @@ fn open(tree: &Root, name: &[u8]) -> rustix::io::Result<File> {
         return Err(Errno::INVAL);
     }
     let (parent, name) = tree.parent(&path)?;
-    // What is no regular file is not waited for.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file: OwnedFd = fs::openat(&parent, name, flags, Mode::empty())?;
-    match FileType::from_raw_mode(fs::fstat(&file)?.st_mode) {
-        FileType::RegularFile => Ok(file.into()),
-        _ => Err(Errno::INVAL),
+    // Another entry of this name may have put a device there, which does something when it is opened. Nobody but us writes to a
+    // layer: what it is now it is when it is opened.
+    let stat = fs::statat(&parent, name, fs::AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
     }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(fs::openat(&parent, name, flags, Mode::empty())?))
 }
 
 /// A tar that is made again while it is read. Reading fails at its end if it is not the one that it was.

@@ -26,6 +26,9 @@ fn odd() -> Vec<u8> {
         .file("./a/././other", &bytes(6))
         .file("a/was", &bytes(7))
         .symlink("a/was", "large")
+        // What is opened here does something: nobody may.
+        .file("a/device", &bytes(8))
+        .entry(if rustix::process::geteuid().is_root() { b'3' } else { b'6' }, b"a/device", b"", 0o666, b"")
         .end();
     tar.extend(vec![0; 9000]);
     tar.extend(b"and what nobody reads");
