@@ -6,7 +6,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 : "${MONOPOD:?the file to test}"
+kills=${MONOPOD_KILLS:-40}
 export MONOPOD MONOPOD_KILLS="${MONOPOD_KILLS:-200}" MONOPOD_CROWD="${MONOPOD_CROWD:-200}"
 cargo test --locked -p monopod --test it -- --nocapture network_faults
-export MONOPOD_RUNS=100 MONOPOD_STOPPED=500 MONOPOD_FLOOD=1000 MONOPOD_EXECS=200 MONOPOD_KILLS=40
+export MONOPOD_RUNS="${MONOPOD_RUNS:-100}" MONOPOD_STOPPED="${MONOPOD_STOPPED:-500}" MONOPOD_FLOOD="${MONOPOD_FLOOD:-1000}" \
+    MONOPOD_EXECS="${MONOPOD_EXECS:-200}" MONOPOD_KILLS="$kills"
 cargo test --locked -p monopod --test it -- --nocapture endurance

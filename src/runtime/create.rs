@@ -47,6 +47,13 @@ pub fn create(create: &Create, channels: Channels) {
     }
 }
 
+/// True if a container's processes may make nodes: those that it is to have are made in its group, before its capabilities go.
+pub(crate) fn makes_nodes(spec: &oci_spec::runtime::Spec) -> bool {
+    let asked = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
+    asked.is_some_and(|devices| !devices.is_empty())
+        || spec.process().as_ref().is_some_and(|process| privileges::may_gain(process, sys::capability::MKNOD))
+}
+
 /// Reports `error`. There is nobody else to tell if that fails.
 pub(crate) fn fail(report: BorrowedFd<'_>, error: &Error) {
     let _ = rustix::io::write(report, &Report::Failed { code: error.code(), message: error.to_string() }.line());
@@ -113,10 +120,7 @@ fn launch(create: &Create, stdio: Stdio, start: Option<OwnedFd>, report: Borrowe
         && sys::namespaces::in_initial_user_namespace();
     let asked = linux.devices().as_deref().filter(|_| plan.new & NEW_USER != 0).unwrap_or_default();
     let made = devices::prepare(interface, asked, &plan.uids, &plan.gids)?;
-    // Its own nodes are made in its group, before its capabilities go.
-    let asks = linux.devices().as_ref().is_some_and(|devices| !devices.is_empty());
-    let makes_nodes = asks || privileges::may_gain(process, sys::capability::MKNOD);
-    let mut placement = Placement::create(linux, &create.id, create.everywhere, makes_nodes)?;
+    let mut placement = Placement::create(linux, &create.id, create.everywhere, makes_nodes(&create.spec))?;
     let launched = (|| {
         let root = rootfs::prepare(interface, &create.rootfs)?;
         let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("make a pipe")?;

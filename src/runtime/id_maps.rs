@@ -31,12 +31,17 @@ fn range(text: &str, own: &[IdRange]) -> Result<IdRange, String> {
     let Ok(&[container, host, size]) = numbers.as_deref() else {
         return Err(format!("idmap range {text:?} is not FILE-HOST-SIZE, three numbers"));
     };
-    let host = if of_container {
-        to_host(own, host).ok_or_else(|| format!("idmap range {text:?}: the container's own map has no id {host}"))?
-    } else {
-        host
-    };
-    Ok(IdRange { container, host, size })
+    if !of_container {
+        return Ok(IdRange { container, host, size });
+    }
+    let first =
+        to_host(own, host).ok_or_else(|| format!("idmap range {text:?}: the container's own map has no id {host}"))?;
+    let last = host.checked_add(size.saturating_sub(1)).and_then(|last| to_host(own, last));
+    // What lies in several ranges of the container's map is not one range of the host's.
+    if last.and_then(|last| last.checked_sub(first)) != Some(size.saturating_sub(1)) {
+        return Err(format!("idmap range {text:?} does not fit into one range of the container's own map"));
+    }
+    Ok(IdRange { container, host: first, size })
 }
 
 #[cfg(test)]
@@ -59,6 +64,8 @@ mod tests {
             ("uids=;gids=0-1-1", "\"\" is not FILE-HOST-SIZE"),
             ("ids=0-1-1", "neither with uids="),
             ("uids=@0-15-1;gids=0-1-1", "has no id 15"),
+            ("uids=@0-8-5;gids=0-1-1", "into one range"),
+            ("uids=@0-12-4;gids=0-1-1", "into one range"),
             ("uids=0-1-1;gids=@0-0-1", "has no id 0"),
         ] {
             let error = read(wrong, &own, &[]).unwrap_err();

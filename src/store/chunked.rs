@@ -56,6 +56,8 @@ pub struct Chunked<'r> {
     before: u64,
     /// The table; none if there can be none.
     table: Option<Vec<Listed>>,
+    /// About as many bytes as it will have.
+    table_size: usize,
     split: Split,
     noted: Noted,
 }
@@ -63,9 +65,28 @@ pub struct Chunked<'r> {
 /// What comes next.
 enum Now {
     Header,
-    Contents { offset: Option<u64>, hasher: Hasher, code: Crc },
+    Contents {
+        offset: Option<u64>,
+        hasher: Hasher,
+        code: Crc,
+    },
     Rest,
     End,
+    /// Nothing: what failed was told, and is no end.
+    Failed,
+}
+
+/// Bytes that the table of a layer may have, about: containers/storage reads no larger ones than 50 MiB. A layer with more is
+/// compressed as any other, and has none.
+const LARGEST_TABLE: usize = 50 << 20;
+
+/// The table, with the names of containers/storage.
+#[derive(Serialize)]
+struct Table<'a> {
+    version: u32,
+    entries: &'a [Listed],
+    #[serde(rename = "tarSplitDigest")]
+    split: String,
 }
 
 /// An entry of the table, with the names of containers/storage.
@@ -109,6 +130,12 @@ fn is_zero(number: &i64) -> bool {
 }
 
 impl Listed {
+    /// About as many bytes as it has in the table.
+    fn size_written(&self) -> usize {
+        let attributes: usize = self.attributes.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
+        self.name.len() + self.link.len() + self.digest.len() + attributes + 150
+    }
+
     /// The entry of the table for one of an archive; none if there is no word for it.
     fn of(entry: &Entry) -> Option<Listed> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
@@ -151,6 +178,8 @@ struct Split {
     encoder: zstd::stream::write::Encoder<'static, Vec<u8>>,
     size: u64,
     position: u64,
+    /// False once there is no table that it would belong to.
+    is_wanted: bool,
 }
 
 impl Split {
@@ -173,6 +202,9 @@ impl Split {
     }
 
     fn line(&mut self, line: serde_json::Value) -> io::Result<()> {
+        if !self.is_wanted {
+            return Ok(());
+        }
         let mut bytes = serde_json::to_vec(&line)?;
         bytes.push(b'\n');
         self.size += bytes.len() as u64;
@@ -202,7 +234,13 @@ impl<'r> Chunked<'r> {
             given: 0,
             before: 0,
             table: Some(Vec::new()),
-            split: Split { encoder: zstd::stream::write::Encoder::new(Vec::new(), level)?, size: 0, position: 0 },
+            table_size: 0,
+            split: Split {
+                encoder: zstd::stream::write::Encoder::new(Vec::new(), level)?,
+                size: 0,
+                position: 0,
+                is_wanted: true,
+            },
             noted: noted.clone(),
         };
         Ok((made, noted))
@@ -210,11 +248,15 @@ impl<'r> Chunked<'r> {
 
     /// One step: an entry's header, a piece of its contents, or the end.
     fn step(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.now, Now::End) {
+        match std::mem::replace(&mut self.now, Now::Failed) {
             Now::Header => self.header(),
             Now::Contents { offset, hasher, code } => self.contents(offset, hasher, code),
             Now::Rest => self.behind(),
-            Now::End => Ok(()),
+            Now::End => {
+                self.now = Now::End;
+                Ok(())
+            }
+            Now::Failed => Err(io::Error::other("a layer could not be read")),
         }
     }
 
@@ -259,11 +301,15 @@ impl<'r> Chunked<'r> {
             }
         }
         match (listed, &mut self.table) {
-            (Some(listed), Some(table)) => {
+            (Some(listed), Some(table)) if self.table_size <= LARGEST_TABLE => {
                 self.split.file(&listed.name, listed.size, offset.map(|_| code.value()))?;
+                self.table_size += listed.size_written();
                 table.push(listed);
             }
-            _ => self.table = None,
+            _ => {
+                self.table = None;
+                self.split.is_wanted = false;
+            }
         }
         archive_keeps(self.archive.as_mut(), true);
         self.now = Now::Header;
@@ -284,7 +330,9 @@ impl<'r> Chunked<'r> {
         // Nothing at all is a frame, too.
         self.begun = self.begun || self.position() == 0;
         self.end_frame()?;
-        self.end()
+        self.end()?;
+        self.now = Now::End;
+        Ok(())
     }
 
     /// Writes the table and what follows it, and tells where they are.
@@ -293,7 +341,7 @@ impl<'r> Chunked<'r> {
         let split = std::mem::replace(&mut self.split.encoder, empty).finish()?;
         let Some(entries) = self.table.take() else { return Ok(()) };
         let plain =
-            serde_json::to_vec(&json!({"version": 1, "entries": entries, "tarSplitDigest": Digest::of(&split)}))?;
+            serde_json::to_vec(&Table { version: 1, entries: &entries, split: Digest::of(&split).to_string() })?;
         let table = zstd::bulk::compress(&plain, self.level)?;
         let at = self.position() + 8;
         self.skipped(&table)?;
@@ -524,6 +572,44 @@ mod tests {
         assert_eq!(zstd::decode_all(&bytes[..]).unwrap(), [0; 1024]);
         assert!(noted.contains_key(CHECKSUM));
         assert!(zstd::decode_all(&made(b"").0[..]).unwrap().is_empty());
+    }
+
+    /// Gives its bytes with an interruption before each read; or an error at the end of them.
+    struct Broken<'a>(&'a [u8], bool, bool);
+
+    impl Read for Broken<'_> {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            match (self.1, self.0.is_empty() && self.2) {
+                (true, _) => Err(io::ErrorKind::Interrupted.into()),
+                (false, true) => Err(io::ErrorKind::ConnectionReset.into()),
+                _ => self.0.read(bytes),
+            }
+        }
+    }
+
+    #[test]
+    fn interruptions_are_no_end_and_neither_are_errors() {
+        let plain = archive();
+        let (mut reader, _) = Chunked::new(Box::new(Broken(&plain, false, false)), 3).unwrap();
+        let mut out = Vec::new();
+        reader.read_to_end(&mut out).unwrap();
+        assert!(out == made(&plain).0);
+        let (mut reader, _) = Chunked::new(Box::new(Broken(&plain[..plain.len() / 2], false, true)), 3).unwrap();
+        for _ in 0..3 {
+            assert!(io::copy(&mut reader, &mut io::sink()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_table_that_nobody_would_read_is_not_kept() {
+        let plain = archive();
+        let (mut reader, noted) = Chunked::new(Box::new(&plain[..]), 3).unwrap();
+        reader.table_size = LARGEST_TABLE + 1;
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        assert!(zstd::decode_all(&bytes[..]).unwrap() == plain);
+        assert!(noted.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -214,8 +214,8 @@ impl Copy<'_> {
             fs::symlinkat(link, target, name)?;
         } else {
             fs::mknodat(target, name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)?;
-            // Just made, by us, and not a link.
-            fs::chmodat(target, name, Mode::from_raw_mode(stat.st_mode), AtFlags::empty())?;
+            // A container that has the place, too, may have put another thing there meanwhile.
+            sys::beneath::change_mode(target, name, kind, Mode::from_raw_mode(stat.st_mode))?;
         }
         let (uid, gid, _) = self.purpose.owner(stat);
         fs::chownat(target, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;

@@ -4,9 +4,10 @@
 //! (openat2(2) with RESOLVE_IN_ROOT, Linux 5.6). Older kernels, and seccomp filters that do not know openat2, get a
 //! walk of our own that keeps the descriptor of every directory it came through, so that `..` never asks the kernel.
 
-use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::path::Arg;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Links followed in one path, as the kernel's MAXSYMLINKS.
@@ -28,6 +29,19 @@ pub enum Missing {
     Directory,
     /// An empty file, mode 0644.
     File,
+}
+
+/// Sets the mode of `name` in `directory`, if that is of `kind`: a link that somebody who writes there too put in its place leads
+/// nowhere (chmod(2) has no way not to follow one before Linux 6.6). Needs /proc.
+///
+/// # Errors
+/// `EEXIST` if `name` is of another kind; else those of openat(2) and chmod(2).
+pub fn change_mode(directory: impl AsFd, name: impl Arg, kind: FileType, mode: Mode) -> rustix::io::Result<()> {
+    let found = fs::openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if FileType::from_raw_mode(fs::fstat(&found)?.st_mode) != kind {
+        return Err(Errno::EXIST);
+    }
+    fs::chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), mode)
 }
 
 /// A directory that paths are resolved in.
@@ -247,4 +261,32 @@ pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
 /// True if `name` exists in `directory`; a link counts, wherever it points.
 pub fn exists(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
     fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn modes_are_changed_of_what_is_meant_and_of_nothing_that_a_link_leads_to() {
+        let directory = std::env::temp_dir().join(format!("monopod-mode-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let file = directory.join("file");
+        std::fs::write(&file, "").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let open = fs::open(&directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        fs::symlinkat("file", &open, "fifo").unwrap();
+        let mode = Mode::from_raw_mode(0o4755);
+        for kind in [FileType::Fifo, FileType::RegularFile] {
+            assert_eq!(change_mode(&open, "fifo", kind, mode), Err(Errno::EXIST));
+        }
+        let of = |name: &str| std::fs::metadata(directory.join(name)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(of("file"), 0o600);
+        std::fs::remove_file(directory.join("fifo")).unwrap();
+        fs::mknodat(&open, "fifo", FileType::Fifo, Mode::RUSR, 0).unwrap();
+        change_mode(&open, "fifo", FileType::Fifo, Mode::from_raw_mode(0o640)).unwrap();
+        assert_eq!(of("fifo"), 0o640);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }

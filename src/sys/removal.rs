@@ -226,11 +226,7 @@ fn open(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match fs::openat(parent, name, flags, Mode::empty()) {
         Err(Errno::ACCESS) => {
-            // No link can have taken the place of what rmdir(2) just found to be a directory but by somebody who
-            // writes here too, and then chmod(2) of that somebody's own file is what it amounts to.
-            if is_directory(parent, name) {
-                let _ = fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty());
-            }
+            let _ = crate::beneath::change_mode(parent, name, FileType::Directory, Mode::RWXU);
             fs::openat(parent, name, flags, Mode::empty())
         }
         other => other,

@@ -68,8 +68,7 @@ impl Server {
     fn attach_anew(&mut self, attachment: &Attachment) -> Result<(), Error> {
         let life = sys::process::open(attachment.pid, attachment.start_time)
             .map_err(|source| Error::Process { pid: attachment.pid, source })?;
-        let interfaces = attachment.interfaces.iter().map(|i| i.name.clone()).collect();
-        let key = self.attached.insert(Attached { id: attachment.id.clone(), _life: life, interfaces });
+        let key = self.attached.insert(Attached { id: attachment.id.clone(), _life: life, interfaces: Vec::new() });
         let opened = self.open(key, attachment);
         if opened.is_err() {
             self.detach(key);
@@ -82,7 +81,14 @@ impl Server {
             self.poll.source(&attached._life, Word { kind: kind::LIFE, part: 0, key }).map_err(Error::Start)?;
         }
         for interface in &attachment.interfaces {
-            self.open_gate(interface)?;
+            let opened = self.open_gate(interface);
+            // It is one of the gate's users, whatever failed after that: who is taken away again leaves those, and no others.
+            if self.gates.keys(|gate| gate.name == interface.name).pop().is_some()
+                && let Some(attached) = self.attached.get_mut(key)
+            {
+                attached.interfaces.push(interface.name.clone());
+            }
+            opened?;
         }
         let owned = |door: &Door, port: &Port| door.owner == attachment.id && door.port.is_at(port);
         for door in self.doors.keys(|d| d.owner == attachment.id && !attachment.ports.iter().any(|p| owned(d, p))) {

@@ -104,6 +104,10 @@ fn furnish() -> Result<Way, Error> {
         }
     }
     sys::loopback::up().map_err(|e| step("bring the loopback device up", e))?;
+    if way != Way::Handed {
+        // Links are watched: without CONFIG_PACKET, or where a filter of system calls forbids it, that is what is missing.
+        sys::frames::beginnings(1).map_err(|e| step("watch a link", e))?;
+    }
     let mut socket = route_socket()?;
     let everywhere = |v6: bool| Route {
         destination: if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() },

@@ -119,8 +119,8 @@ impl Server {
         match beginning {
             Beginning::Connection(opening) => {
                 let pair = Pair { gate, from: opening.from, to: opening.to };
-                // The container asks again because the answer takes long.
-                if !self.is_connected(pair) {
+                // The container asks again because the answer takes long, or because too many are asked already.
+                if self.attempts.len() < crate::attempt::MOST as usize && !self.is_connected(pair) {
                     self.attempt(0, gate, opening);
                 }
             }

@@ -148,6 +148,26 @@ fn the_image_goes_with_its_last_container() {
     home.run(&["kill", "alone"]).ok();
     home.until("the image has gone", || !there());
     assert_eq!(home.run(&["ps", "-aq"]).ok(), "");
+    // Not an image that has the name meanwhile, and not by another of its names while somebody uses it.
+    home.load();
+    start(&home, "old", &["--rmi"], "sleep 1000");
+    start(&home, "made", &[], "sleep 1000");
+    home.run(&["commit", "made", "busybox"]).ok();
+    home.run(&["kill", "old"]).ok();
+    home.until("it is removed", || home.run(&["container", "exists", "old"]).code == 1);
+    assert!(there(), "another image has the name");
+    home.run(&["rm", "-f", "-t", "0", "made"]).ok();
+    home.run(&["rmi", "-f", "busybox"]).ok();
+    home.load();
+    home.run(&["tag", "busybox", "second"]).ok();
+    start(&home, "user", &[], "sleep 1000");
+    home.run(&["run", "--rmi", "second", "true"]).ok();
+    assert_eq!(home.run(&["image", "exists", "second"]).code, 0, "a container uses the image by another name");
+    // One that takes the place of such a one has its image still.
+    start(&home, "place", &["--rmi"], "sleep 1000");
+    home.run(&["rm", "-f", "-t", "0", "user"]).ok();
+    start(&home, "place", &["--replace", "--stop-timeout", "0"], "sleep 1000");
+    assert!(there());
 }
 
 #[test]
@@ -156,8 +176,19 @@ fn one_of_several_is_enough_to_end_a_wait() {
     home.load();
     start(&home, "long", &[], "sleep 1000");
     start(&home, "short", &[], "while ! test -e /go; do sleep 0.1; done; exit 7");
-    home.run(&["exec", "short", "touch", "/go"]).ok();
+    // What ends the container may be ended with it.
+    home.run(&["exec", "short", "touch", "/go"]);
     assert_eq!(home.run(&["wait", "--exit-first-match", "long", "short"]).ok(), "7");
+    // One that is removed in between has ended, too; one that never began does not run.
+    for _ in 0..3 {
+        start(&home, "brief", &["--rm"], "while ! test -e /go; do sleep 0.1; done; exit 5");
+        let waiting = home.start(&["wait", "--exit-first-match", "long", "brief"]);
+        home.run(&["exec", "brief", "touch", "/go"]);
+        assert_eq!(waiting.wait().ok(), "5");
+        home.until("it is removed", || home.run(&["container", "exists", "brief"]).code == 1);
+    }
+    home.run(&["create", "--name", "fresh", "busybox", "true"]).ok();
+    assert_eq!(home.run(&["wait", "--exit-first-match", "long", "fresh"]).ok(), "0");
     assert_eq!(home.run(&["wait", "--exit-first-match", "--condition", "running", "short", "long"]).ok(), "-1");
     home.run(&["wait", "--exit-first-match", "long", "none"]).fails(125, &["no such container"]);
     assert_eq!(home.run(&["wait", "--exit-first-match", "--ignore", "long", "none"]).ok(), "-1");
@@ -189,6 +220,7 @@ fn update_changes_health_variables_and_limits_of_what_runs() {
     let limits = home.run(&["exec", "web", "grep", "open files", "/proc/1/limits"]).ok();
     assert_eq!(limits.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["100", "200"]);
     home.run(&["update", "--ulimit", "nofile=9:8", "web"]).fails(125, &["above the hard one"]);
+    home.run(&["update", "--ulimit", "host", "web"]).fails(125, &["limit of a running container", "host's"]);
     home.run(&["update", "--env", "LEVEL=high", "--env", "NEW=a,b", "--unsetenv", "OLD", "web"]).ok();
     home.run(&["restart", "-t", "0", "web"]).ok();
     home.until("it has written", || home.run(&["exec", "web", "cat", "/env"]).out == "-high\n");

@@ -51,7 +51,6 @@ fn execute(program: &Program, asked: Asked, arguments: Vec<String>) -> Result<u8
     let interval = asked.interval.unwrap_or(Duration::from_millis(250));
     let names = asked.choice.names(&engine, arguments, ANY)?;
     if asked.first {
-        let conditions = if conditions.is_empty() { vec![Condition::Is(Status::Exited)] } else { conditions };
         let code = first(&engine, &names, &conditions, interval, asked.ignore).map_err(plain)?;
         return print(&format!("{code}\n")).map(|()| 0);
     }
@@ -132,12 +131,18 @@ fn first(
     }
 }
 
-/// The exit code of a container (-1 if it has none) for which one of the conditions holds.
+/// The exit code of a container (-1 if it has none) for which one of the conditions holds. With none of them, it is that it does
+/// not run, as in an ordinary wait.
 fn matching(engine: &engine::Engine, id: &types::Id, conditions: &[Condition]) -> Result<Option<i32>, ops::Fault> {
     let list = engine.list(&List { all: true, filters: vec![format!("id={id}")], ..List::default() })?;
     let Some(container) = list.into_iter().find(|c| c.id == *id) else {
-        return Err(ops::Fault::new(Kind::NotFound, format!("no container with ID {id} found: no such container")));
+        let gone = || ops::Fault::new(Kind::NotFound, format!("no container with ID {id} found: no such container"));
+        // It was there: one that is removed when it ends has ended.
+        return engine.exit_of(id)?.map(|exit| Some(exit.code)).ok_or_else(gone);
     };
+    if conditions.is_empty() && matches!(container.status, Status::Created | Status::Exited) {
+        return Ok(Some(container.exit_code));
+    }
     let runs = container.status == Status::Running;
     let holds = |condition: &Condition| match condition {
         Condition::Is(status) => *status == container.status,

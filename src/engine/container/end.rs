@@ -89,7 +89,8 @@ impl Engine {
             if was_active {
                 self.tell_more(&record, "died", |event| event.container_exit_code = Some(ended.exit_code));
             }
-            return self.remove_all(&record, cgroup, Some(&ended), false, held);
+            let config = self.remove_all(&record, cgroup, Some(&ended), false, held)?;
+            return config.map_or(Ok(()), |config| self.remove_image_of(&config));
         }
         if let Some(record) = self.settle_locked(record)? {
             if self.is_restarting(&record) {
@@ -149,7 +150,9 @@ impl Engine {
         let directory = self.container_directory(id);
         let Some(held) = lock::attempt(&directory)? else { return Ok(()) };
         match self.database()?.record(id)? {
-            Some(record) if record.mark == Mark::Removing => self.remove_all(&record, None, None, false, held),
+            Some(record) if record.mark == Mark::Removing => {
+                self.remove_all(&record, None, None, false, held).map(drop)
+            }
             Some(record) => self.tidy(record, held),
             None => {
                 let _ = std::fs::remove_dir(directory);
@@ -287,6 +290,11 @@ impl Engine {
                 None => return self.database()?.exit_of(&id)?.ok_or_else(|| super::init::no_such(name)),
             };
         }
+    }
+
+    /// How a container ended that is no more, while that is known still.
+    pub fn exit_of(&self, id: &Id) -> Result<Option<Exit>, Fault> {
+        self.database()?.exit_of(id)
     }
 
     /// Freezes all processes of a container.

@@ -72,10 +72,9 @@ impl Engine {
         Ok(Some(id))
     }
 
-    /// Removes everything of a container that does not run, the record of its end and its row last (and after it the image of one that
-    /// was made with `--rmi`): whoever is killed on
-    /// the way leaves a container that has ended, to be removed again. Anonymous volumes go with one that was made with `--rm`,
-    /// or if `volumes` says so. With the lock.
+    /// Removes everything of a container that does not run, the record of its end and its row last: whoever is killed on the way
+    /// leaves a container that has ended, to be removed again. Anonymous volumes go with one that was made with `--rm`,
+    /// or if `volumes` says so. With the lock. Gives its configuration, if that could be read.
     pub(crate) fn remove_all(
         &self,
         record: &Record,
@@ -83,7 +82,7 @@ impl Engine {
         ended: Option<&Ended>,
         volumes: bool,
         held: lock::Lock,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<Config>, Fault> {
         if let Some(cgroup) = cgroup {
             crate::host::remove_cgroup(&cgroup);
         }
@@ -100,10 +99,8 @@ impl Engine {
             let _ = std::fs::remove_file(path);
         }
         let _ = std::fs::remove_file(self.unit_pid_file(&record.id));
-        let image = config.as_ref().filter(|c| c.remove_image && c.root_directory.is_none()).map(|c| c.image.clone());
-        let cid_file = config.and_then(|c| c.cid_file);
-        if let Some(path) = cid_file
-            && std::fs::read_to_string(&path).is_ok_and(|t| t.trim() == record.id.as_str())
+        if let Some(path) = config.as_ref().and_then(|c| c.cid_file.as_ref())
+            && std::fs::read_to_string(path).is_ok_and(|t| t.trim() == record.id.as_str())
         {
             let _ = std::fs::remove_file(path);
         }
@@ -132,9 +129,24 @@ impl Engine {
             .map_err(crate::fault::store)?;
         self.tell(record, "remove");
         drop(held);
-        let Some(name) = image else { return Ok(()) };
-        match self.remove_image(&ops::image::Remove { name, force: false, ignore: true }) {
-            // Others use it.
+        Ok(config)
+    }
+
+    /// Removes the image that a container was made of, if that was asked for (`--rmi`): not one that has the name meanwhile, and
+    /// none that others use.
+    pub(crate) fn remove_image_of(&self, config: &Config) -> Result<(), Fault> {
+        if !config.remove_image || config.root_directory.is_some() {
+            return Ok(());
+        }
+        match self.store()?.find_image(&config.image) {
+            Ok(image) if image.id.hex() == config.image_id => {}
+            Ok(_) | Err(store::Error::NoSuchImage { .. }) => return Ok(()),
+            Err(error) => return Err(crate::fault::store(error)),
+        }
+        if !self.database()?.users_of(&config.image_id)?.is_empty() {
+            return Ok(());
+        }
+        match self.remove_image(&ops::image::Remove { name: config.image.clone(), force: false, ignore: true }) {
             Err(fault) if fault.kind == Kind::Conflict => Ok(()),
             other => other.map(drop),
         }

@@ -37,6 +37,14 @@ impl Engine {
         let alive = matches!(state.status, Status::Running | Status::Paused | Status::Initialized);
         let running = state.running.filter(|_| alive);
         if let Some(running) = &running {
+            if let Some(gone) = before.rlimits.iter().find(|old| !config.rlimits.iter().any(|new| new.name == old.name))
+            {
+                let name = gone.name.trim_start_matches("RLIMIT_").to_ascii_lowercase();
+                let text = format!("the {name} limit of a running container cannot become the host's");
+                return Err(
+                    Fault::new(Kind::Unsupported, text).hint("stop the container first, or name the limit's value")
+                );
+            }
             let changed = config.rlimits.iter().filter(|limit| !before.rlimits.contains(limit));
             let old = limit_process(running, changed)?;
             if asked.resources != Resources::default()

@@ -7,6 +7,7 @@ use super::lists::{notes, random};
 use crate::{Engine, fault};
 use ops::Fault;
 use ops::manifest::AddArtifact;
+use std::io::Read;
 use std::path::Path;
 use transfer::artifact::{Artifacts, Making};
 use transfer::list::Index;
@@ -112,9 +113,11 @@ impl Engine {
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     let failed = |why: String| Fault::invalid(format!("cannot read the configuration {path:?}: {why}"));
-    let size = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?.len();
-    if size > LARGEST {
-        return Err(failed(format!("it has {size} bytes, at most {LARGEST} are accepted")));
+    let mut bytes = Vec::new();
+    // More than is accepted is not read: what is named may have no end.
+    let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    match read.map_err(|e| failed(e.to_string()))? {
+        size if size as u64 > LARGEST => Err(failed(format!("it has more than {LARGEST} bytes"))),
+        _ => Ok(bytes),
     }
-    std::fs::read(path).map_err(|e| failed(e.to_string()))
 }

@@ -97,7 +97,10 @@ fn poststop(program: &Program, place: &Place, spec: &Spec, mut record: Record) -
     let state = hooks::state(spec, &place.id, &record.bundle, moment.status(), None);
     for hook in moment.hooks(spec).iter().skip(record.poststops) {
         record.poststops += 1;
-        place.write(&record)?;
+        // What cannot be written (a full disk) must not keep the container from being taken away.
+        if let Err(failure) = place.write(&record) {
+            program.log.warning(&failure.text());
+        }
         for failure in hooks::run_all(moment, std::slice::from_ref(hook), &state) {
             program.log.warning(&failure.to_string());
         }

@@ -66,8 +66,9 @@ pub(crate) fn update(program: &Program, words: &Words) -> Result<u8, Failure> {
         None => from_flags(words)?,
     };
     if let Some(rules) = resources.devices().as_ref().filter(|rules| !rules.is_empty()) {
-        // What every container may use it may use still.
-        let rules = cgroup::with_defaults(rules, false);
+        // What every container may use it may use still; and one that may make nodes may make them still.
+        let makes_nodes = place.specification().is_ok_and(|spec| crate::create::makes_nodes(&spec));
+        let rules = cgroup::with_defaults(rules, makes_nodes);
         resources.set_devices(Some(rules));
     }
     let host = Host::probe();
