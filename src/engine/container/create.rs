@@ -34,6 +34,7 @@ impl Engine {
                 .name
                 .clone()
                 .ok_or_else(|| Fault::invalid("cannot replace container without --name being set"))?;
+            self.keep_image_of(&name)?;
             self.remove(&Remove { name, force: true, timeout: None, ignore: true, volumes: true })?;
         }
         let mut facts = self.facts_for(asked)?;

@@ -132,6 +132,21 @@ impl Engine {
         Ok(config)
     }
 
+    /// The image of a container stays when that is removed: another container takes its place.
+    pub(crate) fn keep_image_of(&self, name: &str) -> Result<(), Fault> {
+        let Ok(found) = self.record_of(name) else { return Ok(()) };
+        let _held = lock::wait(&self.container_directory(&found.id))?;
+        let Some(record) = self.database()?.record(&found.id)? else { return Ok(()) };
+        // What cannot be read says of no image that it is to go.
+        match self.database()?.config(record.seq) {
+            Ok(mut config) if config.remove_image => {
+                config.remove_image = false;
+                self.database()?.reconfigure(record.seq, &config)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Removes the image that a container was made of, if that was asked for (`--rmi`): not one that has the name meanwhile, and
     /// none that others use.
     pub(crate) fn remove_image_of(&self, config: &Config) -> Result<(), Fault> {
