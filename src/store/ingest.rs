@@ -71,6 +71,47 @@ impl Store {
         self.finish(place, blob, expect, received, diff_id, unpacked)
     }
 
+    /// As [`Store::ingest_layer`], for a layer that was packed here without compression, and that may be here already: its blob
+    /// is kept first, and unpacked only if the layer is new. To unpack it and throw that away would be slow, and make slow
+    /// what comes after: ext4 gives no inode away that was deleted in the last minutes, and looks at each of them
+    /// (`recently_deleted` in fs/ext4/ialloc.c, Linux 3.14).
+    pub fn ingest_packed(&self, reader: impl Read) -> Result<Candidate> {
+        let blob = "(packed here)";
+        let place = Place::create(self.root())?;
+        let path = place.path(format::BLOB);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = fs::openat(place.directory(), format::BLOB, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(Error::path("create", &path))?;
+        let again = file.try_clone().map_err(|source| Error::Read { blob: blob.into(), source })?;
+        let mut sum = Sum { hasher: Hasher::new(), space: vec![0; BUFFER] };
+        let received = Intake::new(reader, blob, Expect::default(), file, path.clone()).run(&mut sum)?;
+        let received =
+            received.ok_or_else(|| Error::Read { blob: blob.into(), source: io::ErrorKind::BrokenPipe.into() })?;
+        let diff_id = sum.hasher.finish();
+        let unpacked = match self.layer_name(&diff_id)? {
+            Some(_) => None,
+            None => {
+                let tree = make_tree(&place)?;
+                fs::seek(&again, fs::SeekFrom::Start(0)).map_err(Error::path("read", &path))?;
+                // Only advice.
+                let _ = fs::fadvise(&again, 0, None, fs::Advice::Sequential);
+                let mut archive = Archive::new(io::BufReader::with_capacity(BUFFER, std::fs::File::from(again)));
+                // A thread of its own: so is the umask then.
+                let unpacked = std::thread::scope(|scope| -> Result<Unpacked> {
+                    let unpacker = std::thread::Builder::new()
+                        .spawn_scoped(scope, || {
+                            sys::own_umask::clear().map_err(Error::path("set the umask for", self.root()))?;
+                            Unpacker::new(tree, self.options(), blob, self.root(), &self.writeback).unpack(&mut archive)
+                        })
+                        .map_err(|source| Error::Thread { blob: blob.into(), source })?;
+                    unpacker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })?;
+                Some(unpacked)
+            }
+        };
+        self.finish(place, blob.into(), Expect::default(), received, diff_id, unpacked)
+    }
+
     fn finish(
         &self,
         place: Place,
@@ -182,6 +223,28 @@ impl Sink for Feed {
     fn filled(&mut self, count: usize) -> bool {
         self.filled += count;
         if self.filled == self.piece.len() { self.flush() } else { true }
+    }
+}
+
+/// Hashes what comes, and keeps nothing.
+struct Sum {
+    hasher: Hasher,
+    space: Vec<u8>,
+}
+
+impl Sink for Sum {
+    fn space(&mut self) -> &mut [u8] {
+        &mut self.space
+    }
+
+    fn filled(&mut self, count: usize) -> bool {
+        self.hasher.update(&self.space[..count]);
+        true
+    }
+
+    fn pass(&mut self, bytes: &[u8]) -> bool {
+        self.hasher.update(bytes);
+        true
     }
 }
 

@@ -9,9 +9,9 @@
 use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, channel, sync_channel};
 
-/// Bytes of a piece, and how many of them may wait: together they fit a cache of the second level.
+/// Bytes of a piece, and how many of them may wait: enough that neither thread waits for the other whenever it is not its turn.
 const PIECE: usize = 256 << 10;
-const PIECES: usize = 4;
+const PIECES: usize = 8;
 
 /// Makes a pipe.
 pub fn pipe() -> (Reader, Writer) {

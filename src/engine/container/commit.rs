@@ -6,7 +6,7 @@ use crate::{Engine, fault};
 use ops::container::{Commit, Status};
 use ops::{Fault, Kind};
 use serde_json::{Map, Value, json};
-use store::{Descriptor, Expect, Manifest, NewImage};
+use store::{Descriptor, Manifest, NewImage};
 use types::{Digest, Reference};
 
 const DOCKER_CONFIGURATION: &str = "application/vnd.docker.container.image.v1+json";
@@ -131,7 +131,7 @@ impl Engine {
         let (reader, mut writer) = store::pipe::pipe();
         let store = self.store()?;
         std::thread::scope(|scope| {
-            let ingest = scope.spawn(move || store.ingest_layer(reader, Expect::default()));
+            let ingest = scope.spawn(move || store.ingest_packed(reader));
             let packed = if asked.squash {
                 self.export_quietly(id.as_str(), &mut writer)
             } else {

@@ -103,6 +103,33 @@ fn another_compression_of_a_known_layer_is_verified_but_not_unpacked_again() {
 }
 
 #[test]
+fn a_layer_that_was_packed_here_is_unpacked_unless_it_is_known() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    // More than is written at once.
+    let layer = Tar::new().file("large", &vec![7; 3_000_001]).symlink("link", "large").end();
+    let candidate = store.ingest_packed(&layer[..]).unwrap();
+    assert_eq!((candidate.digest(), candidate.diff_id()), (Digest::of(&layer), Digest::of(&layer)));
+    assert_eq!(candidate.size(), layer.len() as u64);
+    let tree = candidate.tree().unwrap();
+    assert!(std::fs::read(tree.join("large")).unwrap() == vec![7; 3_000_001]);
+    let (manifest, config) = documents(&[(layer.clone(), layer.clone())], "x");
+    let commit = |candidate, names: &[String]| {
+        let new =
+            NewImage { manifest: &manifest, media_type: "x", config: &config, names, candidates: vec![candidate] };
+        store.commit_image(new).unwrap()
+    };
+    let image = commit(candidate, &["localhost/a:1".into()]);
+    let again = store.ingest_packed(&layer[..]).unwrap();
+    assert_eq!((again.unpacked(), again.digest()), (None, Digest::of(&layer)));
+    assert_eq!(commit(again, &["localhost/b:1".into()]).id, image.id);
+    assert_eq!(contents(&store).len(), 2);
+    // What is no archive leaves nothing.
+    assert!(store.ingest_packed(&vec![1; 100_000][..]).is_err());
+    assert_eq!(contents(&store).len(), 2);
+}
+
+#[test]
 fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let scratch = Scratch::new();
     let store = scratch.store();
