@@ -10,6 +10,8 @@ use std::os::fd::OwnedFd;
 
 /// As much as the kernel gives one without privileges (`/proc/sys/fs/pipe-max-size`).
 const PIPE: usize = 1 << 20;
+/// What waits in a pipe before no more is taken: more would only grow cold on its way to a slow reader.
+const HELD: usize = 1 << 20;
 /// What one connection may move before others have their turn.
 const TURN: usize = 4 << 20;
 /// Empty pipes that are kept.
@@ -54,6 +56,8 @@ struct Direction {
     pipe: Option<Pipe>,
     /// Bytes in the pipe.
     held: usize,
+    /// The other side takes no more: of that it tells when it does.
+    blocked: bool,
     /// The source has ended.
     ended: bool,
     /// The other side was told.
@@ -96,6 +100,7 @@ impl Relay {
 
     /// Moves what can be moved in both directions.
     pub fn pump(&mut self, pipes: &mut Pipes) -> Next {
+        self.directions.iter_mut().for_each(|direction| direction.blocked = false);
         self.pump_some([true; 2], pipes)
     }
 
@@ -104,7 +109,11 @@ impl Relay {
     pub fn pump_after(&mut self, side: usize, readable: bool, writable: bool, pipes: &mut Pipes) -> Next {
         let mut which = [false; 2];
         which[side] = readable;
-        which[1 - side] = writable && self.directions[1 - side].held > 0;
+        if writable {
+            let towards = &mut self.directions[1 - side];
+            towards.blocked = false;
+            which[1 - side] = towards.held > 0;
+        }
         self.pump_some(which, pipes)
     }
 
@@ -139,7 +148,9 @@ impl Direction {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         while moved < TURN {
             let mut stuck = true;
-            if !self.ended {
+            // The source has told that it is readable, and is asked until it has nothing, or until there is enough; then again
+            // when the other side has taken some.
+            if !self.ended && self.held < HELD {
                 if self.pipe.is_none() {
                     self.pipe = Some(pipes.take()?);
                 }
@@ -155,7 +166,7 @@ impl Direction {
                     Err(error) => return Err(error),
                 }
             }
-            if let Some(pipe) = self.pipe.as_ref().filter(|_| self.held > 0) {
+            if let Some(pipe) = self.pipe.as_ref().filter(|_| self.held > 0 && !self.blocked) {
                 match retry(|| splice(&pipe.out, None, to, None, self.held, flags)) {
                     Ok(0) => return Err(Errno::PIPE),
                     Ok(count) => {
@@ -163,7 +174,7 @@ impl Direction {
                         moved += count;
                         stuck = false;
                     }
-                    Err(Errno::AGAIN) => {}
+                    Err(Errno::AGAIN) => self.blocked = true,
                     Err(error) => return Err(error),
                 }
             }
