@@ -161,17 +161,19 @@ fn what_an_earlier_boot_has_left_is_collected() {
     home.run(&["run", "-d", "--name", "two", "busybox", "sleep", "1000"]).quiet();
     let pids = ["one", "two"].map(|name| home.inspect(name, "{{.State.Pid}}"));
     // All of it ends without a word, and what the kernel knew goes with it; /run stays, as where it is on a disk.
+    // As it was before anybody could clean up.
+    near("cp -r /run/monopod/networks /run/kept");
     let kill = |pid: &str| drop(near(&format!("kill -9 {pid} 2>/dev/null; :")));
     pids.iter().for_each(|pid| kill(pid));
     home.until("all has ended, and who stands by for others", || {
         home.processes().iter().for_each(|pid| kill(&pid.to_string()));
         home.processes().is_empty()
     });
-    near("nft delete table inet monopod; ip link delete podman0; ip link delete podman1");
+    near("nft delete table inet monopod; ip link delete podman0; ip link delete podman1; :");
     // The number of a process that held them is another's now, who began at the same moment of this boot; and there was
     // another network namespace, which nobody has any more.
     near(
-        "cd /run/monopod/networks && cp -r [0-9]* 12345 && since=$(cut -d' ' -f22 /proc/1/stat)
+        "rm -rf /run/monopod/networks && mv /run/kept /run/monopod/networks && cd /run/monopod/networks && cp -r [0-9]* 12345 && since=$(cut -d' ' -f22 /proc/1/stat)
         for file in */holdings; do
             sed -i \"s/\\\"pid\\\":[0-9]*,\\\"since\\\":[0-9]*/\\\"pid\\\":1,\\\"since\\\":$since/g\" $file; grep -q '\"pid\":1,' $file
         done",
