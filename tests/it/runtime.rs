@@ -470,36 +470,6 @@ fn several_by_a_pattern() {
     bench.run(&["delete", "other"]).ok();
 }
 
-/// A group that this program makes above that of the container has a budget of real-time processor time for it to take from.
-#[test]
-fn a_budget_of_real_time() {
-    let Some(bench) = Bench::new() else { return };
-    if !std::path::Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
-        eprintln!("SKIPPED: this kernel gives groups no budgets of real-time processor time");
-        return;
-    }
-    let ids = ["a", "b"].map(|name| format!("{}-{name}", &bench.cgroup[1..]));
-    let budget = |runtime: u64| {
-        bench.specify("sleep 1000", |spec| {
-            spec["linux"]["cgroupsPath"].take();
-            let cpu = json!({"realtimeRuntime": runtime, "realtimePeriod": 100_000});
-            spec["linux"]["resources"]["cpu"] = cpu;
-        });
-    };
-    for id in &ids {
-        budget(1000);
-        bench.run(&["create", id]).ok();
-        let file = |name: &str| fs::read_to_string(format!("/sys/fs/cgroup/cpu/monopod/{id}/{name}")).unwrap();
-        assert_eq!((&*file("cpu.rt_runtime_us"), &*file("cpu.rt_period_us")), ("1000\n", "100000\n"));
-    }
-    // More than there is.
-    budget(99_000);
-    bench.run(&["create", "third"]).fails(1, "cpu.rt_runtime_us");
-    for id in &ids {
-        bench.run(&["delete", "-f", id]).ok();
-    }
-}
-
 #[test]
 fn a_user_without_root() {
     let Some(bench) = Bench::new() else { return };
