@@ -180,7 +180,7 @@ fn labels_names_and_id_files() {
 fn what_is_not_built_is_refused_by_name() {
     let home = Home::new();
     home.load();
-    for flag in ["--pod=x", "--link-local-ip=x", "--gpus=all", "--rdt-class=x"] {
+    for flag in ["--pod=x", "--link-local-ip=x", "--rdt-class=x"] {
         let name = flag.split('=').next().unwrap();
         home.run(&["run", "--rm", flag, "busybox", "true"]).fails(125, &[name]);
     }
